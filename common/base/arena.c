@@ -1,0 +1,103 @@
+#include "common/base/arena.h"
+
+#include <stdalign.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Large requests get a block of their own; the doubling stops here so that a big arena wastes little. */
+enum { FIRST_BLOCK = 2048, LARGEST_BLOCK = 1 << 20 };
+
+struct arena_block {
+    struct arena_block *older;
+    alignas(max_align_t) char data[];
+};
+
+void arena_init(struct arena *arena, size_t limit_bytes)
+{
+    *arena = (struct arena) { .limit = limit_bytes };
+}
+
+void arena_destroy(struct arena *arena)
+{
+    if (!arena)
+        return;
+    for (struct arena_block *block = arena->blocks, *older; block; block = older) {
+        older = block->older;
+        free(block);
+    }
+    *arena = (struct arena) { .limit = arena->limit };
+}
+
+static struct arena_block *add_block(struct arena *arena, size_t size)
+{
+    size_t bytes = sizeof(struct arena_block) + size;
+    if (arena->limit && bytes > arena->limit - arena->total)
+        return NULL;
+    struct arena_block *block = malloc(bytes);
+    if (!block)
+        return NULL;
+    arena->total += bytes;
+    block->older = arena->blocks;
+    arena->blocks = block;
+    return block;
+}
+
+void *arena_alloc(struct arena *arena, size_t size)
+{
+    const size_t align = alignof(max_align_t);
+    if (size > SIZE_MAX / 2)
+        return NULL;
+    size = size ? (size + align - 1) & ~(align - 1) : align;
+    if (size <= arena->left) {
+        void *p = arena->next;
+        arena->next += size;
+        arena->left -= size;
+        return p;
+    }
+    size_t usual = arena->total < FIRST_BLOCK ? FIRST_BLOCK : arena->total;
+    if (usual > LARGEST_BLOCK)
+        usual = LARGEST_BLOCK;
+    if (size > usual / 4) { /* alone, and what is left of the current block stays in use */
+        struct arena_block *block = add_block(arena, size);
+        return block ? block->data : NULL;
+    }
+    struct arena_block *block = add_block(arena, usual);
+    if (!block)
+        block = add_block(arena, usual = size);
+    if (!block)
+        return NULL;
+    arena->next = block->data + size;
+    arena->left = usual - size;
+    return block->data;
+}
+
+void *arena_zalloc(struct arena *arena, size_t size)
+{
+    void *p = arena_alloc(arena, size);
+    return p ? memset(p, 0, size) : NULL;
+}
+
+void *arena_copy(struct arena *arena, const void *data, size_t len)
+{
+    void *p = arena_alloc(arena, len);
+    if (p && len)
+        memcpy(p, data, len);
+    return p;
+}
+
+char *arena_strndup(struct arena *arena, const char *s, size_t n)
+{
+    char *p = arena_alloc(arena, n + 1);
+    if (!p)
+        return NULL;
+    memcpy(p, s, n);
+    p[n] = '\0';
+    return p;
+}
+
+char *arena_strdup(struct arena *arena, const char *s)
+{
+    return arena_strndup(arena, s, strlen(s));
+}

@@ -1,0 +1,31 @@
+/* Memory that is freed all at once: one arena a call, for everything that lives as long as the call.
+ *
+ * Ownership  what an arena hands out lives until arena_destroy.
+ * Threads    one at a time.
+ * Errors     arena_alloc returns NULL when the limit is reached or the system refuses; say
+ *            RESOURCE_EXHAUSTED.
+ */
+#ifndef ARGON_BASE_ARENA_H
+#define ARGON_BASE_ARENA_H
+
+#include <stddef.h>
+
+struct arena {
+    struct arena_block *blocks; /* newest first */
+    char *next;
+    size_t left;
+    size_t total; /* bytes taken from the system */
+    size_t limit; /* 0: none */
+};
+
+void arena_init(struct arena *arena, size_t limit_bytes);
+void arena_destroy(struct arena *arena);
+
+/* Aligned for any type. */
+void *arena_alloc(struct arena *arena, size_t size);
+void *arena_zalloc(struct arena *arena, size_t size);
+void *arena_copy(struct arena *arena, const void *data, size_t len);
+char *arena_strdup(struct arena *arena, const char *s);
+char *arena_strndup(struct arena *arena, const char *s, size_t n);
+
+#endif

@@ -1,0 +1,187 @@
+#include "common/base/config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool parse_scaled(const char *text, const char *const *units, const uint64_t *scales, size_t n, uint64_t *value)
+{
+    if (*text < '0' || *text > '9')
+        return false;
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (errno)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(end, units[i]) == 0)
+            return !__builtin_mul_overflow((uint64_t)number, scales[i], value);
+    return false;
+}
+
+bool config_parse_bytes(const char *text, uint64_t *bytes, struct error *err)
+{
+    static const char *const units[] = { "", "K", "KiB", "M", "MiB", "G", "GiB" };
+    static const uint64_t scales[] = { 1, 1 << 10, 1 << 10, 1 << 20, 1 << 20, 1 << 30, 1 << 30 };
+    if (!parse_scaled(text, units, scales, ARRAY_LEN(units), bytes))
+        return error_set(err, ERROR_INVALID_ARGUMENT, "'%s' is not a size such as 65536, 512K, 64M or 1G", text);
+    return true;
+}
+
+bool config_parse_duration(const char *text, uint64_t *micros, struct error *err)
+{
+    static const char *const units[] = { "us", "ms", "s", "m", "h" };
+    static const uint64_t scales[] = { 1, 1000, 1000000, 60000000, 3600000000 };
+    if (!parse_scaled(text, units, scales, ARRAY_LEN(units), micros))
+        return error_set(err, ERROR_INVALID_ARGUMENT, "'%s' is not a duration such as 250ms, 10s or 5m", text);
+    return true;
+}
+
+static bool set_value(const struct config_option *option, const char *text, struct error *err)
+{
+    static const char *const no_unit[] = { "" };
+    static const uint64_t one[] = { 1 };
+    switch (option->kind) {
+    case CONFIG_STRING:
+        *(const char **)option->target = text;
+        return true;
+    case CONFIG_BOOL:
+        if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
+            return error_set(err, ERROR_INVALID_ARGUMENT, "'%s' is neither true nor false", text);
+        *(bool *)option->target = text[0] == 't';
+        return true;
+    case CONFIG_UINT:
+    case CONFIG_BYTES:
+    case CONFIG_DURATION:
+        break;
+    }
+    uint64_t value;
+    if (option->kind == CONFIG_BYTES) {
+        if (!config_parse_bytes(text, &value, err))
+            return false;
+    } else if (option->kind == CONFIG_DURATION) {
+        if (!config_parse_duration(text, &value, err))
+            return false;
+    } else if (!parse_scaled(text, no_unit, one, 1, &value)) {
+        return error_set(err, ERROR_INVALID_ARGUMENT, "'%s' is not a whole number", text);
+    }
+    if (value < option->min || (option->max && value > option->max))
+        return error_set(err, ERROR_INVALID_ARGUMENT, "%s is outside %llu..%llu", text, (unsigned long long)option->min,
+                         (unsigned long long)(option->max ? option->max : UINT64_MAX));
+    *(uint64_t *)option->target = value;
+    return true;
+}
+
+static bool set_default(const struct config_option *option, struct error *err)
+{
+    const char *text = option->variable ? getenv(option->variable) : NULL;
+    if (text) {
+        if (!set_value(option, text, err))
+            return error_wrap(err, "environment variable %s", option->variable);
+        return true;
+    }
+    if (option->fallback)
+        return set_value(option, option->fallback, err);
+    if (option->kind == CONFIG_BOOL)
+        *(bool *)option->target = false;
+    else if (option->kind == CONFIG_STRING)
+        *(const char **)option->target = "";
+    else
+        *(uint64_t *)option->target = 0;
+    return true;
+}
+
+static const struct config_option *find_option(const struct config_table *tables, size_t n_tables, const char *name, size_t len,
+                                               char letter)
+{
+    for (size_t t = 0; t < n_tables; t++)
+        for (size_t i = 0; i < tables[t].n; i++) {
+            const struct config_option *option = &tables[t].options[i];
+            if (name ? strlen(option->name) == len && memcmp(option->name, name, len) == 0 : option->letter && option->letter == letter)
+                return option;
+        }
+    return NULL;
+}
+
+bool config_parse(const struct config_table *tables, size_t n_tables, int argc, char **argv, const char **positionals,
+                  size_t *n_positionals, struct error *err)
+{
+    for (size_t t = 0; t < n_tables; t++)
+        for (size_t i = 0; i < tables[t].n; i++)
+            if (!set_default(&tables[t].options[i], err))
+                return false;
+
+    size_t n = 0;
+    bool options_end = false;
+    for (int i = 1; i < argc; i++) {
+        const char *argument = argv[i];
+        if (!options_end && strcmp(argument, "--") == 0) {
+            options_end = true;
+            continue;
+        }
+        if (options_end || argument[0] != '-' || argument[1] == '\0') {
+            if (!positionals)
+                return error_set(err, ERROR_INVALID_ARGUMENT, "unexpected argument '%s'", argument);
+            positionals[n++] = argument;
+            continue;
+        }
+        bool is_long = argument[1] == '-';
+        const char *name = argument + (is_long ? 2 : 1);
+        const char *equals = is_long ? strchr(name, '=') : NULL;
+        size_t len = equals ? (size_t)(equals - name) : strlen(name);
+        const struct config_option *option = find_option(tables, n_tables, is_long ? name : NULL, len, *name);
+        const char *value = equals ? equals + 1 : NULL;
+        if (!option && is_long && !equals && strncmp(name, "no-", 3) == 0) {
+            option = find_option(tables, n_tables, name + 3, len - 3, 0);
+            if (option && option->kind != CONFIG_BOOL)
+                option = NULL;
+            value = "false";
+        }
+        if (!option || (!is_long && option->kind == CONFIG_BOOL && name[1]))
+            return error_set(err, ERROR_INVALID_ARGUMENT, "unknown option '%s'", argument);
+        if (!is_long && name[1])
+            value = name + 1; /* -oVALUE */
+        if (!value && option->kind == CONFIG_BOOL)
+            value = "true";
+        if (!value) {
+            if (i + 1 >= argc)
+                return error_set(err, ERROR_INVALID_ARGUMENT, "option '%s' needs a value (%s)", argument,
+                                 option->argument ? option->argument : "VALUE");
+            value = argv[++i];
+        }
+        if (!set_value(option, value, err))
+            return error_wrap(err, "option --%s", option->name);
+    }
+    if (n_positionals)
+        *n_positionals = n;
+    return true;
+}
+
+bool config_wants_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    return false;
+}
+
+void config_print_help(FILE *out, const struct config_option *options, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct config_option *option = &options[i];
+        char left[64];
+        char letter[8] = "    ";
+        if (option->letter)
+            snprintf(letter, sizeof letter, "-%c, ", option->letter);
+        snprintf(left, sizeof left, "%s--%s%s%s", letter, option->name, option->kind == CONFIG_BOOL ? "" : " ",
+                 option->kind == CONFIG_BOOL ? ""
+                 : option->argument          ? option->argument
+                                             : "VALUE");
+        fprintf(out, "  %-30s %s", left, option->help);
+        if (option->fallback && option->fallback[0])
+            fprintf(out, " (default %s)", option->fallback);
+        if (option->variable)
+            fprintf(out, " [%s]", option->variable);
+        fputc('\n', out);
+    }
+}

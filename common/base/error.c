@@ -1,0 +1,65 @@
+#include "common/base/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+bool error_set(struct error *err, enum error_code code, const char *format, ...)
+{
+    if (!err)
+        return false;
+    va_list args;
+    va_start(args, format);
+    err->code = code;
+    err->outcome = OUTCOME_UNKNOWN;
+    vsnprintf(err->message, sizeof err->message, format, args);
+    va_end(args);
+    return false;
+}
+
+bool error_set_errno(struct error *err, enum error_code code, int errnum, const char *format, ...)
+{
+    if (!err)
+        return false;
+    va_list args;
+    va_start(args, format);
+    err->code = code;
+    err->outcome = OUTCOME_UNKNOWN;
+    int n = vsnprintf(err->message, sizeof err->message, format, args);
+    va_end(args);
+    if (n >= 0 && (size_t)n < sizeof err->message) {
+        char reason[128];
+        /* the GNU strerror_r: the result may or may not lie in the buffer */
+        const char *text = strerror_r(errnum, reason, sizeof reason);
+        snprintf(err->message + n, sizeof err->message - (size_t)n, ": %s", text);
+    }
+    return false;
+}
+
+bool error_wrap(struct error *err, const char *format, ...)
+{
+    if (!err)
+        return false;
+    char context[sizeof err->message];
+    char inner[sizeof err->message];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(context, sizeof context, format, args);
+    va_end(args);
+    memcpy(inner, err->message, sizeof inner);
+    size_t used = strnlen(context, sizeof context - 1);
+    memcpy(err->message, context, used);
+    snprintf(err->message + used, sizeof err->message - used, ": %s", inner);
+    return false;
+}
+
+const char *error_code_name(enum error_code code)
+{
+    static const char *const names[] = {
+        "OK",        "CANCELLED",       "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+        "NOT_FOUND", "ALREADY_EXISTS",  "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+        "ABORTED",   "OUT_OF_RANGE",    "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+        "DATA_LOSS", "UNAUTHENTICATED",
+    };
+    return (unsigned)code < ARRAY_LEN(names) ? names[code] : "UNKNOWN";
+}

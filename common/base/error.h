@@ -1,0 +1,60 @@
+/* The one error type of the code base.
+ *
+ * A function that can fail takes a `struct error *` last and returns false after filling it in; outputs
+ * are written only on success. Libraries return errors and never log them.
+ */
+#ifndef ARGON_BASE_ERROR_H
+#define ARGON_BASE_ERROR_H
+
+#include <stdbool.h>
+
+#define CHECKED           __attribute__((warn_unused_result))
+#define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
+#define ARRAY_LEN(a)      (sizeof(a) / sizeof((a)[0]))
+
+/* Numerically equal to gRPC's status codes; asserted where both are seen (common/rpc). */
+enum error_code {
+    ERROR_OK = 0,
+    ERROR_CANCELLED = 1,
+    ERROR_UNKNOWN = 2,
+    ERROR_INVALID_ARGUMENT = 3,
+    ERROR_DEADLINE_EXCEEDED = 4,
+    ERROR_NOT_FOUND = 5,
+    ERROR_ALREADY_EXISTS = 6,
+    ERROR_PERMISSION_DENIED = 7,
+    ERROR_RESOURCE_EXHAUSTED = 8,
+    ERROR_FAILED_PRECONDITION = 9,
+    ERROR_ABORTED = 10,
+    ERROR_OUT_OF_RANGE = 11,
+    ERROR_UNIMPLEMENTED = 12,
+    ERROR_INTERNAL = 13,
+    ERROR_UNAVAILABLE = 14,
+    ERROR_DATA_LOSS = 15,
+    ERROR_UNAUTHENTICATED = 16,
+};
+
+/* What a failed write did. UNKNOWN unless somebody who knows says otherwise. */
+enum error_outcome {
+    OUTCOME_UNKNOWN = 0,
+    OUTCOME_NOT_APPLIED = 1,
+};
+
+struct error {
+    enum error_code code;
+    enum error_outcome outcome;
+    char message[256];
+};
+
+/* Fills in err (NULL is fine), outcome unknown. Always returns false: `return error_set(...)`. */
+bool error_set(struct error *err, enum error_code code, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* As error_set, with ": strerror(errnum)" behind the message. */
+bool error_set_errno(struct error *err, enum error_code code, int errnum, const char *format, ...) PRINTF_LIKE(4, 5);
+
+/* Puts "context: " before the message. Returns false. */
+bool error_wrap(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* "NOT_FOUND" and so on; never NULL. */
+const char *error_code_name(enum error_code code);
+
+#endif

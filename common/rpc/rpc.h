@@ -1,0 +1,155 @@
+/* RPC over gRPC C core and protobuf-c: the only place that sees grpc.h.
+ *
+ * Server. Methods come in one table a service. A handler converts messages and calls one service function.
+ * Blocking work never runs on the poller: RPC_WORKER handlers run on a bounded pool, RPC_INLINE handlers run
+ * on the poller, must not block, and may end the call later from any thread.
+ *
+ * A call is ended exactly once, by rpc_reply, rpc_fail or (streams) rpc_finish; after that the handler must
+ * not touch it. The request and everything from rpc_call_arena live until then. Ending a call that the
+ * client has given up is fine. A deadline does not stop a handler: long work asks rpc_call_cancelled.
+ *
+ * Ownership  messages passed in are borrowed and packed before the function returns.
+ * Threads    a call belongs to one thread at a time; servers and clients to any.
+ */
+#ifndef ARGON_RPC_RPC_H
+#define ARGON_RPC_RPC_H
+
+#include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/arena.h"
+#include "common/base/bytes.h"
+#include "common/base/error.h"
+
+/* Trailer of a status after which the write was definitely not applied; see error_outcome. */
+#define RPC_OUTCOME_TRAILER     "argon-outcome"
+#define RPC_OUTCOME_NOT_APPLIED "not-applied"
+
+void rpc_init(void); /* once, before threads; blocks the signals that rpc_wait_for_signal takes, ignores SIGPIPE */
+void rpc_shutdown(void);
+
+/* ---- server --------------------------------------------------------------------------------------- */
+
+struct rpc_server;
+struct rpc_call;
+
+enum rpc_kind { RPC_KIND_UNARY, RPC_KIND_SERVER_STREAM };
+enum rpc_dispatch { RPC_DISPATCH_WORKER, RPC_DISPATCH_INLINE };
+
+typedef void rpc_handler_fn(void *service, struct rpc_call *call, const ProtobufCMessage *request);
+
+struct rpc_method {
+    const char *name; /* as in the service descriptor: "Append" */
+    enum rpc_kind kind;
+    enum rpc_dispatch dispatch;
+    rpc_handler_fn *handle;
+};
+
+#define RPC_UNARY(n, h)                                                                                                                    \
+    {                                                                                                                                      \
+        (n), RPC_KIND_UNARY, RPC_DISPATCH_WORKER, (h)                                                                                      \
+    }
+#define RPC_UNARY_INLINE(n, h)                                                                                                             \
+    {                                                                                                                                      \
+        (n), RPC_KIND_UNARY, RPC_DISPATCH_INLINE, (h)                                                                                      \
+    }
+#define RPC_STREAM(n, h)                                                                                                                   \
+    {                                                                                                                                      \
+        (n), RPC_KIND_SERVER_STREAM, RPC_DISPATCH_WORKER, (h)                                                                              \
+    }
+
+struct rpc_server_options {
+    const char *listen;       /* "127.0.0.1:7700"; port 0: any free one */
+    size_t max_message_bytes; /* received; larger ones end in RESOURCE_EXHAUSTED */
+    size_t max_calls;         /* in flight; one more is RESOURCE_EXHAUSTED, not applied */
+    size_t max_request_bytes; /* of all requests in flight, the budget of the process */
+    size_t worker_threads;
+};
+
+CHECKED bool rpc_server_new(const struct rpc_server_options *options, struct rpc_server **server, struct error *err);
+/* Every method of the descriptor must have a row. The tables are borrowed for the server's life. Before start. */
+CHECKED bool rpc_server_add(struct rpc_server *server, const ProtobufCServiceDescriptor *service, const struct rpc_method *methods,
+                            size_t n_methods, void *context, struct error *err);
+/* Binds, adds grpc.health.v1, begins to serve. UNAVAILABLE when the address is taken. */
+CHECKED bool rpc_server_start(struct rpc_server *server, struct error *err);
+int rpc_server_port(const struct rpc_server *server);
+/* Health of one service ("" = the whole server). Starts as SERVING. */
+void rpc_server_set_serving(struct rpc_server *server, const char *service, bool serving);
+/* Health says NOT_SERVING, new calls are refused (UNAVAILABLE, not applied), calls in flight get up to grace
+ * microseconds, then are cancelled. Returns when all have ended. */
+void rpc_server_drain(struct rpc_server *server, int64_t grace_micros);
+void rpc_server_free(struct rpc_server *server); /* after drain; NULL is fine */
+
+/* Blocks until SIGTERM or SIGINT (returns it) or until rpc_stop_waiting was called (returns 0). */
+int rpc_wait_for_signal(void);
+void rpc_stop_waiting(void);
+
+struct arena *rpc_call_arena(struct rpc_call *call);
+int64_t rpc_call_deadline(const struct rpc_call *call); /* monotonic microseconds, NO_DEADLINE if none */
+bool rpc_call_cancelled(const struct rpc_call *call);   /* cancelled, timed out or connection lost */
+/* Value of a request header, or NULL; lives as long as the call. */
+const char *rpc_call_metadata(const struct rpc_call *call, const char *key);
+/* Adds a trailer; copied. Before the call ends. */
+void rpc_call_add_trailer(struct rpc_call *call, const char *key, const char *value);
+
+void rpc_reply(struct rpc_call *call, const ProtobufCMessage *response);
+/* err->outcome NOT_APPLIED becomes the outcome trailer. */
+void rpc_fail(struct rpc_call *call, const struct error *err);
+
+/* Streams, from the worker only. Send waits until the transport has taken the message before this one (one
+ * message of memory a stream) and returns false when the call is over: then end it and stop. */
+CHECKED bool rpc_stream_send(struct rpc_call *call, const ProtobufCMessage *message);
+/* The same with a message that is already encoded, in n parts. */
+CHECKED bool rpc_stream_send_encoded(struct rpc_call *call, const struct bytes *parts, size_t n);
+void rpc_finish(struct rpc_call *call);
+
+/* ---- client --------------------------------------------------------------------------------------- */
+
+struct rpc_client;
+struct rpc_client_stream;
+
+struct rpc_client_options {
+    const char *target;       /* "127.0.0.1:7700" or what gRPC resolves */
+    size_t max_message_bytes; /* received */
+};
+
+struct rpc_metadata {
+    const char *key;
+    const char *value;
+};
+
+struct rpc_call_options {
+    int64_t deadline; /* monotonic microseconds; NO_DEADLINE waits for ever */
+    /* Safe to repeat: UNAVAILABLE is retried with exponential backoff and jitter (from 20 ms, at most 1 s)
+     * until the deadline. False: one try; a connection that is not up yet is still waited for. */
+    bool repeatable;
+    const struct rpc_metadata *metadata;
+    size_t n_metadata;
+};
+
+CHECKED bool rpc_client_open(const struct rpc_client_options *options, struct rpc_client **client, struct error *err);
+void rpc_client_close(struct rpc_client *client); /* after all its calls have ended; NULL is fine */
+
+/* Calls "/package.Service/Method" and waits. On success *response lives in the arena. err->outcome is
+ * NOT_APPLIED when the server's trailer says so or when the request was never sent. */
+CHECKED bool rpc_client_call(struct rpc_client *client, const char *method, const ProtobufCMessage *request,
+                             const ProtobufCMessageDescriptor *response_type, const struct rpc_call_options *options, struct arena *arena,
+                             ProtobufCMessage **response, struct error *err);
+
+/* The same without waiting; `done` runs on the client's thread and must not block. `encoded` is the
+ * response's bytes, valid inside done; empty when failed. One try. */
+typedef void rpc_done_fn(void *ctx, const struct error *failure /* NULL: OK */, struct bytes encoded);
+void rpc_client_start(struct rpc_client *client, const char *method, const ProtobufCMessage *request,
+                      const struct rpc_call_options *options, rpc_done_fn *done, void *ctx);
+
+/* A server stream, read message by message. The deadline covers the whole stream. One try. */
+CHECKED bool rpc_client_stream_open(struct rpc_client *client, const char *method, const ProtobufCMessage *request,
+                                    const ProtobufCMessageDescriptor *response_type, const struct rpc_call_options *options,
+                                    struct rpc_client_stream **stream, struct error *err);
+/* *message = NULL at the end of a stream that ended with OK; lives in the arena. */
+CHECKED bool rpc_client_stream_next(struct rpc_client_stream *stream, struct arena *arena, ProtobufCMessage **message, struct error *err);
+void rpc_client_stream_close(struct rpc_client_stream *stream); /* cancels what is still running; NULL is fine */
+
+#endif

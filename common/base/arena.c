@@ -30,6 +30,16 @@ void arena_destroy(struct arena *arena)
     *arena = (struct arena) { .limit = arena->limit };
 }
 
+void arena_adopt(struct arena *arena, struct arena *other)
+{
+    struct arena_block **oldest = &arena->blocks;
+    while (*oldest)
+        oldest = &(*oldest)->older;
+    *oldest = other->blocks;
+    arena->total += other->total;
+    *other = (struct arena) { .limit = other->limit };
+}
+
 static struct arena_block *add_block(struct arena *arena, size_t size)
 {
     size_t bytes = sizeof(struct arena_block) + size;

@@ -21,6 +21,9 @@ struct arena {
 void arena_init(struct arena *arena, size_t limit_bytes);
 void arena_destroy(struct arena *arena);
 
+/* Everything of `other` lives as long as `arena` from now on; `other` is empty and usable. */
+void arena_adopt(struct arena *arena, struct arena *other);
+
 /* Aligned for any type. */
 void *arena_alloc(struct arena *arena, size_t size);
 void *arena_zalloc(struct arena *arena, size_t size);

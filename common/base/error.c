@@ -4,23 +4,22 @@
 #include <stdio.h>
 #include <string.h>
 
-bool error_set(struct error *err, enum error_code code, const char *format, ...)
+void error_fill(struct error *err, enum error_code code, const char *format, ...)
 {
     if (!err)
-        return false;
+        return;
     va_list args;
     va_start(args, format);
     err->code = code;
     err->outcome = OUTCOME_UNKNOWN;
     vsnprintf(err->message, sizeof err->message, format, args);
     va_end(args);
-    return false;
 }
 
-bool error_set_errno(struct error *err, enum error_code code, int errnum, const char *format, ...)
+void error_fill_errno(struct error *err, enum error_code code, int errnum, const char *format, ...)
 {
     if (!err)
-        return false;
+        return;
     va_list args;
     va_start(args, format);
     err->code = code;
@@ -33,13 +32,12 @@ bool error_set_errno(struct error *err, enum error_code code, int errnum, const 
         const char *text = strerror_r(errnum, reason, sizeof reason);
         snprintf(err->message + n, sizeof err->message - (size_t)n, ": %s", text);
     }
-    return false;
 }
 
-bool error_wrap(struct error *err, const char *format, ...)
+void error_prefix(struct error *err, const char *format, ...)
 {
     if (!err)
-        return false;
+        return;
     char context[sizeof err->message];
     char inner[sizeof err->message];
     va_list args;
@@ -50,7 +48,6 @@ bool error_wrap(struct error *err, const char *format, ...)
     size_t used = strnlen(context, sizeof context - 1);
     memcpy(err->message, context, used);
     snprintf(err->message + used, sizeof err->message - used, ": %s", inner);
-    return false;
 }
 
 const char *error_code_name(enum error_code code)

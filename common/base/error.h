@@ -45,14 +45,22 @@ struct error {
     char message[256];
 };
 
-/* Fills in err (NULL is fine), outcome unknown. Always returns false: `return error_set(...)`. */
-bool error_set(struct error *err, enum error_code code, const char *format, ...) PRINTF_LIKE(3, 4);
+/* error_set(err, code, format, ...) fills in err (NULL is fine), outcome unknown.
+ * error_set_errno(err, code, errnum, format, ...) does the same, with ": strerror(errnum)" behind the message.
+ * error_wrap(err, format, ...) puts "context: " before the message.
+ * All are false: `return error_set(...)`. They are macros so that the compiler sees that, too. */
+#define error_set(err, ...)       (error_fill((err), __VA_ARGS__), error_false())
+#define error_set_errno(err, ...) (error_fill_errno((err), __VA_ARGS__), error_false())
+#define error_wrap(err, ...)      (error_prefix((err), __VA_ARGS__), error_false())
 
-/* As error_set, with ": strerror(errnum)" behind the message. */
-bool error_set_errno(struct error *err, enum error_code code, int errnum, const char *format, ...) PRINTF_LIKE(4, 5);
+void error_fill(struct error *err, enum error_code code, const char *format, ...) PRINTF_LIKE(3, 4);
+void error_fill_errno(struct error *err, enum error_code code, int errnum, const char *format, ...) PRINTF_LIKE(4, 5);
+void error_prefix(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* Puts "context: " before the message. Returns false. */
-bool error_wrap(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
+__attribute__((always_inline)) static inline bool error_false(void)
+{
+    return false;
+}
 
 /* "NOT_FOUND" and so on; never NULL. */
 const char *error_code_name(enum error_code code);

@@ -70,8 +70,9 @@ void mutex_lock(struct mutex *mutex)
 
 void mutex_unlock(struct mutex *mutex)
 {
-    must(pthread_mutex_unlock(&mutex->handle), "mutex_unlock");
+    /* first: once it is unlocked another thread may destroy it */
     rank_pop(mutex->rank);
+    must(pthread_mutex_unlock(&mutex->handle), "mutex_unlock");
 }
 
 void condition_init(struct condition *condition)

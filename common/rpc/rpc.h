@@ -66,6 +66,7 @@ struct rpc_server_options {
     size_t max_calls;         /* in flight; one more is RESOURCE_EXHAUSTED, not applied */
     size_t max_request_bytes; /* of all requests in flight, the budget of the process */
     size_t worker_threads;
+    int64_t stall_micros; /* a stream whose reader takes no message for so long is cut off; 0: never */
 };
 
 CHECKED bool rpc_server_new(const struct rpc_server_options *options, struct rpc_server **server, struct error *err);

@@ -1,0 +1,260 @@
+/* What the files of common/rpc share: tags, calls, the server, codec and status mapping.
+ *
+ * A tag is what a completion queue hands back: one function, run on the thread that polls the queue. A tag
+ * lies inside the object that it belongs to and is outstanding at most once.
+ *
+ * Lock ranks  all leaves, taken by the functions of this layer only and never while one of them is held:
+ *             workers 900, server 905, health 910, call 920, client call 930, client stream 935.
+ */
+#ifndef ARGON_RPC_RPC_INTERNAL_H
+#define ARGON_RPC_RPC_INTERNAL_H
+
+#include <grpc/byte_buffer.h>
+#include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+#include <grpc/slice.h>
+#include <stdatomic.h>
+
+#include "common/base/sync.h"
+#include "common/rpc/rpc.h"
+
+enum {
+    RANK_RPC_WORKERS = 900,
+    RANK_RPC_SERVER = 905,
+    RANK_RPC_HEALTH = 910,
+    RANK_RPC_CALL = 920,
+    RANK_RPC_CLIENT_CALL = 930,
+    RANK_RPC_CLIENT_STREAM = 935,
+};
+
+#define CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
+
+struct rpc_tag {
+    _Atomic(void (*)(struct rpc_tag *tag, bool ok)) done;
+};
+
+/* Before each batch: whatever was written until here is seen by `done`. The queue itself guarantees that
+ * too, but where no tool can check it. */
+static inline void tag_arm(struct rpc_tag *tag, void (*done)(struct rpc_tag *tag, bool ok))
+{
+    atomic_store_explicit(&tag->done, done, memory_order_release);
+}
+
+static inline void tag_run(grpc_event event)
+{
+    struct rpc_tag *tag = event.tag;
+    atomic_load_explicit(&tag->done, memory_order_acquire)(tag, event.success != 0);
+}
+
+/* ---- codec ------------------------------------------------------------------------------------------ */
+
+/* The encoded message in one slice; the caller unrefs it. RESOURCE_EXHAUSTED when there is no memory. */
+CHECKED bool codec_pack(const ProtobufCMessage *message, grpc_slice *slice, struct error *err);
+CHECKED bool codec_join(const struct bytes *parts, size_t n, grpc_slice *slice, struct error *err);
+/* Takes the slice. */
+grpc_byte_buffer *codec_buffer_take(grpc_slice slice);
+
+/* The bytes of a buffer in one piece: without a copy when it has one slice. */
+struct codec_view {
+    struct bytes bytes;
+    void *copy;
+};
+CHECKED bool codec_view_open(grpc_byte_buffer *buffer, struct codec_view *view, struct error *err);
+void codec_view_close(struct codec_view *view);
+
+/* The message lives in the arena and does not refer to the buffer. INVALID_ARGUMENT: not such a message;
+ * RESOURCE_EXHAUSTED: the arena is at its limit. */
+CHECKED bool codec_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *type, struct arena *arena, ProtobufCMessage **message,
+                          struct error *err);
+
+/* ---- status, metadata, time ------------------------------------------------------------------------- */
+
+/* outcome from the trailers, which may be NULL. Returns false. */
+bool status_to_error(grpc_status_code status, grpc_slice details, const grpc_metadata_array *trailers, struct error *err);
+const grpc_metadata *metadata_find(const grpc_metadata_array *metadata, const char *key);
+/* Copies both; bytes that a header cannot carry become '?'. */
+grpc_metadata metadata_copy(const char *key, const char *value);
+void metadata_release(grpc_metadata *metadata, size_t n);
+
+gpr_timespec deadline_to_timespec(int64_t deadline);
+int64_t deadline_from_timespec(gpr_timespec deadline);
+
+/* While set, what gRPC reports on this thread goes here instead of the log. */
+void grpc_messages_capture(char *text, size_t size);
+void grpc_messages_release(void);
+
+/* ---- server ----------------------------------------------------------------------------------------- */
+
+struct method_slot {
+    const struct rpc_method *method;
+    const ProtobufCMessageDescriptor *request_type;
+    void *context;
+    void *handle; /* what gRPC knows the method by */
+    char *path;   /* "/package.Service/Method" */
+    bool exempt;  /* from the limits and from draining: health */
+};
+
+/* What a call that is driven by the poller wants to hear; all run on the poller. */
+struct call_events {
+    void (*poked)(struct rpc_call *call);
+    void (*sent)(struct rpc_call *call, bool ok);
+    void (*closed)(struct rpc_call *call); /* the client is gone; also runs after the call has ended */
+    void (*freed)(void *ctx);
+};
+
+/* Life of a call:
+ *
+ *   POSTED --arrived--> RUNNING --reply, fail, finish--> ENDED --no message in flight--> FINISHING --> freed
+ *
+ * Each outstanding tag holds a reference, and so does the handler until it ends the call; the last one to
+ * go frees the call, always on the poller. Batches are started by the poller, with two exceptions that gRPC
+ * allows: the empty batch by which a thread wakes the poller, and the messages of a stream, which its
+ * worker sends while nobody else sends. */
+struct rpc_call {
+    struct rpc_server *server;
+    const struct method_slot *slot; /* NULL: a method that nobody registered */
+    atomic_int references;
+    struct rpc_tag arrived, woken, poked, sent, closed, finished;
+
+    grpc_call *call;
+    grpc_call_details details; /* of an unregistered method */
+    gpr_timespec grpc_deadline;
+    grpc_metadata_array metadata;
+    grpc_byte_buffer *payload;
+
+    int64_t deadline;
+    bool admitted;
+    size_t charged; /* to the byte budget */
+    struct arena arena;
+    ProtobufCMessage *request;
+    struct rpc_call *next; /* in the workers' queue */
+
+    /* the answer: written by the thread that ends the call, read by the poller once `ended` is seen */
+    enum error_code status;
+    grpc_slice status_text;
+    grpc_byte_buffer *response;
+    grpc_metadata *trailers;
+    size_t n_trailers;
+    struct error broken; /* why a send failed, so that no cut stream ends in OK */
+    bool initial_sent;
+    atomic_bool ended;
+
+    bool close_requested; /* the poller only, from here */
+    bool end_seen;
+    bool finishing;
+    int close_cancelled; /* written by gRPC */
+    atomic_bool cancelled;
+
+    bool is_stream;
+    struct mutex lock; /* rank 920; the rest is under it, and for streams only */
+    struct condition changed;
+    bool sending;
+    grpc_byte_buffer *message; /* in flight while sending */
+
+    const struct call_events *events;
+    void *events_ctx;
+};
+
+struct worker_pool {
+    struct mutex lock; /* rank 900 */
+    struct condition work;
+    struct call_queue {
+        struct rpc_call *first, **last;
+    } unary, streams;
+    size_t streams_running;
+    size_t max_streams; /* below the number of threads, so that slow readers never occupy all of them */
+    bool stopping;
+    pthread_t *threads;
+    size_t n_threads;
+};
+
+struct health;
+
+struct rpc_server {
+    struct rpc_server_options options;
+    char *listen;
+    int port;
+    struct method_slot *slots;
+    size_t n_slots;
+    struct health *health;
+
+    grpc_server *server;
+    grpc_completion_queue *queue;
+    grpc_completion_queue *shutdown_queue;
+    pthread_t poller;
+    bool started;
+    bool drained;
+    struct worker_pool workers;
+
+    atomic_bool draining;
+    atomic_size_t live;  /* rpc_call objects, posted ones too */
+    atomic_size_t calls; /* admitted and not yet freed */
+    atomic_size_t bytes; /* charged */
+    struct mutex lock;   /* rank 905; `emptied` is signalled while draining whenever a counter falls */
+    struct condition emptied;
+};
+
+/* rpc_server.c */
+bool server_charge(struct rpc_server *server, size_t bytes);
+void server_uncharge(struct rpc_server *server, size_t bytes);
+void server_call_freed(struct rpc_server *server, bool admitted);
+CHECKED bool server_add_slots(struct rpc_server *server, const ProtobufCServiceDescriptor *service, const struct rpc_method *methods,
+                              size_t n_methods, void *context, bool exempt, struct error *err);
+
+/* rpc_call.c */
+bool call_post(struct rpc_server *server, const struct method_slot *slot); /* waits for one call of the method */
+bool call_unpack(struct rpc_call *call, struct error *err);
+void call_watch_close(struct rpc_call *call); /* poller; once */
+void call_poke(struct rpc_call *call);        /* any thread that knows the call to live; not again before events->poked */
+/* Poller, when nothing is being sent; takes the slice; events->sent follows. */
+void call_send_async_take(struct rpc_call *call, grpc_slice encoded);
+void call_poller_enter(struct rpc_server *server);
+void call_arrived(struct rpc_call *call); /* rpc_server.c: decides what becomes of a new call */
+
+/* rpc_workers.c */
+void workers_start(struct worker_pool *pool, size_t n_threads);
+void workers_push(struct worker_pool *pool, struct rpc_call *call);
+void workers_stop(struct worker_pool *pool);
+
+/* health.c */
+CHECKED bool health_add_to(struct rpc_server *server, struct error *err);
+void health_set(struct health *health, const char *service, bool serving);
+void health_drain(struct health *health);       /* NOT_SERVING everywhere from now on */
+void health_end_watches(struct health *health); /* ends the streams */
+void health_free(struct health *health);
+
+/* ---- client ----------------------------------------------------------------------------------------- */
+
+struct rpc_client {
+    char *target;
+    grpc_channel *channel;
+    grpc_completion_queue *queue;
+    pthread_t thread;
+    atomic_size_t calls; /* calls and streams that have not ended */
+};
+
+/* What is sent at the start of a call, and the answer's frame; shared by unary calls and streams. */
+struct client_exchange {
+    struct rpc_client *client;
+    grpc_call *call;
+    int64_t deadline;
+    grpc_metadata *metadata;
+    size_t n_metadata;
+    grpc_byte_buffer *request;
+    grpc_metadata_array initial, trailing;
+    grpc_status_code status;
+    grpc_slice details;
+    bool never_sent; /* nothing of the call reached a connection */
+};
+
+/* Takes `encoded`. */
+void exchange_init_take(struct client_exchange *exchange, struct rpc_client *client, const char *method, grpc_slice encoded,
+                        const struct rpc_call_options *options);
+void exchange_destroy(struct client_exchange *exchange);
+grpc_op exchange_headers_op(struct client_exchange *exchange, bool wait_for_ready);
+size_t exchange_request_ops(struct client_exchange *exchange, grpc_op *ops); /* the rest of the start, into ops[3] */
+grpc_op exchange_status_op(struct client_exchange *exchange);
+/* False when the status is not OK; err is not NULL. */
+bool exchange_result(struct client_exchange *exchange, struct error *err);
+
+#endif

@@ -1,0 +1,105 @@
+/* The threads that run handlers which may block: first come, first served.
+ *
+ * A stream holds its thread for as long as its client reads, so streams get at most three quarters of the
+ * threads (all of them when there is one); the others stay free for unary calls. The queues are bounded by
+ * the limits on calls in flight. */
+#include <stdlib.h>
+
+#include "common/base/memory.h"
+#include "common/rpc/rpc_internal.h"
+
+static void queue_init(struct call_queue *queue)
+{
+    queue->first = NULL;
+    queue->last = &queue->first;
+}
+
+static struct rpc_call *queue_pop(struct call_queue *queue)
+{
+    struct rpc_call *call = queue->first;
+    queue->first = call->next;
+    if (!queue->first)
+        queue->last = &queue->first;
+    return call;
+}
+
+/* Streams first: there are few, they are capped, and a unary call always finds another thread. */
+static struct rpc_call *next_call_locked(struct worker_pool *pool)
+{
+    if (pool->streams.first && pool->streams_running < pool->max_streams)
+        return queue_pop(&pool->streams);
+    return pool->unary.first ? queue_pop(&pool->unary) : NULL;
+}
+
+static void run_call(struct rpc_call *call)
+{
+    struct error err;
+    if (rpc_call_cancelled(call)) { /* nobody waits any more */
+        error_set(&err, ERROR_DEADLINE_EXCEEDED, "the call was over before its turn came");
+    } else if (call_unpack(call, &err)) {
+        call->slot->method->handle(call->slot->context, call, call->request);
+        return;
+    }
+    err.outcome = OUTCOME_NOT_APPLIED;
+    rpc_fail(call, &err);
+}
+
+static void *run_worker(void *ctx)
+{
+    struct worker_pool *pool = ctx;
+    mutex_lock(&pool->lock);
+    for (;;) {
+        struct rpc_call *call = next_call_locked(pool);
+        if (!call) {
+            if (pool->stopping)
+                break;
+            condition_wait(&pool->work, &pool->lock);
+            continue;
+        }
+        bool stream = call->is_stream;
+        pool->streams_running += stream;
+        mutex_unlock(&pool->lock);
+        run_call(call);
+        mutex_lock(&pool->lock);
+        pool->streams_running -= stream;
+    }
+    mutex_unlock(&pool->lock);
+    return NULL;
+}
+
+void workers_start(struct worker_pool *pool, size_t n_threads)
+{
+    *pool = (struct worker_pool) { .n_threads = n_threads ? n_threads : 1 };
+    mutex_init(&pool->lock, RANK_RPC_WORKERS);
+    condition_init(&pool->work);
+    queue_init(&pool->unary);
+    queue_init(&pool->streams);
+    pool->max_streams = pool->n_threads == 1 ? 1 : pool->n_threads - (pool->n_threads + 3) / 4;
+    pool->threads = mem_alloc(pool->n_threads * sizeof *pool->threads);
+    for (size_t i = 0; i < pool->n_threads; i++)
+        pool->threads[i] = thread_start("rpc-worker", run_worker, pool);
+}
+
+void workers_push(struct worker_pool *pool, struct rpc_call *call)
+{
+    call->next = NULL;
+    mutex_lock(&pool->lock);
+    struct call_queue *queue = call->is_stream ? &pool->streams : &pool->unary;
+    *queue->last = call;
+    queue->last = &call->next;
+    condition_signal(&pool->work);
+    mutex_unlock(&pool->lock);
+}
+
+void workers_stop(struct worker_pool *pool)
+{
+    mutex_lock(&pool->lock);
+    pool->stopping = true;
+    condition_broadcast(&pool->work);
+    mutex_unlock(&pool->lock);
+    for (size_t i = 0; i < pool->n_threads; i++)
+        pthread_join(pool->threads[i], NULL);
+    free(pool->threads);
+    mutex_destroy(&pool->lock);
+    condition_destroy(&pool->work);
+}

@@ -12,11 +12,13 @@
 
 #include "common/base/bytes.h"
 #include "common/base/error.h"
+#include "common/bson/element.h"
 
 /* Appends to out (which is unchanged on failure). */
 CHECKED bool key_encode(const bson_value_t *value, struct buffer *out, struct error *err);
 /* The value the iterator stands on. */
 CHECKED bool key_encode_iter(const bson_iter_t *iter, struct buffer *out, struct error *err);
+CHECKED bool key_encode_element(const struct element *element, struct buffer *out, struct error *err);
 /* The _id of a document. INVALID_ARGUMENT when it has none. */
 CHECKED bool key_encode_document_id(struct bytes document, struct buffer *out, struct error *err);
 

@@ -1,0 +1,165 @@
+#include "branch-service/query/path.h"
+
+#include "common/bson/utf8.h"
+
+struct walk {
+    const struct path *path;
+    path_visit_fn *visit;
+    void *ctx;
+};
+
+/* Indexes have no leading zeros, and no document is long enough for more than 18 digits. */
+static int64_t parse_index(const char *name, size_t len)
+{
+    if (len == 0 || len > 18 || (len > 1 && name[0] == '0'))
+        return NO_INDEX;
+    int64_t index = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (name[i] < '0' || name[i] > '9')
+            return NO_INDEX;
+        index = index * 10 + (name[i] - '0');
+    }
+    return index;
+}
+
+void path_component_init(struct path_component *component, const char *name, size_t len)
+{
+    *component = (struct path_component) { .name = name, .len = (uint32_t)len, .index = parse_index(name, len) };
+}
+
+static size_t count_components(const char *text, size_t len)
+{
+    size_t n = 1;
+    for (size_t i = 0; i < len; i++)
+        n += text[i] == '.';
+    return n;
+}
+
+bool path_parse(const char *text, size_t len, struct arena *arena, struct path *path, struct error *err)
+{
+    size_t n = count_components(text, len);
+    if (n > MAX_PATH_COMPONENTS)
+        return error_set(err, ERROR_INVALID_ARGUMENT, "the path '%.*s...' has more than %d components", utf8_fit(text, len, 60), text,
+                         MAX_PATH_COMPONENTS);
+    char *copy = arena_strndup(arena, text, len);
+    struct path_component *components = arena_alloc(arena, n * sizeof *components);
+    if (!copy || !components)
+        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a path");
+    const char *at = copy;
+    for (size_t i = 0; i < n; i++) {
+        const char *dot = memchr(at, '.', (size_t)(copy + len - at));
+        size_t part = (size_t)((dot ? dot : copy + len) - at);
+        path_component_init(&components[i], at, part);
+        at += part + 1;
+    }
+    *path = (struct path) { .text = copy, .n = n, .components = components };
+    return true;
+}
+
+int path_component_compare(const struct path_component *a, const struct path_component *b)
+{
+    if (a->index != NO_INDEX && b->index != NO_INDEX)
+        return (a->index > b->index) - (a->index < b->index);
+    if (a->index != NO_INDEX || b->index != NO_INDEX)
+        return a->index != NO_INDEX ? -1 : 1;
+    return bytes_compare(bytes_of(a->name, a->len), bytes_of(b->name, b->len));
+}
+
+/* Where in the path a walk is when it comes to a document or array. There can be several such places at once,
+ * for a document in an array is tried with the component that is its index and with the one behind it. All of
+ * them go through the document together: apart, their number could double with every index in the path. */
+typedef unsigned __int128 places;
+
+static places place(size_t i)
+{
+    return (places)1 << i;
+}
+
+/* The first of some, of which there is one. */
+static size_t first_place(places set)
+{
+    uint64_t low = (uint64_t)set;
+    return low ? (size_t)__builtin_ctzll(low) : 64 + (size_t)__builtin_ctzll((uint64_t)(set >> 64));
+}
+
+static bool same_name(const struct path_component *a, const struct path_component *b)
+{
+    return a->len == b->len && memcmp(a->name, b->name, a->len) == 0;
+}
+
+static bool visit_leaf(const struct walk *walk, const struct element *e)
+{
+    struct element_reader reader;
+    struct element inner;
+    if (e->type == BSON_TYPE_ARRAY) {
+        element_reader_init(&reader, e->value);
+        while (element_next(&reader, &inner)) {
+            if (walk->visit(&inner, walk->ctx))
+                return true;
+        }
+    }
+    return walk->visit(e, walk->ctx);
+}
+
+static bool visit_array(const struct walk *walk, struct bytes array, places at);
+
+/* This and visit_array descend a level of the document with every call: bounded by MAX_NESTING. */
+static bool visit_document(const struct walk *walk, struct bytes document, places at)
+{
+    const struct path *path = walk->path;
+    while (at) {
+        const struct path_component *name = &path->components[first_place(at)];
+        places here = 0; /* those with that name */
+        for (places left = at; left; left &= left - 1) {
+            if (same_name(name, &path->components[first_place(left)]))
+                here |= place(first_place(left));
+        }
+        at &= ~here;
+
+        struct element e;
+        places last = here & place(path->n - 1), next = (here & ~last) << 1;
+        if (!element_find(document, name->name, name->len, &e)) {
+            if (walk->visit(NULL, walk->ctx))
+                return true;
+            continue;
+        }
+        if (last && visit_leaf(walk, &e))
+            return true;
+        if (!next)
+            continue;
+        if (e.type == BSON_TYPE_DOCUMENT ? visit_document(walk, e.value, next)
+            : e.type == BSON_TYPE_ARRAY  ? visit_array(walk, e.value, next)
+                                         : walk->visit(NULL, walk->ctx))
+            return true;
+    }
+    return false;
+}
+
+static bool visit_array(const struct walk *walk, struct bytes array, places at)
+{
+    const struct path *path = walk->path;
+    struct element_reader reader;
+    struct element e;
+    element_reader_init(&reader, array);
+    for (int64_t i = 0; element_next(&reader, &e); i++) {
+        places indexed = 0; /* those for which this is the element */
+        for (places left = at; left; left &= left - 1) {
+            if (path->components[first_place(left)].index == i)
+                indexed |= place(first_place(left));
+        }
+        places last = indexed & place(path->n - 1), next = (indexed & ~last) << 1;
+        if (e.type == BSON_TYPE_DOCUMENT && visit_document(walk, e.value, at | next))
+            return true;
+        if (e.type == BSON_TYPE_ARRAY && next && visit_array(walk, e.value, next))
+            return true;
+        if (last && walk->visit(&e, walk->ctx))
+            return true;
+    }
+    return false;
+}
+
+bool path_visit(const struct path *path, struct bytes document, path_visit_fn *visit, void *ctx)
+{
+    struct walk walk = { .path = path, .visit = visit, .ctx = ctx };
+    return visit_document(&walk, document, place(0));
+}

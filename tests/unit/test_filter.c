@@ -1,0 +1,315 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "branch-service/query/filter.h"
+#include "branch-service/query/path.h"
+#include "common/bson/builder.h"
+#include "common/bson/key_encoding.h"
+#include "tests/support/bson_support.h"
+
+/* What filters match is in tests/corpus/filter; here is the rest of the interface. */
+
+static struct filter *compile(const char *spec)
+{
+    struct filter *filter;
+    struct error err;
+    bson_t *document = bson_of_text(spec);
+    if (!filter_compile(bytes_of_bson(document), &filter, &err))
+        fail_msg("%s: %s", spec, err.message);
+    bson_destroy(document); /* the filter has a copy of its own */
+    return filter;
+}
+
+static bool matches(const char *spec, const char *text)
+{
+    struct filter *filter = compile(spec);
+    bson_t *document = bson_of_text(text);
+    bool result = filter_matches(filter, bytes_of_bson(document));
+    bson_destroy(document);
+    filter_free(filter);
+    return result;
+}
+
+static void refuses(const char *spec, const char *message)
+{
+    struct filter *filter;
+    struct error err;
+    bson_t *document = bson_of_text(spec);
+    if (filter_compile(bytes_of_bson(document), &filter, &err))
+        fail_msg("accepted: %s", spec);
+    assert_int_equal(err.code, ERROR_INVALID_ARGUMENT);
+    if (!strstr(err.message, message))
+        fail_msg("'%s' does not say '%s'", err.message, message);
+    bson_destroy(document);
+}
+
+static void an_empty_spec_matches_everything(void **state)
+{
+    (void)state;
+    struct filter *filter;
+    struct error err;
+    struct bytes key;
+    bson_t *document = bson_of_text("{\"_id\":1}");
+    assert_true(filter_compile(bytes_of(NULL, 0), &filter, &err));
+    assert_true(filter_matches(filter, bytes_of_bson(document)));
+    assert_false(filter_single_id(filter, &key));
+    bson_destroy(document);
+    filter_free(filter);
+    filter_free(NULL);
+    assert_true(matches("{}", "{\"_id\":1}"));
+}
+
+static void operators_are_refused_by_name(void **state)
+{
+    (void)state;
+    static const char *const operators[] = { "$gt", "$ne", "$in", "$exists", "$regex", "$not", "$elemMatch", "$size", "$type", "$nosuch" };
+    for (size_t i = 0; i < ARRAY_LEN(operators); i++) {
+        char spec[128], message[128];
+        snprintf(spec, sizeof spec, "{\"a\":{\"%s\":1}}", operators[i]);
+        snprintf(message, sizeof message, "the filter operator '%s' is not supported", operators[i]);
+        refuses(spec, message);
+        /* also behind one that is */
+        snprintf(spec, sizeof spec, "{\"a\":{\"$eq\":1,\"%s\":1}}", operators[i]);
+        refuses(spec, message);
+    }
+    refuses("{\"$and\":[{\"a\":1}]}", "the filter operator '$and' is not supported");
+    refuses("{\"b\":1,\"$where\":\"x\"}", "the filter operator '$where' is not supported");
+    refuses("{\"a\":{\"$regularExpression\":{\"pattern\":\"x\",\"options\":\"\"}}}",
+            "filter on 'a': regular expressions are not supported yet");
+    refuses("{\"a\":{\"$eq\":1,\"b\":2}}", "unknown operator 'b'");
+    refuses("{\"a\":{\"$undefined\":true}}", "filter on 'a': cannot compare to undefined");
+}
+
+/* NULL: the filter has no single _id. */
+static void single_id_is(const char *spec, const char *id)
+{
+    struct filter *filter = compile(spec);
+    struct bytes key;
+    bool has = filter_single_id(filter, &key);
+    assert_int_equal(has, id != NULL);
+    if (id) {
+        char text[128];
+        struct buffer expected = { 0 };
+        struct error err;
+        snprintf(text, sizeof text, "{\"_id\":%s}", id);
+        bson_t *document = bson_of_text(text);
+        assert_true(key_encode_document_id(bytes_of_bson(document), &expected, &err));
+        assert_true(bytes_equal(key, buffer_bytes(&expected)));
+        buffer_destroy(&expected);
+        bson_destroy(document);
+    }
+    filter_free(filter);
+}
+
+static void single_ids_are_found(void **state)
+{
+    (void)state;
+    single_id_is("{\"_id\":1}", "1");
+    single_id_is("{\"_id\":1.0}", "1");
+    single_id_is("{\"_id\":{\"$eq\":\"x\"}}", "\"x\"");
+    single_id_is("{\"a\":2,\"_id\":\"x\"}", "\"x\"");
+    single_id_is("{\"_id\":{\"x\":1,\"y\":2}}", "{\"x\":1,\"y\":2}");
+    single_id_is("{\"_id\":{}}", "{}");
+    single_id_is("{\"_id\":null}", "null");
+    single_id_is("{\"_id\":{\"$ref\":\"c\",\"$id\":1}}", "{\"$ref\":\"c\",\"$id\":1}");
+    single_id_is("{\"_id\":[1]}", NULL);
+    single_id_is("{\"_id\":{\"$eq\":{\"$regularExpression\":{\"pattern\":\"x\",\"options\":\"\"}}}}", NULL);
+    single_id_is("{\"_id.x\":1}", NULL);
+    single_id_is("{\"a\":1}", NULL);
+    single_id_is("{}", NULL);
+    /* two conditions: one key, and matching settles the other */
+    single_id_is("{\"_id\":1,\"_id\":{\"$eq\":2}}", "1");
+    assert_false(matches("{\"_id\":1,\"_id\":{\"$eq\":2}}", "{\"_id\":1}"));
+}
+
+static void an_id_that_no_document_can_have_matches_none(void **state)
+{
+    (void)state;
+    struct error err;
+    struct filter *filter;
+    struct bytes key;
+    char *long_text = malloc(5001);
+    memset(long_text, 'x', 5000);
+    bson_t spec = BSON_INITIALIZER, document = BSON_INITIALIZER;
+    bson_append_utf8(&spec, "_id", 3, long_text, 5000);
+    bson_append_int32(&document, "_id", 3, 1);
+    assert_true(filter_compile(bytes_of_bson(&spec), &filter, &err));
+    assert_false(filter_single_id(filter, &key));
+    assert_false(filter_matches(filter, bytes_of_bson(&document)));
+    filter_free(filter);
+    bson_destroy(&spec);
+    bson_destroy(&document);
+    free(long_text);
+}
+
+static char *dotted(const char *component, int n)
+{
+    struct buffer text = { 0 };
+    for (int i = 0; i < n; i++) {
+        buffer_append(&text, i ? "." : "", i ? 1 : 0);
+        buffer_append(&text, component, strlen(component));
+    }
+    buffer_append_u8(&text, 0);
+    return (char *)text.data;
+}
+
+static void long_paths_are_refused(void **state)
+{
+    (void)state;
+    for (int n = MAX_PATH_COMPONENTS; n <= MAX_PATH_COMPONENTS + 1; n++) {
+        struct arena arena;
+        struct path path;
+        struct error err;
+        char *text = dotted("a", n);
+        arena_init(&arena, 0);
+        assert_int_equal(path_parse(text, strlen(text), &arena, &path, &err), n == MAX_PATH_COMPONENTS);
+        if (n > MAX_PATH_COMPONENTS)
+            assert_non_null(strstr(err.message, "more than 128 components"));
+        arena_destroy(&arena);
+        free(text);
+    }
+}
+
+/* Every array of documents can be entered in two ways: 2^49 walks, if each went its own way. */
+static void indexes_do_not_multiply(void **state)
+{
+    (void)state;
+    struct buffer text = { 0 };
+    for (int i = 0; i < 49; i++)
+        buffer_append(&text, i ? "[{\"0\":" : "{\"0\":", i ? 6 : 5);
+    buffer_append(&text, "7", 1);
+    for (int i = 0; i < 49; i++)
+        buffer_append(&text, i < 48 ? "}]" : "}", i < 48 ? 2 : 1);
+    buffer_append_u8(&text, 0);
+    for (int n = 40; n <= MAX_PATH_COMPONENTS; n++) {
+        char *path = dotted("0", n), spec[600];
+        snprintf(spec, sizeof spec, "{\"%s\":7}", path);
+        /* 49 fields must be named, 48 indexes may be */
+        assert_int_equal(matches(spec, (char *)text.data), n >= 49 && n <= 97);
+        snprintf(spec, sizeof spec, "{\"%s\":8}", path);
+        assert_false(matches(spec, (char *)text.data));
+        free(path);
+    }
+    buffer_destroy(&text);
+}
+
+struct visited {
+    struct buffer text;
+    int left; /* stop after so many */
+};
+
+static bool visit(const struct element *value, void *ctx)
+{
+    struct visited *visited = ctx;
+    struct error err;
+    if (!value) {
+        buffer_append(&visited->text, "missing ", 8);
+    } else {
+        struct builder single;
+        struct bytes document;
+        struct buffer text = { 0 };
+        builder_init(&single);
+        builder_name(&single, "", 0);
+        builder_value(&single, value->type, value->value);
+        assert_true(builder_finish(&single, &document, &err));
+        assert_true(ejson_format(document, EJSON_RELAXED, &text, &err));
+        buffer_append(&visited->text, text.data + 4, text.len - 5); /* {"":...} */
+        buffer_append(&visited->text, " ", 1);
+        buffer_destroy(&text);
+        builder_destroy(&single);
+    }
+    return --visited->left == 0;
+}
+
+static void reaches(const char *document_text, const char *path_text, const char *expected)
+{
+    struct arena arena;
+    struct path path;
+    struct error err;
+    struct visited visited = { .left = -1 };
+    bson_t *document = bson_of_text(document_text);
+    arena_init(&arena, 0);
+    assert_true(path_parse(path_text, strlen(path_text), &arena, &path, &err));
+    assert_false(path_visit(&path, bytes_of_bson(document), visit, &visited));
+    buffer_append_u8(&visited.text, 0);
+    assert_string_equal((char *)visited.text.data, expected);
+    buffer_destroy(&visited.text);
+    arena_destroy(&arena);
+    bson_destroy(document);
+}
+
+static void paths_reach_what_mongodb_reaches(void **state)
+{
+    (void)state;
+    reaches("{\"a\":1}", "a", "1 ");
+    reaches("{\"a\":1}", "b", "missing ");
+    reaches("{\"a\":1}", "a.b", "missing ");
+    reaches("{\"a\":{\"b\":{\"c\":1}}}", "a.b.c", "1 ");
+    reaches("{\"a\":[1,[2]]}", "a", "1 [2] [1,[2]] ");
+    reaches("{\"a\":[]}", "a", "[] ");
+    reaches("{\"a\":[]}", "a.b", "");
+    reaches("{\"a\":[5,{\"b\":[6,7]},{},[{\"b\":8}]]}", "a.b", "6 7 [6,7] missing ");
+    reaches("{\"a\":[5,{\"1\":4},3]}", "a.1", "4 {\"1\":4} ");
+    reaches("{\"a\":[5,{\"b\":4},3]}", "a.1.b", "missing 4 ");
+    reaches("{\"a\":[5,[{\"b\":4},7]]}", "a.1.b", "4 ");
+    reaches("{\"a\":[5,[{\"b\":4},7]]}", "a.1.1", "missing 7 ");
+    reaches("{\"a\":[5,[6]]}", "a.1", "[6] ");
+    reaches("{\"a\":{\"0\":[1]}}", "a.0", "1 [1] ");
+    reaches("{\"a\":[{\"0\":[1]}]}", "a.0", "1 [1] {\"0\":[1]} ");
+}
+
+static void a_walk_ends_when_the_visitor_says_so(void **state)
+{
+    (void)state;
+    struct arena arena;
+    struct path path;
+    struct error err;
+    bson_t *document = bson_of_text("{\"a\":[{\"b\":[1,2]},{\"b\":3}]}");
+    arena_init(&arena, 0);
+    assert_true(path_parse("a.b", 3, &arena, &path, &err));
+    for (int stop = 1; stop <= 4; stop++) {
+        struct visited visited = { .left = stop };
+        assert_true(path_visit(&path, bytes_of_bson(document), visit, &visited));
+        assert_int_equal(visited.left, 0);
+        buffer_destroy(&visited.text);
+    }
+    arena_destroy(&arena);
+    bson_destroy(document);
+}
+
+static void components_have_one_order(void **state)
+{
+    (void)state;
+    static const char *const rising[] = { "0", "2", "9",     "10", "123456789012345678", "", "-1", "01", "1234567890123456789", "1a",
+                                          "A", "a", "a\x7f", "b" };
+    for (size_t i = 0; i < ARRAY_LEN(rising); i++) {
+        for (size_t j = 0; j < ARRAY_LEN(rising); j++) {
+            struct path_component a, b;
+            path_component_init(&a, rising[i], strlen(rising[i]));
+            path_component_init(&b, rising[j], strlen(rising[j]));
+            int order = path_component_compare(&a, &b);
+            assert_int_equal((order > 0) - (order < 0), (i > j) - (i < j));
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_empty_spec_matches_everything),
+        cmocka_unit_test(operators_are_refused_by_name),
+        cmocka_unit_test(single_ids_are_found),
+        cmocka_unit_test(an_id_that_no_document_can_have_matches_none),
+        cmocka_unit_test(long_paths_are_refused),
+        cmocka_unit_test(indexes_do_not_multiply),
+        cmocka_unit_test(paths_reach_what_mongodb_reaches),
+        cmocka_unit_test(a_walk_ends_when_the_visitor_says_so),
+        cmocka_unit_test(components_have_one_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

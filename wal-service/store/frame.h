@@ -58,12 +58,17 @@ static inline uint64_t frame_last_lsn(const struct frame *frame)
     return frame->first_lsn + frame->entries - 1;
 }
 
+/* INVALID_ARGUMENT if the frame cannot be stored: a field over the lengths above, no entries, entries of runs
+ * that do not add up. frame_encode wants a frame that passes. */
+CHECKED bool frame_check(const struct frame *frame, struct error *err);
+
 /* Bytes that frame_encode will append. */
 size_t frame_encoded_size(const struct frame *frame);
 void frame_encode(const struct frame *frame, struct buffer *out);
 
 /* Reads one frame from the front of `in`; *size is what it took. The frame borrows from `in`; its run and
- * key arrays live in *scratch (cleared first, reused from call to call). DATA_LOSS on a bad checksum or shape. */
+ * key arrays live in *scratch (cleared first, reused from call to call). DATA_LOSS on a bad checksum or shape,
+ * RESOURCE_EXHAUSTED when there is no memory for the scratch. */
 struct frame_scratch {
     struct frame_run *runs;
     size_t runs_capacity;

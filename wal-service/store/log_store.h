@@ -16,7 +16,7 @@
 enum append_outcome {
     APPEND_COMMITTED,
     APPEND_HEAD_MOVED, /* another writer took the slot: nothing of this group is in the log; read on and check again */
-    APPEND_REFUSED,    /* nothing was written and the store goes on (disk full: RESOURCE_EXHAUSTED) */
+    APPEND_REFUSED,    /* nothing was written and the store goes on (disk full, too many open files: RESOURCE_EXHAUSTED) */
     APPEND_UNKNOWN,    /* may or may not be in the log; the segment store is dead after it */
 };
 
@@ -26,7 +26,7 @@ struct log_head {
 };
 
 struct log_store_stats {
-    uint64_t projects, segments, disk_bytes, groups, entries, memory_bytes;
+    uint64_t projects, segments, disk_bytes, groups, entries, memory_bytes; /* groups: those with frames */
     bool disk_full;
 };
 

@@ -1,0 +1,73 @@
+/* What is where in the log, in memory: shared by the stores.
+ *
+ * For each project: its batches in LSN order (32 bytes each), the batches of each branch and of each
+ * collection on a branch (4 bytes each), the last LSN of each branch, and the head at the end of each
+ * incarnation that wrote to it.
+ *
+ * Ownership  copies what it keeps.
+ * Threads    claim, publish, begin_incarnation: one thread. Everything else: any thread, also beside those.
+ */
+#ifndef ARGON_WAL_STORE_LOG_INDEX_H
+#define ARGON_WAL_STORE_LOG_INDEX_H
+
+#include "common/base/sync.h"
+#include "wal-service/store/frame.h"
+#include "wal-service/store/log_store.h"
+
+/* Where a frame is. The memory store counts groups instead of segments. */
+struct frame_place {
+    uint32_t segment;
+    uint32_t offset;
+    uint32_t length;
+};
+
+struct indexed_frame {
+    uint64_t first_lsn, last_lsn;
+    struct frame_place place;
+};
+
+struct log_index {
+    struct mutex lock; /* rank 45; covers everything below */
+    struct project_index *projects;
+    struct posting *postings;
+    uint8_t (*incarnations)[INCARNATION_BYTES];
+    uint32_t n_incarnations, incarnations_capacity;
+    uint32_t next_project;
+    uint64_t claims;
+    uint64_t n_projects; /* with at least one batch */
+    uint64_t entries;
+    uint64_t memory;
+};
+
+void log_index_init(struct log_index *index);
+void log_index_destroy(struct log_index *index);
+
+/* From here on batches belong to this incarnation, until the next one begins. Returns its number; the current
+ * one's if it is the same again. */
+uint32_t log_index_begin_incarnation(struct log_index *index, const uint8_t incarnation[INCARNATION_BYTES]);
+
+/* Does each frame stand right behind the head of its project, or behind the frame before it? */
+bool log_index_claim(struct log_index *index, const struct frame *frames, size_t n);
+
+/* Makes frames visible, all at once. They were claimed, and stand one after another from offset on. */
+void log_index_publish(struct log_index *index, const struct frame *frames, size_t n, uint32_t segment, uint32_t offset,
+                       uint32_t incarnation);
+
+/* As the operations of log_store with these names. */
+void log_index_head(struct log_index *index, struct bytes project, struct log_head *head);
+uint64_t log_index_branch_head(struct log_index *index, struct bytes project, struct bytes branch_id);
+uint64_t log_index_batch_end(struct log_index *index, struct bytes project, uint64_t lsn);
+void log_index_incarnation(struct log_index *index, uint8_t out[INCARNATION_BYTES]);
+uint64_t log_index_known_through(struct log_index *index, struct bytes project, const uint8_t incarnation[INCARNATION_BYTES]);
+
+/* Fills in projects, entries and memory_bytes. */
+void log_index_stats(struct log_index *index, struct log_store_stats *stats);
+
+/* The first frames of the range in LSN order, at most max; returns how many. A range with a collection but no
+ * branch yields every frame: the caller filters with log_range_matches. */
+size_t log_index_collect(struct log_index *index, const struct log_range *range, struct indexed_frame *out, size_t max);
+
+/* Has the frame a run that the range asks for? */
+bool log_range_matches(const struct log_range *range, const struct frame *frame);
+
+#endif

@@ -1,0 +1,144 @@
+/* Exit codes: 0 stopped by a signal, 1 a failure, 2 a wrong command line. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/config.h"
+#include "common/base/limits.h"
+#include "common/base/log.h"
+#include "common/rpc/rpc.h"
+#include "wal-service/wal_config.h"
+#include "wal-service/wal_rpc.h"
+
+enum { EXIT_CLEAN = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+#define WAL_SERVICE_NAME    "argon.wal.v1.Wal"
+#define FAILED_GRACE_MICROS 1000000 /* for answers that are on their way when the log has failed */
+
+static void set_serving(struct rpc_server *server, bool serving)
+{
+    rpc_server_set_serving(server, "", serving);
+    rpc_server_set_serving(server, WAL_SERVICE_NAME, serving);
+}
+
+static void on_log_failed(void *ctx)
+{
+    struct rpc_server **server = ctx;
+    set_serving(*server, false);
+    rpc_stop_waiting();
+}
+
+/* Whoever waits for the file finds it whole. */
+static bool write_port_file(const char *path, int port, struct error *err)
+{
+    char temporary[4096];
+    if (snprintf(temporary, sizeof temporary, "%s.%ld", path, (long)getpid()) >= (int)sizeof temporary)
+        return error_set(err, ERROR_INVALID_ARGUMENT, "--port-file: the name is too long");
+    FILE *file = fopen(temporary, "w");
+    if (!file)
+        return error_set_errno(err, ERROR_UNAVAILABLE, errno, "port file %s", temporary);
+    bool written = fprintf(file, "%d\n", port) > 0;
+    written &= fclose(file) == 0;
+    if (!written || rename(temporary, path) != 0) {
+        error_set_errno(err, ERROR_UNAVAILABLE, errno, "port file %s", path);
+        unlink(temporary);
+        return false;
+    }
+    return true;
+}
+
+static void log_start(const struct wal_config *config, const struct wal_rpc *rpc, int port, const struct segment_recovery *report)
+{
+    char incarnation[2 * INCARNATION_BYTES + 1];
+    for (size_t i = 0; i < INCARNATION_BYTES; i++)
+        snprintf(incarnation + 2 * i, 3, "%02x", rpc->incarnation[i]);
+    if (report->dropped_bytes)
+        log_warn("wal.torn_tail_dropped", KV_STR("file", report->dropped_file), KV_U64("dropped_bytes", report->dropped_bytes));
+    log_info("wal.started", KV_STR("listen", config->listen), KV_I64("port", port), KV_STR("data", config->data),
+             KV_STR("incarnation", incarnation), KV_U64("segments", report->segments), KV_U64("groups", report->groups),
+             KV_U64("batches", report->frames), KV_U64("entries", report->entries), KV_U64("dropped_bytes", report->dropped_bytes));
+}
+
+static bool serve(const struct wal_config *config, struct error *err)
+{
+    struct rpc_server *server = NULL;
+    struct log_store *store = NULL;
+    struct segment_recovery report = { 0 };
+    struct wal_rpc rpc;
+    bool started = false, served = false;
+    struct wal *wal = wal_new(&(struct wal_options) {
+        .conflict_window_bytes = config->conflict_window_bytes,
+        .request_window_bytes = config->request_window_bytes,
+        .queue_bytes = config->queue_bytes,
+        .failed = on_log_failed,
+        .ctx = &server,
+    });
+    struct segment_store_options store_options = { .directory = config->data, .segment_bytes = config->segment_bytes };
+    if (!segment_store_open(&store_options, wal_recover, wal, &report, &store, err))
+        goto out;
+    wal_rpc_init(&rpc, wal, store, "segment", config->data);
+
+    struct rpc_server_options server_options = {
+        .listen = config->listen,
+        .max_message_bytes = MAX_MESSAGE_BYTES,
+        .max_calls = config->max_calls,
+        .max_request_bytes = config->memory,
+        .worker_threads = config->workers,
+        .stall_micros = 60 * (int64_t)MICROS_PER_SECOND, /* readers are services: they read, or they are gone */
+    };
+    if (!rpc_server_new(&server_options, &server, err) || !wal_rpc_add(&rpc, server, err))
+        goto out;
+    wal_start(wal, store);
+    started = true;
+    if (!rpc_server_start(server, err))
+        goto out;
+    if (*config->port_file && !write_port_file(config->port_file, rpc_server_port(server), err))
+        goto drain;
+    log_start(config, &rpc, rpc_server_port(server), &report);
+
+    int signal = rpc_wait_for_signal();
+    log_info("wal.stopping", KV_I64("signal", signal));
+    served = !wal_has_failed(wal) || error_set(err, ERROR_UNAVAILABLE, "the log has failed");
+drain:
+    rpc_server_drain(server, served ? (int64_t)config->grace : FAILED_GRACE_MICROS);
+out:
+    /* The commit thread answers calls, so it ends before the server does, and the store is the last. */
+    if (started)
+        wal_stop(wal);
+    if (served && wal_has_failed(wal)) /* while it drained, or in the last group */
+        served = error_set(err, ERROR_UNAVAILABLE, "the log has failed");
+    rpc_server_free(server);
+    wal_free(wal);
+    log_store_close(store);
+    return served;
+}
+
+int main(int argc, char **argv)
+{
+    struct wal_config config;
+    struct error err = { 0 };
+    if (config_wants_help(argc, argv)) {
+        wal_config_print_help(stdout);
+        return EXIT_CLEAN;
+    }
+    if (!wal_config_parse(&config, argc, argv, &err)) {
+        fprintf(stderr, "wal-service: %s (--help shows the options)\n", err.message);
+        return EXIT_USAGE;
+    }
+    if (config.version) {
+        printf("wal-service %s\n", ARGON_VERSION);
+        return EXIT_CLEAN;
+    }
+    log_set_service("wal-service");
+    rpc_init();
+    bool served = serve(&config, &err);
+    rpc_shutdown();
+    if (!served) {
+        fprintf(stderr, "wal-service: %s\n", err.message);
+        return EXIT_FAILED;
+    }
+    log_info("wal.stopped");
+    return EXIT_CLEAN;
+}

@@ -1,0 +1,150 @@
+#include "wal-service/wal_config.h"
+
+#include <string.h>
+
+#include "common/base/config.h"
+#include "common/base/limits.h"
+
+enum { N_OPTIONS = 13 };
+
+/* Queue and memory hold the largest request at least. */
+static void describe_options(struct wal_config *config, struct config_option options[N_OPTIONS])
+{
+    const struct config_option all[] = {
+        { .name = "listen",
+          .kind = CONFIG_STRING,
+          .target = &config->listen,
+          .fallback = "127.0.0.1:7700",
+          .variable = "ARGON_WAL_LISTEN",
+          .argument = "HOST:PORT",
+          .help = "address to serve on; port 0: any free one" },
+        { .name = "data",
+          .kind = CONFIG_STRING,
+          .target = &config->data,
+          .variable = "ARGON_WAL_DATA",
+          .argument = "DIR",
+          .help = "directory of the log, made if it does not exist (required)" },
+        { .name = "insecure",
+          .kind = CONFIG_BOOL,
+          .target = &config->insecure,
+          .variable = "ARGON_WAL_INSECURE",
+          .help = "serve without TLS on an address that is not loopback" },
+        { .name = "segment-bytes",
+          .kind = CONFIG_BYTES,
+          .target = &config->segment_bytes,
+          .fallback = "64M",
+          .variable = "ARGON_WAL_SEGMENT_BYTES",
+          .min = MIB,
+          .max = (uint64_t)1 << 30,
+          .argument = "BYTES",
+          .help = "length of a segment file" },
+        { .name = "conflict-window-bytes",
+          .kind = CONFIG_BYTES,
+          .target = &config->conflict_window_bytes,
+          .fallback = "64M",
+          .variable = "ARGON_WAL_CONFLICT_WINDOW_BYTES",
+          .min = MIB,
+          .max = (uint64_t)1 << 40,
+          .argument = "BYTES",
+          .help = "memory for the keys that were written lately" },
+        { .name = "request-window-bytes",
+          .kind = CONFIG_BYTES,
+          .target = &config->request_window_bytes,
+          .fallback = "256M",
+          .variable = "ARGON_WAL_REQUEST_WINDOW_BYTES",
+          .min = 4096,
+          .max = (uint64_t)1 << 40,
+          .argument = "BYTES",
+          .help = "memory for the requests that are recognized when they are repeated" },
+        { .name = "queue-bytes",
+          .kind = CONFIG_BYTES,
+          .target = &config->queue_bytes,
+          .fallback = "256M",
+          .variable = "ARGON_WAL_QUEUE_BYTES",
+          .min = MAX_MESSAGE_BYTES,
+          .max = (uint64_t)1 << 40,
+          .argument = "BYTES",
+          .help = "memory of appends that wait for the disk; beyond it they are refused" },
+        { .name = "memory",
+          .kind = CONFIG_BYTES,
+          .target = &config->memory,
+          .fallback = "512M",
+          .variable = "ARGON_WAL_MEMORY",
+          .min = MAX_MESSAGE_BYTES,
+          .max = (uint64_t)1 << 40,
+          .argument = "BYTES",
+          .help = "memory of all requests in flight" },
+        { .name = "max-calls",
+          .kind = CONFIG_UINT,
+          .target = &config->max_calls,
+          .fallback = "4096",
+          .variable = "ARGON_WAL_MAX_CALLS",
+          .min = 16,
+          .max = 1000000,
+          .argument = "N",
+          .help = "calls in flight; beyond it they are refused" },
+        { .name = "workers",
+          .kind = CONFIG_UINT,
+          .target = &config->workers,
+          .fallback = "16",
+          .variable = "ARGON_WAL_WORKERS",
+          .min = 1,
+          .max = 1024,
+          .argument = "N",
+          .help = "threads for reads; a reader holds one until its stream ends" },
+        { .name = "grace",
+          .kind = CONFIG_DURATION,
+          .target = &config->grace,
+          .fallback = "10s",
+          .variable = "ARGON_WAL_GRACE",
+          .max = UINT64_C(3600) * 1000000,
+          .argument = "TIME",
+          .help = "what calls in flight get to end after SIGTERM" },
+        { .name = "port-file",
+          .kind = CONFIG_STRING,
+          .target = &config->port_file,
+          .variable = "ARGON_WAL_PORT_FILE",
+          .argument = "FILE",
+          .help = "is written with the port, once calls are served" },
+        { .name = "version", .kind = CONFIG_BOOL, .target = &config->version, .help = "print the version" },
+    };
+    _Static_assert(ARRAY_LEN(all) == N_OPTIONS, "one row an option");
+    memcpy(options, all, sizeof all);
+}
+
+static bool is_loopback(const char *listen)
+{
+    static const char *const prefixes[] = { "127.", "[::1]:", "localhost:", "unix:" };
+    for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
+        if (strncmp(listen, prefixes[i], strlen(prefixes[i])) == 0)
+            return true;
+    return false;
+}
+
+bool wal_config_parse(struct wal_config *config, int argc, char **argv, struct error *err)
+{
+    struct wal_config parsed = { 0 };
+    struct config_option options[N_OPTIONS];
+    describe_options(&parsed, options);
+    if (!config_parse(&(struct config_table) { options, N_OPTIONS }, 1, argc, argv, NULL, NULL, err))
+        return false;
+    if (!parsed.version) {
+        if (!*parsed.data)
+            return error_set(err, ERROR_INVALID_ARGUMENT, "--data DIR is required: the directory of the log");
+        if (!parsed.insecure && !is_loopback(parsed.listen))
+            return error_set(err, ERROR_INVALID_ARGUMENT,
+                             "--listen %s can be reached from other machines, without TLS: say --insecure to serve there all the same",
+                             parsed.listen);
+    }
+    *config = parsed;
+    return true;
+}
+
+void wal_config_print_help(FILE *out)
+{
+    struct wal_config ignored = { 0 };
+    struct config_option options[N_OPTIONS];
+    describe_options(&ignored, options);
+    fprintf(out, "usage: wal-service --data DIR [options]\n\nThe durable log behind Argon.\n\n");
+    config_print_help(out, options, N_OPTIONS);
+}

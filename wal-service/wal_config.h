@@ -1,0 +1,32 @@
+/* Options of the WAL service. */
+#ifndef ARGON_WAL_WAL_CONFIG_H
+#define ARGON_WAL_WAL_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/base/error.h"
+
+struct wal_config {
+    const char *listen;
+    const char *data;
+    const char *port_file;
+    bool insecure;
+    bool version;
+    uint64_t segment_bytes;
+    uint64_t conflict_window_bytes;
+    uint64_t request_window_bytes;
+    uint64_t queue_bytes;
+    uint64_t memory;
+    uint64_t max_calls;
+    uint64_t workers;
+    uint64_t grace; /* microseconds */
+};
+
+/* INVALID_ARGUMENT says what is wrong with the command line or the environment. Strings are borrowed from there.
+ * When version is set nothing else was checked. */
+CHECKED bool wal_config_parse(struct wal_config *config, int argc, char **argv, struct error *err);
+void wal_config_print_help(FILE *out);
+
+#endif

@@ -1,0 +1,299 @@
+#include "branch-service/branches.h"
+
+#include <stdio.h>
+
+#include "branch-service/batch.h"
+#include "branch-service/lineage.h"
+#include "branch-service/names.h"
+#include "common/base/random.h"
+
+static bool out_of_memory(struct error *err)
+{
+    return error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
+}
+
+/* ---- describing ------------------------------------------------------------------------------------- */
+
+/* All but head_lsn. */
+static bool describe(const struct project *project, const struct project_catalog *catalog, const struct branch_record *record,
+                     struct arena *arena, struct branch_description *out, struct error *err)
+{
+    struct branch_description made = {
+        .id = arena_strdup(arena, record->id),
+        .name = arena_strdup(arena, record->name),
+        .base_lsn = record->base,
+        .cut_lsn = record->cut,
+        .created_at = record->parent ? record->created_at : project_created_at(project),
+    };
+    if (record->parent) {
+        struct branch_record parent;
+        if (!lineage_find_record(catalog->branches, record->parent, &parent, err))
+            return false;
+        made.parent_id = arena_strdup(arena, parent.id);
+        made.parent_name = arena_strdup(arena, parent.deleted ? parent.id : parent.name);
+        if (!made.parent_id || !made.parent_name)
+            return out_of_memory(err);
+    }
+    if (!made.id || !made.name)
+        return out_of_memory(err);
+    *out = made;
+    return true;
+}
+
+static bool fill_heads(struct project *project, int64_t deadline, struct arena *arena, struct branch_description *branches, size_t n,
+                       struct error *err)
+{
+    const char **ids = arena_alloc(arena, n * sizeof *ids);
+    uint64_t *heads = arena_alloc(arena, n * sizeof *heads);
+    if (!ids || !heads)
+        return out_of_memory(err);
+    for (size_t i = 0; i < n; i++)
+        ids[i] = branches[i].id;
+    if (!log_source_branch_heads(project_log(project), project_id(project), ids, n, deadline, heads, err))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        branches[i].head_lsn = heads[i] > branches[i].base_lsn ? heads[i] : branches[i].base_lsn;
+    return true;
+}
+
+bool branches_get(struct registry *registry, const char *project_name, const char *name, int64_t deadline, struct arena *arena,
+                  struct branch_description *branch, struct error *err)
+{
+    struct project *project;
+    struct project_catalog catalog;
+    struct branch_record record;
+    struct branch_description found;
+    if (!registry_find(registry, project_name, deadline, &project, err) || !name_check("branch", name, err))
+        return false;
+    project_catalog(project, &catalog);
+    bool ok = project_find_branch(&catalog, name, arena, &record, err) && describe(project, &catalog, &record, arena, &found, err) &&
+              fill_heads(project, deadline, arena, &found, 1, err);
+    project_catalog_destroy(&catalog);
+    if (ok)
+        *branch = found;
+    return ok;
+}
+
+bool branches_list(struct registry *registry, const char *project_name, const char *after, size_t n, int64_t deadline, struct arena *arena,
+                   struct branch_description *branches, size_t *n_branches, bool *more, struct error *err)
+{
+    struct project *project;
+    struct project_catalog catalog;
+    struct tree_cursor cursor;
+    struct tree_item item;
+    struct bytes key;
+    size_t found = 0;
+    bool ok = true;
+    /* main has no record: it is put in where its name belongs */
+    bool main_listed = strcmp(after, MAIN_BRANCH) >= 0;
+    if (!registry_find(registry, project_name, deadline, &project, err) || !catalog_key(after, arena, &key, err))
+        return false;
+    project_catalog(project, &catalog);
+    tree_cursor_seek(&cursor, catalog.names, key);
+    *more = false;
+    bool has_item = tree_cursor_next(&cursor, &item);
+    if (has_item && bytes_equal(item.key, key))
+        has_item = tree_cursor_next(&cursor, &item);
+    while (ok && (has_item || !main_listed)) {
+        if (found == n) {
+            *more = true;
+            break;
+        }
+        struct branch_record record;
+        const char *id = MAIN_BRANCH;
+        if (has_item)
+            ok = catalog_decode_name(item.document, &id, err);
+        if (ok)
+            ok = lineage_find_record(catalog.branches, id, &record, err);
+        if (ok && !main_listed && (!has_item || strcmp(record.name, MAIN_BRANCH) > 0)) {
+            ok = lineage_find_record(catalog.branches, MAIN_BRANCH, &record, err);
+            main_listed = true;
+        } else if (ok) {
+            has_item = tree_cursor_next(&cursor, &item);
+        }
+        ok = ok && describe(project, &catalog, &record, arena, &branches[found++], err);
+    }
+    ok = ok && (found == 0 || fill_heads(project, deadline, arena, branches, found, err));
+    project_catalog_destroy(&catalog);
+    if (ok)
+        *n_branches = found;
+    return ok;
+}
+
+/* ---- changing --------------------------------------------------------------------------------------- */
+
+struct change;
+typedef bool plan_fn(struct change *, const struct project_catalog *, struct arena *, struct write_plan *, struct error *);
+
+struct change {
+    plan_fn *plan;
+    struct project *project;
+    const char *name;
+    const char *from;
+    const char *new_name;
+    uint64_t at_lsn;
+    int64_t deadline;
+};
+
+static bool refuse_taken(const struct project_catalog *catalog, const char *name, struct arena *arena, struct error *err)
+{
+    struct bytes key;
+    struct tree_item item;
+    if (!catalog_key(name, arena, &key, err))
+        return false;
+    if (strcmp(name, MAIN_BRANCH) == 0 || tree_get(catalog->names, key, &item))
+        return error_set(err, ERROR_ALREADY_EXISTS, "branch '%s' exists", name);
+    return true;
+}
+
+static bool refuse_deleted(const struct change *change, const struct project_catalog *catalog, struct error *err)
+{
+    if (catalog->deleted)
+        return error_set(err, ERROR_NOT_FOUND, "project '%s' does not exist", project_name(change->project));
+    return true;
+}
+
+static bool plan_create(struct change *change, const struct project_catalog *catalog, struct arena *arena, struct write_plan *plan,
+                        struct error *err)
+{
+    struct branch_record parent;
+    struct bytes name_document, document;
+    struct batch batch;
+    char *id = arena_alloc(arena, ID_SIZE);
+    uint64_t cut = CUT_AT_RECORD;
+    if (!id)
+        return out_of_memory(err);
+    random_id(id);
+    if (!project_find_branch(catalog, change->from, arena, &parent, err) || !refuse_taken(catalog, change->name, arena, err))
+        return false;
+    if (change->at_lsn && !project_batch_end(change->project, change->at_lsn, change->deadline, &cut, err))
+        return false;
+    const struct branch_record record = { .id = id, .name = change->name, .parent = parent.id, .cut = cut };
+    return catalog_encode_name(change->name, id, arena, &name_document, err) && catalog_encode_branch(&record, arena, &document, err) &&
+           batch_begin(&batch, arena, parent.id, err) && batch_write_references(&batch, parent.id, err) &&
+           batch_add_record(&batch, CATALOG_BRANCH, NAMES_COLLECTION, LOG_INSERT, change->name, name_document, err) &&
+           /* the branch's record ends the batch: its LSN is the base */
+           batch_add_record(&batch, CATALOG_BRANCH, BRANCHES_COLLECTION, LOG_INSERT, id, document, err) &&
+           batch_finish(&batch, catalog->lsn, &catalog->incarnation, plan, err);
+}
+
+static bool plan_rename(struct change *change, const struct project_catalog *catalog, struct arena *arena, struct write_plan *plan,
+                        struct error *err)
+{
+    struct branch_record record;
+    struct bytes name_document, document;
+    struct batch batch;
+    if (!project_find_branch(catalog, change->name, arena, &record, err) || !refuse_taken(catalog, change->new_name, arena, err))
+        return false;
+    record.name = change->new_name;
+    return catalog_encode_name(change->new_name, record.id, arena, &name_document, err) &&
+           catalog_encode_branch(&record, arena, &document, err) && batch_begin(&batch, arena, record.id, err) &&
+           batch_add_record(&batch, CATALOG_BRANCH, NAMES_COLLECTION, LOG_DELETE, change->name, (struct bytes) { 0 }, err) &&
+           batch_add_record(&batch, CATALOG_BRANCH, NAMES_COLLECTION, LOG_INSERT, change->new_name, name_document, err) &&
+           batch_add_record(&batch, CATALOG_BRANCH, BRANCHES_COLLECTION, LOG_UPDATE, record.id, document, err) &&
+           batch_finish(&batch, catalog->lsn, &catalog->incarnation, plan, err);
+}
+
+static bool plan_delete(struct change *change, const struct project_catalog *catalog, struct arena *arena, struct write_plan *plan,
+                        struct error *err)
+{
+    struct branch_record record;
+    struct bytes document;
+    struct batch batch;
+    if (!project_find_branch(catalog, change->name, arena, &record, err))
+        return false;
+    record.deleted = true; /* the tombstone: forks go on reading through it */
+    return catalog_encode_branch(&record, arena, &document, err) && batch_begin(&batch, arena, record.id, err) &&
+           batch_add_record(&batch, CATALOG_BRANCH, NAMES_COLLECTION, LOG_DELETE, change->name, (struct bytes) { 0 }, err) &&
+           batch_add_record(&batch, CATALOG_BRANCH, BRANCHES_COLLECTION, LOG_UPDATE, record.id, document, err) &&
+           batch_finish(&batch, catalog->lsn, &catalog->incarnation, plan, err);
+}
+
+static bool evaluate(void *ctx, struct arena *arena, struct write_plan *plan, struct error *err)
+{
+    struct change *change = ctx;
+    struct project_catalog catalog;
+    project_catalog(change->project, &catalog);
+    bool ok = refuse_deleted(change, &catalog, err) && change->plan(change, &catalog, arena, plan, err);
+    project_catalog_destroy(&catalog);
+    return ok;
+}
+
+/* The branch as the committed batch left it. */
+static bool describe_result(struct project *project, const struct write_result *result, int64_t deadline, struct arena *arena,
+                            struct branch_description *branch, struct error *err)
+{
+    const struct log_run *run = write_result_run(result, CATALOG_BRANCH, BRANCHES_COLLECTION);
+    struct project_catalog catalog;
+    struct bytes document;
+    struct branch_record record;
+    if (!run || run->n_entries != 1)
+        return error_set(err, ERROR_DATA_LOSS, "the log holds no branch record where one was written");
+    if (!catalog_complete_branch(run->entries[0].document, run->first_lsn, run->timestamp, arena, &document, err) ||
+        !catalog_decode_branch(document, &record, err))
+        return false;
+    project_catalog(project, &catalog);
+    bool ok = describe(project, &catalog, &record, arena, branch, err) && fill_heads(project, deadline, arena, branch, 1, err);
+    project_catalog_destroy(&catalog);
+    return ok;
+}
+
+static bool execute(struct registry *registry, const char *project, struct change *change, const struct write_request *request,
+                    struct write_result *result, struct error *err)
+{
+    change->deadline = request->deadline;
+    if (!write_request_check(request, err) || !registry_find(registry, project, request->deadline, &change->project, err))
+        return write_refuse(request, err);
+    return write_execute(change->project, request, evaluate, change, result, err);
+}
+
+static bool execute_and_describe(struct registry *registry, const char *project, struct change *change, const struct write_request *request,
+                                 struct arena *arena, struct branch_description *branch, uint64_t *lsn, struct error *err)
+{
+    struct write_result result;
+    if (!execute(registry, project, change, request, &result, err))
+        return false;
+    bool ok = describe_result(change->project, &result, request->deadline, arena, branch, err) || write_keep_unknown(err);
+    *lsn = result.lsn;
+    write_result_destroy(&result);
+    return ok;
+}
+
+bool branches_create(struct registry *registry, const char *project, const char *name, const char *from, uint64_t at_lsn,
+                     const struct write_request *request, struct arena *arena, struct branch_description *branch, uint64_t *lsn,
+                     struct error *err)
+{
+    struct change change = { .plan = plan_create, .name = name, .from = from[0] ? from : MAIN_BRANCH, .at_lsn = at_lsn };
+    if (!name_check("branch", name, err) || !name_check("branch", change.from, err))
+        return write_refuse(request, err);
+    return execute_and_describe(registry, project, &change, request, arena, branch, lsn, err);
+}
+
+static bool refuse_main(const char *name, const char *what, struct error *err)
+{
+    return strcmp(name, MAIN_BRANCH) != 0 || error_set(err, ERROR_FAILED_PRECONDITION, "branch 'main' cannot be %s", what);
+}
+
+bool branches_rename(struct registry *registry, const char *project, const char *name, const char *new_name,
+                     const struct write_request *request, struct arena *arena, struct branch_description *branch, uint64_t *lsn,
+                     struct error *err)
+{
+    struct change change = { .plan = plan_rename, .name = name, .new_name = new_name };
+    if (!name_check("branch", name, err) || !name_check("branch", new_name, err) || !refuse_main(name, "renamed", err))
+        return write_refuse(request, err);
+    return execute_and_describe(registry, project, &change, request, arena, branch, lsn, err);
+}
+
+bool branches_delete(struct registry *registry, const char *project, const char *name, const struct write_request *request, uint64_t *lsn,
+                     struct error *err)
+{
+    struct change change = { .plan = plan_delete, .name = name };
+    struct write_result result;
+    if (!name_check("branch", name, err) || !refuse_main(name, "deleted", err))
+        return write_refuse(request, err);
+    if (!execute(registry, project, &change, request, &result, err))
+        return false;
+    *lsn = result.lsn;
+    write_result_destroy(&result);
+    return true;
+}

@@ -1,0 +1,250 @@
+#include "branch-service/catalog.h"
+
+#include <bson/bson.h>
+
+#include "common/bson/key_encoding.h"
+
+static bool out_of_memory(struct error *err)
+{
+    return error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
+}
+
+static bool copy_out(const struct buffer *buffer, struct arena *arena, struct bytes *out, struct error *err)
+{
+    void *copy = arena_copy(arena, buffer->data, buffer->len);
+    if (!copy)
+        return out_of_memory(err);
+    *out = bytes_of(copy, buffer->len);
+    return true;
+}
+
+static bool finish(bson_t *document, struct arena *arena, struct bytes *out, struct error *err)
+{
+    void *copy = arena_copy(arena, bson_get_data(document), document->len);
+    size_t len = document->len;
+    bson_destroy(document);
+    if (!copy)
+        return out_of_memory(err);
+    *out = bytes_of(copy, len);
+    return true;
+}
+
+bool catalog_key(const char *id, struct arena *arena, struct bytes *key, struct error *err)
+{
+    bson_value_t value = { .value_type = BSON_TYPE_UTF8 };
+    value.value.v_utf8.str = (char *)id;
+    value.value.v_utf8.len = (uint32_t)strlen(id);
+    struct buffer encoded = { 0 };
+    bool ok = key_encode(&value, &encoded, err) && copy_out(&encoded, arena, key, err);
+    buffer_destroy(&encoded);
+    return ok;
+}
+
+/* ---- reading a record ------------------------------------------------------------------------------- */
+
+/* Fields are looked up by name: a record may have more of them than this version knows. */
+static const char *get_string(const bson_t *document, const char *field)
+{
+    bson_iter_t iter;
+    return bson_iter_init_find(&iter, document, field) && BSON_ITER_HOLDS_UTF8(&iter) ? bson_iter_utf8(&iter, NULL) : NULL;
+}
+
+static uint64_t get_int64(const bson_t *document, const char *field, uint64_t absent)
+{
+    bson_iter_t iter;
+    return bson_iter_init_find(&iter, document, field) && BSON_ITER_HOLDS_INT64(&iter) ? (uint64_t)bson_iter_int64(&iter) : absent;
+}
+
+static bool get_bool(const bson_t *document, const char *field)
+{
+    bson_iter_t iter;
+    return bson_iter_init_find(&iter, document, field) && BSON_ITER_HOLDS_BOOL(&iter) && bson_iter_bool(&iter);
+}
+
+static bool bad_record(const char *kind, struct error *err)
+{
+    return error_set(err, ERROR_DATA_LOSS, "the catalog holds a %s record that cannot be read", kind);
+}
+
+bool catalog_decode_project(struct bytes document, struct project_record *record, struct error *err)
+{
+    bson_t bson;
+    if (!bson_init_static(&bson, document.data, document.len))
+        return bad_record("project", err);
+    const struct project_record found = {
+        .name = get_string(&bson, "_id"),
+        .id = get_string(&bson, "id"),
+        .created_at = get_int64(&bson, "created_at", 0),
+    };
+    if (!found.name || !found.id)
+        return bad_record("project", err);
+    *record = found;
+    return true;
+}
+
+static bool get_binary(const bson_t *document, const char *field, void *out, size_t capacity, size_t *len)
+{
+    bson_iter_t iter;
+    const uint8_t *data = NULL;
+    uint32_t found = 0;
+    if (bson_iter_init_find(&iter, document, field) && BSON_ITER_HOLDS_BINARY(&iter))
+        bson_iter_binary(&iter, NULL, &found, &data);
+    if (!data || found > capacity)
+        return false;
+    memcpy(out, data, found);
+    *len = found;
+    return true;
+}
+
+bool catalog_decode_tombstone(struct bytes document, struct project_tombstone *tombstone, struct error *err)
+{
+    bson_t bson;
+    size_t id_len;
+    if (!bson_init_static(&bson, document.data, document.len))
+        return bad_record("project's tombstone", err);
+    struct project_tombstone found = {
+        .deleted_at = get_int64(&bson, "deleted_at", 0),
+        .since_lsn = get_int64(&bson, "since", 0),
+    };
+    bool repeatable = bson_has_field(&bson, "request");
+    if (repeatable && (!get_binary(&bson, "request", found.request_id, sizeof found.request_id - 1, &id_len) ||
+                       !get_binary(&bson, "hash", found.request_hash, sizeof found.request_hash, &found.request_hash_len)))
+        return bad_record("project's tombstone", err);
+    *tombstone = found;
+    return true;
+}
+
+bool catalog_decode_branch(struct bytes document, struct branch_record *record, struct error *err)
+{
+    bson_t bson;
+    if (!bson_init_static(&bson, document.data, document.len))
+        return bad_record("branch", err);
+    const struct branch_record found = {
+        .id = get_string(&bson, "_id"),
+        .name = get_string(&bson, "name"),
+        .parent = get_string(&bson, "parent"),
+        .cut = get_int64(&bson, "cut", CUT_AT_RECORD),
+        .base = get_int64(&bson, "base", 0),
+        .created_at = get_int64(&bson, "created_at", 0),
+        .deleted = get_bool(&bson, "deleted"),
+    };
+    if (!found.name || !found.id || !found.parent)
+        return bad_record("branch", err);
+    *record = found;
+    return true;
+}
+
+bool catalog_decode_name(struct bytes document, const char **branch_id, struct error *err)
+{
+    bson_t bson;
+    const char *id = bson_init_static(&bson, document.data, document.len) ? get_string(&bson, "branch") : NULL;
+    if (!id)
+        return bad_record("branch name", err);
+    *branch_id = id;
+    return true;
+}
+
+bool catalog_decode_collection(struct bytes document, struct collection_record *record, struct error *err)
+{
+    bson_t bson;
+    if (!bson_init_static(&bson, document.data, document.len))
+        return bad_record("collection", err);
+    const struct collection_record found = {
+        .name = get_string(&bson, "_id"),
+        .id = get_string(&bson, "id"),
+        .created_at = get_int64(&bson, "created_at", 0),
+    };
+    if (!found.name || !found.id)
+        return bad_record("collection", err);
+    *record = found;
+    return true;
+}
+
+/* ---- writing a record ------------------------------------------------------------------------------- */
+
+bool catalog_encode_project(const struct project_record *record, struct arena *arena, struct bytes *document, struct error *err)
+{
+    bson_t bson = BSON_INITIALIZER;
+    BSON_APPEND_UTF8(&bson, "_id", record->name);
+    BSON_APPEND_UTF8(&bson, "id", record->id);
+    BSON_APPEND_INT64(&bson, "created_at", (int64_t)record->created_at);
+    return finish(&bson, arena, document, err);
+}
+
+bool catalog_encode_tombstone(const struct project_tombstone *tombstone, struct arena *arena, struct bytes *document, struct error *err)
+{
+    bson_t bson = BSON_INITIALIZER;
+    BSON_APPEND_UTF8(&bson, "_id", PROJECT_RECORD);
+    BSON_APPEND_INT64(&bson, "deleted_at", (int64_t)tombstone->deleted_at);
+    if (tombstone->request_id[0]) {
+        /* binary: an id need not be UTF-8 */
+        BSON_APPEND_BINARY(&bson, "request", BSON_SUBTYPE_BINARY, (const uint8_t *)tombstone->request_id,
+                           (uint32_t)strlen(tombstone->request_id));
+        BSON_APPEND_BINARY(&bson, "hash", BSON_SUBTYPE_BINARY, tombstone->request_hash, (uint32_t)tombstone->request_hash_len);
+        BSON_APPEND_INT64(&bson, "since", (int64_t)tombstone->since_lsn);
+    }
+    return finish(&bson, arena, document, err);
+}
+
+bool catalog_encode_branch(const struct branch_record *record, struct arena *arena, struct bytes *document, struct error *err)
+{
+    bson_t bson = BSON_INITIALIZER;
+    BSON_APPEND_UTF8(&bson, "_id", record->id);
+    BSON_APPEND_UTF8(&bson, "name", record->name);
+    BSON_APPEND_UTF8(&bson, "parent", record->parent);
+    if (record->cut != CUT_AT_RECORD)
+        BSON_APPEND_INT64(&bson, "cut", (int64_t)record->cut);
+    if (record->base)
+        BSON_APPEND_INT64(&bson, "base", (int64_t)record->base);
+    if (record->created_at)
+        BSON_APPEND_INT64(&bson, "created_at", (int64_t)record->created_at);
+    if (record->deleted)
+        BSON_APPEND_BOOL(&bson, "deleted", true);
+    return finish(&bson, arena, document, err);
+}
+
+bool catalog_complete_branch(struct bytes document, uint64_t lsn, uint64_t timestamp, struct arena *arena, struct bytes *completed,
+                             struct error *err)
+{
+    struct branch_record record;
+    if (!catalog_decode_branch(document, &record, err))
+        return false;
+    if (record.base) {
+        *completed = document;
+        return true;
+    }
+    record.base = lsn;
+    record.created_at = timestamp;
+    if (record.cut == CUT_AT_RECORD)
+        record.cut = lsn;
+    return catalog_encode_branch(&record, arena, completed, err);
+}
+
+bool catalog_encode_name(const char *name, const char *branch_id, struct arena *arena, struct bytes *document, struct error *err)
+{
+    bson_t bson = BSON_INITIALIZER;
+    BSON_APPEND_UTF8(&bson, "_id", name);
+    BSON_APPEND_UTF8(&bson, "branch", branch_id);
+    return finish(&bson, arena, document, err);
+}
+
+bool catalog_encode_collection(const struct collection_record *record, struct arena *arena, struct bytes *document, struct error *err)
+{
+    bson_t bson = BSON_INITIALIZER;
+    BSON_APPEND_UTF8(&bson, "_id", record->name);
+    BSON_APPEND_UTF8(&bson, "id", record->id);
+    BSON_APPEND_INT64(&bson, "created_at", (int64_t)record->created_at);
+    return finish(&bson, arena, document, err);
+}
+
+bool catalog_encode_request(struct bytes id, struct arena *arena, struct bytes *key, struct bytes *document, struct error *err)
+{
+    bson_t bson = BSON_INITIALIZER;
+    bson_append_binary(&bson, "_id", 3, BSON_SUBTYPE_BINARY, id.data, (uint32_t)id.len);
+    if (!finish(&bson, arena, document, err))
+        return false;
+    struct buffer encoded = { 0 };
+    bool ok = key_encode_document_id(*document, &encoded, err) && copy_out(&encoded, arena, key, err);
+    buffer_destroy(&encoded);
+    return ok;
+}

@@ -1,0 +1,101 @@
+/* The catalog's records: BSON documents on the log, and the structs that they are here.
+ *
+ *   project `_system`   log branch _catalog   projects      {_id: name, id, created_at}
+ *   every project       log branch _catalog   project       {_id: "project", deleted_at, request, hash, since}    the tombstone
+ *                                             branches      {_id: branch id, name, parent, cut, base, created_at, deleted}
+ *                                             names         {_id: name, branch}
+ *                                             _requests     {_id: request id}   outcomes without effect
+ *   every branch        its log branch        _collections  {_id: name, id, created_at}
+ *
+ * Names are the _id of a document, so they are unique by the conflict check. A branch's log branch has the
+ * branch's id; "main" has no record: it is there from LSN 0.
+ *
+ * Ownership  a decoded record's strings are borrowed from the document, an encoded one lives in the arena.
+ * Errors     DATA_LOSS: a record that is not as it was written.
+ */
+#ifndef ARGON_BRANCH_CATALOG_H
+#define ARGON_BRANCH_CATALOG_H
+
+#include <stdint.h>
+
+#include "branch-service/log/log_source.h"
+#include "common/base/arena.h"
+#include "common/base/bytes.h"
+#include "common/base/error.h"
+#include "common/base/limits.h"
+
+#define SYSTEM_PROJECT         "_system"
+#define CATALOG_BRANCH         "_catalog"
+#define PROJECTS_COLLECTION    "projects"
+#define PROJECT_COLLECTION     "project"
+#define PROJECT_RECORD         "project"
+#define BRANCHES_COLLECTION    "branches"
+#define NAMES_COLLECTION       "names"
+#define REQUESTS_COLLECTION    "_requests"
+#define COLLECTIONS_COLLECTION "_collections"
+#define MAIN_BRANCH            "main"
+
+struct project_record {
+    const char *name;
+    const char *id;
+    uint64_t created_at; /* microseconds since the epoch */
+};
+
+/* Whoever removes the name of a deleted project does it under the request that deleted it, so that this one
+ * gets its answer when it comes again. */
+struct project_tombstone {
+    uint64_t deleted_at;                       /* microseconds since the epoch */
+    char request_id[MAX_REQUEST_ID_BYTES + 1]; /* empty: nobody will repeat it */
+    uint8_t request_hash[MAX_REQUEST_HASH_BYTES];
+    size_t request_hash_len;
+    uint64_t since_lsn;
+};
+
+#define CUT_AT_RECORD UINT64_MAX
+
+struct branch_record {
+    const char *id;
+    const char *name;
+    const char *parent; /* branch id; NULL for main */
+    /* The parent's state at this LSN is where the branch begins; CUT_AT_RECORD in a new record of a fork from
+     * the head. */
+    uint64_t cut;
+    /* The end of the batch that created the branch; its own entries are later. */
+    uint64_t base;
+    uint64_t created_at; /* microseconds since the epoch */
+    bool deleted;
+};
+
+struct collection_record {
+    const char *name;
+    const char *id;
+    uint64_t created_at;
+};
+
+/* The document_id of a record whose _id is this string. False: out of memory. */
+CHECKED bool catalog_key(const char *id, struct arena *arena, struct bytes *key, struct error *err);
+
+CHECKED bool catalog_encode_project(const struct project_record *record, struct arena *arena, struct bytes *document, struct error *err);
+CHECKED bool catalog_decode_project(struct bytes document, struct project_record *record, struct error *err);
+CHECKED bool catalog_encode_tombstone(const struct project_tombstone *tombstone, struct arena *arena, struct bytes *document,
+                                      struct error *err);
+CHECKED bool catalog_decode_tombstone(struct bytes document, struct project_tombstone *tombstone, struct error *err);
+
+CHECKED bool catalog_encode_branch(const struct branch_record *record, struct arena *arena, struct bytes *document, struct error *err);
+CHECKED bool catalog_decode_branch(struct bytes document, struct branch_record *record, struct error *err);
+/* A new record does not know its LSN and time: base, created_at and, for a fork from the head, cut are absent
+ * in it and filled in when it is read from the log. It is the last entry of its batch, so its LSN is the
+ * batch's end. */
+CHECKED bool catalog_complete_branch(struct bytes document, uint64_t lsn, uint64_t timestamp, struct arena *arena, struct bytes *completed,
+                                     struct error *err);
+CHECKED bool catalog_encode_name(const char *name, const char *branch_id, struct arena *arena, struct bytes *document, struct error *err);
+CHECKED bool catalog_decode_name(struct bytes document, const char **branch_id, struct error *err);
+
+CHECKED bool catalog_encode_collection(const struct collection_record *record, struct arena *arena, struct bytes *document,
+                                       struct error *err);
+CHECKED bool catalog_decode_collection(struct bytes document, struct collection_record *record, struct error *err);
+
+/* {_id: id} */
+CHECKED bool catalog_encode_request(struct bytes id, struct arena *arena, struct bytes *key, struct bytes *document, struct error *err);
+
+#endif

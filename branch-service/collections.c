@@ -1,0 +1,260 @@
+#include "branch-service/collections.h"
+
+#include "branch-service/batch.h"
+#include "branch-service/names.h"
+#include "common/base/backoff.h"
+#include "common/base/clock.h"
+#include "common/base/random.h"
+
+static bool out_of_memory(struct error *err)
+{
+    return error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
+}
+
+/* ---- reading ---------------------------------------------------------------------------------------- */
+
+/* A strong read has seen every acknowledged write already: only a replica of another log is behind min_lsn. */
+static bool wait_for(struct project *project, uint64_t min_lsn, int64_t deadline, struct error *err)
+{
+    struct backoff backoff = { 0 };
+    for (;;) {
+        struct project_catalog catalog;
+        project_catalog(project, &catalog);
+        uint64_t lsn = catalog.lsn;
+        project_catalog_destroy(&catalog);
+        if (lsn >= min_lsn)
+            return true;
+        if (!backoff_wait(&backoff, deadline))
+            return error_set(err, ERROR_UNAVAILABLE, "min_lsn %llu is not visible yet: the project is at %llu", (unsigned long long)min_lsn,
+                             (unsigned long long)lsn);
+        if (!project_refresh(project, deadline, err))
+            return false;
+    }
+}
+
+bool collections_open(struct registry *registry, const char *project_name, const char *branch, const char *collection,
+                      const struct read_options *read, struct target *target, struct error *err)
+{
+    struct project *project;
+    if (!name_check("branch", branch, err) || (collection && !name_check_collection(collection, err)) ||
+        !registry_find(registry, project_name, read->deadline, &project, err) || !wait_for(project, read->min_lsn, read->deadline, err))
+        return false;
+    struct backoff backoff = { 0 };
+    for (;;) {
+        uint64_t as_of = 0;
+        bool ok = !read->as_of_lsn || project_batch_end(project, read->as_of_lsn, read->deadline, &as_of, err);
+        if (ok && read->as_of_lsn && as_of == 0) {
+            /* before the first batch: nothing is there, but the branch must be known */
+            struct project_catalog catalog;
+            struct branch_record record;
+            struct arena arena;
+            arena_init(&arena, 0);
+            project_catalog(project, &catalog);
+            ok = project_find_branch(&catalog, branch, &arena, &record, err);
+            project_catalog_destroy(&catalog);
+            arena_destroy(&arena);
+            if (ok)
+                *target = (struct target) { 0 };
+            return ok;
+        }
+        if (ok && project_open_target(project, branch, collection, as_of, read->deadline, target, err))
+            return true;
+        /* the log was replaced while we read: look again */
+        if (err->code != ERROR_ABORTED || !backoff_wait(&backoff, read->deadline) || !project_refresh(project, read->deadline, err))
+            return false;
+    }
+}
+
+bool collections_list(struct registry *registry, const char *project, const char *branch, const struct read_options *read,
+                      const char *after, size_t n, struct arena *arena, struct collection_record *collections, size_t *n_collections,
+                      bool *more, uint64_t *lsn, struct error *err)
+{
+    struct target target;
+    struct tree_cursor cursor;
+    struct tree_item item;
+    struct bytes key;
+    size_t found = 0;
+    bool ok = true;
+    *more = false;
+    if (!catalog_key(after, arena, &key, err) || !collections_open(registry, project, branch, NULL, read, &target, err))
+        return false;
+    if (target.collections)
+        tree_cursor_seek(&cursor, target.collections, key);
+    while (ok && target.collections && tree_cursor_next(&cursor, &item)) {
+        if (bytes_equal(item.key, key))
+            continue;
+        if (found == n) {
+            *more = true;
+            break;
+        }
+        struct collection_record record;
+        ok = catalog_decode_collection(item.document, &record, err);
+        if (!ok)
+            break;
+        collections[found] = (struct collection_record) {
+            .name = arena_strdup(arena, record.name),
+            .id = arena_strdup(arena, record.id),
+            .created_at = record.created_at,
+        };
+        ok = (collections[found].name && collections[found].id) || out_of_memory(err);
+        found++;
+    }
+    *lsn = target.lsn;
+    target_destroy(&target);
+    if (ok)
+        *n_collections = found;
+    return ok;
+}
+
+/* ---- changing --------------------------------------------------------------------------------------- */
+
+struct change;
+typedef bool plan_fn(const struct change *, const struct target *, struct batch *, struct error *);
+
+struct change {
+    plan_fn *plan;
+    struct project *project;
+    const char *branch;
+    const char *collection;
+    const char *new_name;
+    int64_t deadline;
+};
+
+static bool find_record(const struct target *target, const char *name, struct arena *arena, struct collection_record *record, bool *found,
+                        struct error *err)
+{
+    struct bytes key;
+    struct tree_item item;
+    if (!catalog_key(name, arena, &key, err))
+        return false;
+    *found = tree_get(target->collections, key, &item);
+    if (!*found)
+        return true;
+    if (!catalog_decode_collection(item.document, record, err))
+        return false;
+    record->id = arena_strdup(arena, record->id); /* the tree goes before the batch */
+    return record->id || out_of_memory(err);
+}
+
+static bool plan_create(const struct change *change, const struct target *target, struct batch *batch, struct error *err)
+{
+    struct collection_record record;
+    struct bytes document;
+    bool found;
+    char id[ID_SIZE];
+    if (!find_record(target, change->collection, batch->arena, &record, &found, err))
+        return false;
+    if (found)
+        return error_set(err, ERROR_ALREADY_EXISTS, "collection '%s' exists on branch '%s'", change->collection, change->branch);
+    random_id(id);
+    record = (struct collection_record) { .name = change->collection, .id = id, .created_at = clock_wall_micros() };
+    return catalog_encode_collection(&record, batch->arena, &document, err) &&
+           batch_add_record(batch, target->branch_id, COLLECTIONS_COLLECTION, LOG_INSERT, change->collection, document, err);
+}
+
+static bool missing(const struct change *change, struct error *err)
+{
+    return error_set(err, ERROR_NOT_FOUND, "collection '%s' does not exist on branch '%s'", change->collection, change->branch);
+}
+
+static bool plan_rename(const struct change *change, const struct target *target, struct batch *batch, struct error *err)
+{
+    struct collection_record record, other;
+    struct bytes document;
+    bool found, taken;
+    if (!find_record(target, change->collection, batch->arena, &record, &found, err) ||
+        !find_record(target, change->new_name, batch->arena, &other, &taken, err))
+        return false;
+    if (!found)
+        return missing(change, err);
+    if (taken)
+        return error_set(err, ERROR_ALREADY_EXISTS, "collection '%s' exists on branch '%s'", change->new_name, change->branch);
+    record.name = change->new_name;
+    return catalog_encode_collection(&record, batch->arena, &document, err) &&
+           batch_add_record(batch, target->branch_id, COLLECTIONS_COLLECTION, LOG_DELETE, change->collection, (struct bytes) { 0 }, err) &&
+           batch_add_record(batch, target->branch_id, COLLECTIONS_COLLECTION, LOG_INSERT, change->new_name, document, err);
+}
+
+static bool plan_drop(const struct change *change, const struct target *target, struct batch *batch, struct error *err)
+{
+    struct collection_record record;
+    bool found;
+    if (!find_record(target, change->collection, batch->arena, &record, &found, err))
+        return false;
+    if (!found)
+        return missing(change, err);
+    return batch_add_record(batch, target->branch_id, COLLECTIONS_COLLECTION, LOG_DELETE, change->collection, (struct bytes) { 0 }, err);
+}
+
+static bool evaluate(void *ctx, struct arena *arena, struct write_plan *plan, struct error *err)
+{
+    const struct change *change = ctx;
+    struct target target;
+    struct batch batch;
+    if (!project_open_target(change->project, change->branch, NULL, 0, change->deadline, &target, err))
+        return false;
+    bool ok = batch_begin(&batch, arena, target.branch_id, err) && change->plan(change, &target, &batch, err) &&
+              batch_finish(&batch, target.lsn, &target.incarnation, plan, err);
+    target_destroy(&target);
+    return ok;
+}
+
+static bool execute(struct registry *registry, const char *project, struct change *change, const struct write_request *request,
+                    struct write_result *result, struct error *err)
+{
+    change->deadline = request->deadline;
+    if (!name_check("branch", change->branch, err) || !name_check_collection(change->collection, err) ||
+        (change->new_name && !name_check_collection(change->new_name, err)) || !write_request_check(request, err) ||
+        !registry_find(registry, project, request->deadline, &change->project, err))
+        return write_refuse(request, err);
+    return write_execute(change->project, request, evaluate, change, result, err);
+}
+
+bool collections_create(struct registry *registry, const struct collection_path *path, const struct write_request *request,
+                        struct arena *arena, struct collection_record *collection, uint64_t *lsn, struct error *err)
+{
+    struct change change = { .plan = plan_create, .branch = path->branch, .collection = path->collection };
+    struct write_result result;
+    if (!execute(registry, path->project, &change, request, &result, err))
+        return false;
+    struct collection_record record;
+    bool ok = result.n_runs == 1 && result.runs[0].n_entries == 1
+                  ? catalog_decode_collection(result.runs[0].entries[0].document, &record, err)
+                  : error_set(err, ERROR_DATA_LOSS, "the log holds no collection record where one was written");
+    if (ok) {
+        *collection = (struct collection_record) {
+            .name = arena_strdup(arena, record.name),
+            .id = arena_strdup(arena, record.id),
+            .created_at = record.created_at,
+        };
+        ok = (collection->name && collection->id) || out_of_memory(err);
+    }
+    *lsn = result.lsn;
+    write_result_destroy(&result);
+    return ok;
+}
+
+static bool execute_for_lsn(struct registry *registry, const char *project, struct change *change, const struct write_request *request,
+                            uint64_t *lsn, struct error *err)
+{
+    struct write_result result;
+    if (!execute(registry, project, change, request, &result, err))
+        return false;
+    *lsn = result.lsn;
+    write_result_destroy(&result);
+    return true;
+}
+
+bool collections_rename(struct registry *registry, const struct collection_path *path, const char *new_name,
+                        const struct write_request *request, uint64_t *lsn, struct error *err)
+{
+    struct change change = { .plan = plan_rename, .branch = path->branch, .collection = path->collection, .new_name = new_name };
+    return execute_for_lsn(registry, path->project, &change, request, lsn, err);
+}
+
+bool collections_drop(struct registry *registry, const struct collection_path *path, const struct write_request *request, uint64_t *lsn,
+                      struct error *err)
+{
+    struct change change = { .plan = plan_drop, .branch = path->branch, .collection = path->collection };
+    return execute_for_lsn(registry, path->project, &change, request, lsn, err);
+}

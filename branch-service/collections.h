@@ -1,0 +1,42 @@
+/* Collections of a branch: list, create, rename, drop.
+ *
+ * A collection's entries carry the id of its incarnation, so that a rename moves no document and a dropped
+ * collection's entries never come back under a new one of the same name.
+ *
+ * Ownership  records' strings live in the arena.
+ * Errors     NOT_FOUND project, branch, collection; ALREADY_EXISTS; INVALID_ARGUMENT (names).
+ */
+#ifndef ARGON_BRANCH_COLLECTIONS_H
+#define ARGON_BRANCH_COLLECTIONS_H
+
+#include "branch-service/registry.h"
+
+struct collection_path {
+    const char *project;
+    const char *branch;
+    const char *collection;
+};
+
+/* Which state a reader wants; see argon.branch.v1.ReadOptions. */
+struct read_options {
+    uint64_t as_of_lsn;
+    uint64_t min_lsn;
+    int64_t deadline;
+};
+
+CHECKED bool collections_create(struct registry *registry, const struct collection_path *path, const struct write_request *request,
+                                struct arena *arena, struct collection_record *collection, uint64_t *lsn, struct error *err);
+CHECKED bool collections_rename(struct registry *registry, const struct collection_path *path, const char *new_name,
+                                const struct write_request *request, uint64_t *lsn, struct error *err);
+CHECKED bool collections_drop(struct registry *registry, const struct collection_path *path, const struct write_request *request,
+                              uint64_t *lsn, struct error *err);
+/* In name order, after a name ("" = from the first), at most n. */
+CHECKED bool collections_list(struct registry *registry, const char *project, const char *branch, const struct read_options *read,
+                              const char *after, size_t n, struct arena *arena, struct collection_record *collections,
+                              size_t *n_collections, bool *more, uint64_t *lsn, struct error *err);
+
+/* Opens what a reader asked for: waits for min_lsn, rounds as_of_lsn down. collection may be NULL. */
+CHECKED bool collections_open(struct registry *registry, const char *project, const char *branch, const char *collection,
+                              const struct read_options *read, struct target *target, struct error *err);
+
+#endif

@@ -1,0 +1,50 @@
+#include "branch-service/lineage.h"
+
+bool lineage_find_record(const struct tree *branches, const char *branch_id, struct branch_record *record, struct error *err)
+{
+    if (strcmp(branch_id, MAIN_BRANCH) == 0) {
+        *record = (struct branch_record) { .id = MAIN_BRANCH, .name = MAIN_BRANCH };
+        return true;
+    }
+    struct arena arena;
+    arena_init(&arena, 0);
+    struct bytes key;
+    struct tree_item item;
+    bool ok = catalog_key(branch_id, &arena, &key, err);
+    if (ok && !tree_get(branches, key, &item))
+        ok = error_set(err, ERROR_NOT_FOUND, "branch id '%s' does not exist", branch_id);
+    arena_destroy(&arena);
+    return ok && catalog_decode_branch(item.document, record, err);
+}
+
+bool lineage_resolve(const struct tree *branches, const char *branch_id, uint64_t lsn, struct arena *arena, struct lineage *lineage,
+                     struct error *err)
+{
+    struct lineage_segment *segments = NULL;
+    size_t n = 0, capacity = 0;
+    for (const char *id = branch_id; id;) {
+        struct branch_record record;
+        if (!lineage_find_record(branches, id, &record, err))
+            return false;
+        if (n == capacity) {
+            size_t grown = capacity ? 2 * capacity : 8;
+            struct lineage_segment *larger = arena_alloc(arena, grown * sizeof *larger);
+            if (!larger)
+                return error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
+            if (n)
+                memcpy(larger, segments, n * sizeof *larger);
+            segments = larger;
+            capacity = grown;
+        }
+        char *copy = arena_strdup(arena, record.id);
+        if (!copy)
+            return error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
+        /* before the branch existed its state is its parent's: an empty segment */
+        segments[n++] = (struct lineage_segment) { .branch_id = copy, .after = lsn < record.base ? lsn : record.base, .through = lsn };
+        if (record.parent && record.cut < lsn)
+            lsn = record.cut;
+        id = record.parent;
+    }
+    *lineage = (struct lineage) { .segments = segments, .n = n };
+    return true;
+}

@@ -1,0 +1,166 @@
+/* branch-service: branches, documents and materialization over the log of a WAL service. Holds no durable
+ * state; any number of them serve the same projects. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "branch-service/rpc/services.h"
+#include "common/base/clock.h"
+#include "common/base/config.h"
+#include "common/base/limits.h"
+#include "common/base/listen.h"
+#include "common/base/log.h"
+
+enum { EXIT_USAGE = 2 };
+
+struct options {
+    const char *listen;
+    const char *wal;
+    const char *port_file;
+    uint64_t memory;
+    uint64_t workers;
+    uint64_t max_calls;
+    uint64_t request_memory;
+    uint64_t grace;
+    bool insecure;
+    bool version;
+};
+
+static void print_usage(FILE *out, const struct config_option *options, size_t n)
+{
+    fprintf(out, "Usage: branch-service [--listen HOST:PORT] [--wal HOST:PORT] [OPTIONS]\n\n"
+                 "Serves projects, branches and documents from the log of a WAL service.\n\n"
+                 "Example: branch-service --listen 127.0.0.1:7800 --wal 127.0.0.1:7700\n\nOptions:\n");
+    config_print_help(out, options, n);
+}
+
+static bool add_services(struct rpc_server *server, struct registry *registry, struct error *err)
+{
+    return projects_rpc_add(server, registry, err) && branches_rpc_add(server, registry, err) &&
+           collections_rpc_add(server, registry, err) && documents_rpc_add(server, registry, err) && admin_rpc_add(server, registry, err);
+}
+
+static int serve(const struct options *options)
+{
+    struct error err = { 0 };
+    struct log_source *log = NULL;
+    struct registry *registry = NULL;
+    struct rpc_server *server = NULL;
+    int status = EXIT_FAILURE;
+    const struct rpc_server_options server_options = {
+        .listen = options->listen,
+        .max_message_bytes = MAX_MESSAGE_BYTES,
+        .max_calls = options->max_calls,
+        .max_request_bytes = options->request_memory,
+        .worker_threads = options->workers,
+        .stall_micros = 600 * (int64_t)MICROS_PER_SECOND, /* people page through what they find */
+    };
+    rpc_init();
+    if (!listen_check(options->listen, options->insecure, &err) || !log_source_open(options->wal, &log, &err))
+        goto out;
+    registry = registry_new(log, options->memory);
+    if (!rpc_server_new(&server_options, &server, &err) || !add_services(server, registry, &err) || !rpc_server_start(server, &err) ||
+        !listen_write_port_file(options->port_file, rpc_server_port(server), &err))
+        goto out;
+    log_info("branch.started", KV_STR("listen", options->listen), KV_U64("port", (uint64_t)rpc_server_port(server)),
+             KV_STR("wal", options->wal), KV_U64("memory_bytes", options->memory));
+    int signal = rpc_wait_for_signal();
+    log_info("branch.draining", KV_I64("signal", signal));
+    rpc_server_drain(server, (int64_t)options->grace);
+    log_info("branch.stopped");
+    status = EXIT_SUCCESS;
+out:
+    if (status != EXIT_SUCCESS) {
+        fprintf(stderr, "branch-service: %s: %s\n", error_code_name(err.code), err.message);
+        if (server)
+            rpc_server_drain(server, 0);
+    }
+    rpc_server_free(server);
+    registry_free(registry);
+    log_source_close(log);
+    rpc_shutdown();
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    const struct config_option table[] = {
+        { .name = "listen",
+          .kind = CONFIG_STRING,
+          .target = &options.listen,
+          .fallback = "127.0.0.1:7800",
+          .variable = "ARGON_BRANCH_LISTEN",
+          .argument = "HOST:PORT",
+          .help = "address to serve on; port 0 takes a free one" },
+        { .name = "wal",
+          .kind = CONFIG_STRING,
+          .target = &options.wal,
+          .fallback = "127.0.0.1:7700",
+          .variable = "ARGON_WAL",
+          .argument = "HOST:PORT",
+          .help = "the WAL service" },
+        { .name = "memory",
+          .kind = CONFIG_BYTES,
+          .target = &options.memory,
+          .fallback = "1G",
+          .min = MIB,
+          .variable = "ARGON_BRANCH_MEMORY",
+          .argument = "BYTES",
+          .help = "budget for materialized collections" },
+        { .name = "request-memory",
+          .kind = CONFIG_BYTES,
+          .target = &options.request_memory,
+          .fallback = "512M",
+          .min = MAX_MESSAGE_BYTES,
+          .argument = "BYTES",
+          .help = "budget for requests in flight" },
+        { .name = "workers",
+          .kind = CONFIG_UINT,
+          .target = &options.workers,
+          .fallback = "64",
+          .min = 1,
+          .max = 1024,
+          .argument = "N",
+          .help = "threads that serve calls" },
+        { .name = "max-calls",
+          .kind = CONFIG_UINT,
+          .target = &options.max_calls,
+          .fallback = "1024",
+          .min = 1,
+          .max = 100000,
+          .argument = "N",
+          .help = "calls in flight; more are refused" },
+        { .name = "grace",
+          .kind = CONFIG_DURATION,
+          .target = &options.grace,
+          .fallback = "10s",
+          .argument = "DURATION",
+          .help = "time that calls in flight get at SIGTERM" },
+        { .name = "insecure",
+          .kind = CONFIG_BOOL,
+          .target = &options.insecure,
+          .help = "allow an address that is not loopback, without TLS and authentication" },
+        { .name = "port-file",
+          .kind = CONFIG_STRING,
+          .target = &options.port_file,
+          .argument = "FILE",
+          .help = "write the port here once it is bound" },
+        { .name = "version", .kind = CONFIG_BOOL, .target = &options.version, .help = "print the version" },
+    };
+    struct error err;
+    if (config_wants_help(argc, argv)) {
+        print_usage(stdout, table, ARRAY_LEN(table));
+        return EXIT_SUCCESS;
+    }
+    if (!config_parse(&(struct config_table) { table, ARRAY_LEN(table) }, 1, argc, argv, NULL, NULL, &err)) {
+        fprintf(stderr, "branch-service: %s (see --help)\n", err.message);
+        return EXIT_USAGE;
+    }
+    if (options.version) {
+        printf("branch-service %s\n", ARGON_VERSION);
+        return EXIT_SUCCESS;
+    }
+    log_set_service("branch");
+    return serve(&options);
+}

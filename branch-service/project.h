@@ -1,0 +1,73 @@
+/* One project as a replica knows it: the position up to which its log has been read, its catalog at that
+ * position, and the views that follow the log.
+ *
+ * project_refresh brings all of it to a commit LSN that was asked for after the caller arrived; callers that
+ * wait share one read of the log (one running, one forming). Between refreshes the position stands still,
+ * and every head view of the project is exactly at it.
+ *
+ * Ownership  projects live as long as their registry. Targets are the caller's.
+ * Threads    any.
+ * Errors     NOT_FOUND project (its log carries the tombstone), branch; OUT_OF_RANGE as_of beyond the head;
+ *            RESOURCE_EXHAUSTED the collection does not fit the memory budget; ABORTED the log was replaced
+ *            under us and everything must be looked at again; those of log_source.
+ */
+#ifndef ARGON_BRANCH_PROJECT_H
+#define ARGON_BRANCH_PROJECT_H
+
+#include "branch-service/catalog.h"
+#include "branch-service/log/log_source.h"
+#include "branch-service/view/view_cache.h"
+
+struct project;
+
+struct project *project_new(const char *id, const char *name, uint64_t created_at, struct log_source *log, struct view_cache *cache);
+void project_free(struct project *project);
+
+const char *project_id(const struct project *project);
+const char *project_name(const struct project *project);
+uint64_t project_created_at(const struct project *project);
+struct log_source *project_log(const struct project *project);
+
+CHECKED bool project_refresh(struct project *project, int64_t deadline, struct error *err);
+
+/* The catalog at the position. */
+struct project_catalog {
+    uint64_t lsn;
+    struct log_incarnation incarnation;
+    uint64_t begun; /* how often the log has been read from its beginning: one more when it was replaced */
+    bool deleted;   /* the log carries the tombstone */
+    struct project_tombstone tombstone;
+    struct tree *names;
+    struct tree *branches;
+    struct tree *projects; /* of `_system` only; empty elsewhere */
+};
+void project_catalog(struct project *project, struct project_catalog *catalog);
+void project_catalog_destroy(struct project_catalog *catalog);
+
+/* The record of the branch with this name now; the strings live in the arena. */
+CHECKED bool project_find_branch(const struct project_catalog *catalog, const char *name, struct arena *arena, struct branch_record *record,
+                                 struct error *err);
+
+/* A branch, and perhaps a collection on it, at one LSN. */
+struct target {
+    uint64_t lsn; /* a batch end */
+    struct log_incarnation incarnation;
+    char branch_id[64];
+    char collection_id[64];   /* empty: there is no such collection */
+    struct tree *collections; /* the branch's catalog */
+    struct tree *documents;   /* NULL: there is no such collection, or none was named */
+};
+
+/* as_of: a batch end at or below the position; 0: the position. collection may be NULL. */
+CHECKED bool project_open_target(struct project *project, const char *branch, const char *collection, uint64_t as_of, int64_t deadline,
+                                 struct target *target, struct error *err);
+void target_destroy(struct target *target);
+
+/* The state of a collection at a batch end at or below the position. */
+CHECKED bool project_view(struct project *project, const char *branch_id, const char *collection, uint64_t lsn, int64_t deadline,
+                          struct tree **tree, struct error *err);
+
+/* Rounds down to a batch end. OUT_OF_RANGE, with both bounds, beyond the position: refresh first. */
+CHECKED bool project_batch_end(struct project *project, uint64_t lsn, int64_t deadline, uint64_t *end, struct error *err);
+
+#endif

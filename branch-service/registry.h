@@ -1,0 +1,40 @@
+/* The projects that this replica knows, and their names.
+ *
+ * A name found once stays found: when the project behind it carries a tombstone, the name is looked up again.
+ * Whoever meets a name whose log carries the tombstone removes the name, which completes a deletion that
+ * stopped half-way; it does so under the request that put the tombstone there, so that this one is answered OK
+ * when it comes again. A name is looked up again, too, when the log has begun a new incarnation.
+ *
+ * Ownership  projects belong to the registry and live as long as it.
+ * Threads    any.
+ */
+#ifndef ARGON_BRANCH_REGISTRY_H
+#define ARGON_BRANCH_REGISTRY_H
+
+#include "branch-service/project.h"
+#include "branch-service/write.h"
+#include "branch-service/write_queue.h"
+
+struct registry;
+
+struct registry *registry_new(struct log_source *log, uint64_t memory_limit_bytes);
+void registry_free(struct registry *registry); /* not the log source */
+
+struct log_source *registry_log(struct registry *registry);
+struct view_cache *registry_cache(struct registry *registry);
+struct project *registry_system(struct registry *registry); /* the project `_system` */
+struct write_queue *registry_queue(struct registry *registry);
+uint64_t registry_project_count(struct registry *registry);
+
+/* Resolves a name, and brings the project to the commit LSN. NOT_FOUND. */
+CHECKED bool registry_find(struct registry *registry, const char *name, int64_t deadline, struct project **project, struct error *err);
+CHECKED bool registry_create(struct registry *registry, const char *name, const struct write_request *request, struct project **project,
+                             struct error *err);
+CHECKED bool registry_delete(struct registry *registry, const char *name, const struct write_request *request, struct error *err);
+
+/* Projects in name order, after a name ("" = from the first), at most n; records live in the arena. *lsn is the
+ * LSN of `_system` at which they are listed. */
+CHECKED bool registry_list(struct registry *registry, const char *after, size_t n, int64_t deadline, struct arena *arena,
+                           struct project_record *records, size_t *n_records, bool *more, uint64_t *lsn, struct error *err);
+
+#endif

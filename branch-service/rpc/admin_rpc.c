@@ -1,0 +1,45 @@
+#include "branch-service/rpc/convert.h"
+#include "branch-service/rpc/services.h"
+#include "common/base/clock.h"
+
+static int64_t started_at;
+
+static void on_get_status(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct registry *registry = service;
+    Argon__Branch__V1__GetStatusResponse response = ARGON__BRANCH__V1__GET_STATUS_RESPONSE__INIT;
+    struct view_cache *cache = registry_cache(registry);
+    struct log_status status;
+    struct error err;
+    (void)message;
+    response.version = ARGON_VERSION;
+    response.uptime_seconds = (uint64_t)((clock_monotonic_micros() - started_at) / MICROS_PER_SECOND);
+    response.wal_endpoint = (char *)log_source_target(registry_log(registry));
+    response.memory_budget_bytes = view_cache_budget(cache)->limit;
+    response.memory_used_bytes = view_cache_budget(cache)->used;
+    response.views = view_cache_count(cache);
+    response.projects_open = registry_project_count(registry);
+    /* the status of a service whose WAL service is away is still worth having, and soon */
+    int64_t deadline = clock_monotonic_micros() + 2 * MICROS_PER_SECOND;
+    if (convert_deadline(call) < deadline)
+        deadline = convert_deadline(call);
+    if (log_source_status(registry_log(registry), deadline, rpc_call_arena(call), &status, &err)) {
+        response.wal_reachable = true;
+        response.wal_version = (char *)status.version;
+        response.wal_uptime_seconds = status.uptime_seconds;
+        response.wal_data_directory = (char *)status.data_directory;
+        response.wal_disk_bytes = status.disk_bytes;
+        response.wal_segments = status.segments;
+    }
+    rpc_reply(call, &response.base);
+}
+
+static const struct rpc_method methods[] = {
+    RPC_UNARY("GetStatus", on_get_status),
+};
+
+bool admin_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err)
+{
+    started_at = clock_monotonic_micros();
+    return rpc_server_add(server, &argon__branch__v1__admin__descriptor, methods, ARRAY_LEN(methods), registry, err);
+}

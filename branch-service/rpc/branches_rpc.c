@@ -1,0 +1,128 @@
+#include "branch-service/branches.h"
+#include "branch-service/rpc/convert.h"
+#include "branch-service/rpc/services.h"
+
+static void fill(Argon__Branch__V1__Branch *out, const struct branch_description *branch)
+{
+    *out = (Argon__Branch__V1__Branch)ARGON__BRANCH__V1__BRANCH__INIT;
+    out->id = (char *)branch->id;
+    out->name = (char *)branch->name;
+    if (branch->parent_id) {
+        out->parent = (char *)branch->parent_name;
+        out->parent_id = (char *)branch->parent_id;
+    }
+    out->base_lsn = branch->base_lsn;
+    out->cut_lsn = branch->cut_lsn;
+    out->head_lsn = branch->head_lsn;
+    out->use_wal = true;
+    out->created_at = branch->created_at;
+}
+
+static void on_create(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    Argon__Branch__V1__CreateBranchRequest *request = (Argon__Branch__V1__CreateBranchRequest *)message;
+    Argon__Branch__V1__CreateBranchResponse response = ARGON__BRANCH__V1__CREATE_BRANCH_RESPONSE__INIT;
+    Argon__Branch__V1__Branch out;
+    struct branch_description branch;
+    struct write_request write;
+    struct error err;
+    convert_write(call, "CreateBranch", message, &request->write, rpc_call_arena(call), &write);
+    if (!branches_create(service, request->project, request->name, request->from, request->at_lsn, &write, rpc_call_arena(call), &branch,
+                         &response.lsn, &err)) {
+        rpc_fail(call, &err);
+        return;
+    }
+    fill(&out, &branch);
+    response.branch = &out;
+    rpc_reply(call, &response.base);
+}
+
+static void on_get(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Argon__Branch__V1__GetBranchRequest *request = (const Argon__Branch__V1__GetBranchRequest *)message;
+    Argon__Branch__V1__GetBranchResponse response = ARGON__BRANCH__V1__GET_BRANCH_RESPONSE__INIT;
+    Argon__Branch__V1__Branch out;
+    struct branch_description branch;
+    struct error err;
+    if (!branches_get(service, request->project, request->name, convert_deadline(call), rpc_call_arena(call), &branch, &err)) {
+        rpc_fail(call, &err);
+        return;
+    }
+    fill(&out, &branch);
+    response.branch = &out;
+    rpc_reply(call, &response.base);
+}
+
+static void on_list(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Argon__Branch__V1__ListBranchesRequest *request = (const Argon__Branch__V1__ListBranchesRequest *)message;
+    Argon__Branch__V1__ListBranchesResponse response = ARGON__BRANCH__V1__LIST_BRANCHES_RESPONSE__INIT;
+    struct arena *arena = rpc_call_arena(call);
+    struct error err;
+    size_t n = 0;
+    bool more;
+    if (!convert_page_size(request->page_size, &n, &err))
+        goto fail;
+    struct branch_description *branches = arena_alloc(arena, n * sizeof *branches);
+    Argon__Branch__V1__Branch *out = arena_alloc(arena, n * sizeof *out);
+    response.branches = arena_alloc(arena, n * sizeof(void *));
+    if (!branches || !out || !response.branches) {
+        error_set(&err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
+        goto fail;
+    }
+    if (!branches_list(service, request->project, request->page_token, n, convert_deadline(call), arena, branches, &response.n_branches,
+                       &more, &err))
+        goto fail;
+    for (size_t i = 0; i < response.n_branches; i++) {
+        fill(&out[i], &branches[i]);
+        response.branches[i] = &out[i];
+    }
+    if (more)
+        response.next_page_token = (char *)branches[response.n_branches - 1].name;
+    rpc_reply(call, &response.base);
+    return;
+fail:
+    rpc_fail(call, &err);
+}
+
+static void on_rename(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    Argon__Branch__V1__RenameBranchRequest *request = (Argon__Branch__V1__RenameBranchRequest *)message;
+    Argon__Branch__V1__RenameBranchResponse response = ARGON__BRANCH__V1__RENAME_BRANCH_RESPONSE__INIT;
+    Argon__Branch__V1__Branch out;
+    struct branch_description branch;
+    struct write_request write;
+    struct error err;
+    convert_write(call, "RenameBranch", message, &request->write, rpc_call_arena(call), &write);
+    if (!branches_rename(service, request->project, request->name, request->new_name, &write, rpc_call_arena(call), &branch, &response.lsn,
+                         &err)) {
+        rpc_fail(call, &err);
+        return;
+    }
+    fill(&out, &branch);
+    response.branch = &out;
+    rpc_reply(call, &response.base);
+}
+
+static void on_delete(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    Argon__Branch__V1__DeleteBranchRequest *request = (Argon__Branch__V1__DeleteBranchRequest *)message;
+    Argon__Branch__V1__DeleteBranchResponse response = ARGON__BRANCH__V1__DELETE_BRANCH_RESPONSE__INIT;
+    struct write_request write;
+    struct error err;
+    convert_write(call, "DeleteBranch", message, &request->write, rpc_call_arena(call), &write);
+    if (branches_delete(service, request->project, request->name, &write, &response.lsn, &err))
+        rpc_reply(call, &response.base);
+    else
+        rpc_fail(call, &err);
+}
+
+static const struct rpc_method methods[] = {
+    RPC_UNARY("CreateBranch", on_create), RPC_UNARY("GetBranch", on_get),       RPC_UNARY("ListBranches", on_list),
+    RPC_UNARY("RenameBranch", on_rename), RPC_UNARY("DeleteBranch", on_delete),
+};
+
+bool branches_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err)
+{
+    return rpc_server_add(server, &argon__branch__v1__branches__descriptor, methods, ARRAY_LEN(methods), registry, err);
+}

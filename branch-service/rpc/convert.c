@@ -1,0 +1,167 @@
+#include "branch-service/rpc/convert.h"
+
+#include <bson/bson.h>
+#include <xxhash.h>
+
+#include "common/base/clock.h"
+#include "common/base/limits.h"
+#include "common/bson/ejson.h"
+
+static bool out_of_memory(struct error *err)
+{
+    return error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
+}
+
+int64_t convert_deadline(const struct rpc_call *call)
+{
+    int64_t deadline = rpc_call_deadline(call);
+    return deadline == NO_DEADLINE ? clock_monotonic_micros() + DEFAULT_DEADLINE_MICROS : deadline;
+}
+
+/* ---- requests --------------------------------------------------------------------------------------- */
+
+/* Packing into this hashes instead of storing. */
+struct hash_buffer {
+    ProtobufCBuffer base;
+    XXH3_state_t *state;
+};
+
+static void hash_append(ProtobufCBuffer *buffer, size_t len, const uint8_t *data)
+{
+    XXH3_128bits_update(((struct hash_buffer *)buffer)->state, data, len);
+}
+
+static struct bytes hash_request(const char *method, const ProtobufCMessage *request, struct arena *arena)
+{
+    XXH128_canonical_t *canonical = arena_alloc(arena, sizeof *canonical);
+    struct hash_buffer buffer = { .base = { .append = hash_append }, .state = XXH3_createState() };
+    if (!canonical || !buffer.state) {
+        XXH3_freeState(buffer.state);
+        return (struct bytes) { 0 };
+    }
+    XXH3_128bits_reset(buffer.state);
+    XXH3_128bits_update(buffer.state, method, strlen(method) + 1);
+    protobuf_c_message_pack_to_buffer(request, &buffer.base);
+    XXH128_canonicalFromHash(canonical, XXH3_128bits_digest(buffer.state));
+    XXH3_freeState(buffer.state);
+    return bytes_of(canonical, sizeof *canonical);
+}
+
+void convert_write(const struct rpc_call *call, const char *method, const ProtobufCMessage *whole, Argon__Branch__V1__WriteOptions **write,
+                   struct arena *arena, struct write_request *request)
+{
+    Argon__Branch__V1__WriteOptions *options = *write;
+    *request = (struct write_request) { .request_id = "", .actor = "", .deadline = convert_deadline(call) };
+    if (!options)
+        return;
+    request->request_id = options->request_id;
+    request->since_lsn = options->since_lsn;
+    request->actor = options->actor;
+    if (options->request_id[0]) {
+        /* a repetition may know more (since_lsn): what is asked for is the same */
+        *write = NULL;
+        request->hash = hash_request(method, whole, arena);
+        *write = options;
+    }
+}
+
+struct read_options convert_read(const struct rpc_call *call, const Argon__Branch__V1__ReadOptions *options)
+{
+    return (struct read_options) {
+        .as_of_lsn = options ? options->as_of_lsn : 0,
+        .min_lsn = options ? options->min_lsn : 0,
+        .deadline = convert_deadline(call),
+    };
+}
+
+bool convert_target(const Argon__Branch__V1__Target *target, struct collection_path *path, struct error *err)
+{
+    if (!target)
+        return error_set(err, ERROR_INVALID_ARGUMENT, "target is missing");
+    *path = (struct collection_path) {
+        .project = target->project,
+        .branch = target->branch[0] ? target->branch : MAIN_BRANCH,
+        .collection = target->collection,
+    };
+    return true;
+}
+
+bool convert_page_size(uint32_t page_size, size_t *n, struct error *err)
+{
+    if (page_size > MAX_PAGE_SIZE)
+        return error_set(err, ERROR_INVALID_ARGUMENT, "page_size %u is over the limit of %d", page_size, MAX_PAGE_SIZE);
+    *n = page_size ? page_size : DEFAULT_PAGE_SIZE;
+    return true;
+}
+
+/* ---- documents -------------------------------------------------------------------------------------- */
+
+bool convert_document_in(const char *what, const Argon__Branch__V1__Document *document, bool optional, struct arena *arena,
+                         struct bytes *bson, struct error *err)
+{
+    bool has_bson = document && document->bson.len > 0, has_json = document && document->json[0];
+    if (has_bson && has_json)
+        return error_set(err, ERROR_INVALID_ARGUMENT, "%s: both bson and json are set", what);
+    if (!has_bson && !has_json) {
+        if (!optional)
+            return error_set(err, ERROR_INVALID_ARGUMENT, "%s: neither bson nor json is set", what);
+        *bson = (struct bytes) { 0 };
+        return true;
+    }
+    if (has_bson) {
+        *bson = bytes_of(document->bson.data, document->bson.len);
+        return true;
+    }
+    bson_t parsed;
+    if (!ejson_parse(bytes_of_string(document->json), &parsed, err))
+        return error_wrap(err, "%s", what);
+    *bson = bytes_of(arena_copy(arena, bson_get_data(&parsed), parsed.len), parsed.len);
+    bson_destroy(&parsed);
+    return bson->data || out_of_memory(err);
+}
+
+bool convert_format(Argon__Branch__V1__Format format, struct error *err)
+{
+    if (format > ARGON__BRANCH__V1__FORMAT__FORMAT_CANONICAL_JSON)
+        return error_set(err, ERROR_INVALID_ARGUMENT, "format %d is unknown", (int)format);
+    return true;
+}
+
+bool convert_document_out(struct bytes bson, Argon__Branch__V1__Format format, struct arena *arena, Argon__Branch__V1__Document *document,
+                          struct error *err)
+{
+    *document = (Argon__Branch__V1__Document)ARGON__BRANCH__V1__DOCUMENT__INIT;
+    if (format == ARGON__BRANCH__V1__FORMAT__FORMAT_BSON) {
+        document->bson.data = (uint8_t *)bson.data;
+        document->bson.len = bson.len;
+        return true;
+    }
+    struct buffer text = { 0 };
+    enum ejson_style style = format == ARGON__BRANCH__V1__FORMAT__FORMAT_CANONICAL_JSON ? EJSON_CANONICAL : EJSON_RELAXED;
+    bool ok = ejson_format(bson, style, &text, err);
+    if (ok) {
+        document->json = arena_strndup(arena, (const char *)text.data, text.len);
+        ok = document->json || out_of_memory(err);
+    }
+    buffer_destroy(&text);
+    return ok;
+}
+
+bool convert_id_out(struct bytes bson, Argon__Branch__V1__Format format, struct arena *arena, Argon__Branch__V1__Document *document,
+                    struct error *err)
+{
+    bson_t whole, id = BSON_INITIALIZER;
+    bson_iter_t iter;
+    if (!bson_init_static(&whole, bson.data, bson.len) || !bson_iter_init_find(&iter, &whole, "_id"))
+        return error_set(err, ERROR_DATA_LOSS, "the log holds a document without _id");
+    bson_append_iter(&id, "_id", 3, &iter);
+    struct bytes copy = bytes_of(arena_copy(arena, bson_get_data(&id), id.len), id.len);
+    bson_destroy(&id);
+    return copy.data ? convert_document_out(copy, format, arena, document, err) : out_of_memory(err);
+}
+
+void fail_not_applied(struct rpc_call *call, struct error *err)
+{
+    err->outcome = OUTCOME_NOT_APPLIED;
+    rpc_fail(call, err);
+}

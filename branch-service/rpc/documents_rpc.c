@@ -1,0 +1,341 @@
+#include <stdio.h>
+
+#include "branch-service/documents.h"
+#include "branch-service/rpc/convert.h"
+#include "branch-service/rpc/services.h"
+
+/* A message of a find is sent when it holds this much. */
+enum { FIND_MESSAGE_BYTES = 1024 * 1024, FIND_MESSAGE_DOCUMENTS = 1000 };
+
+static bool out_of_memory(struct error *err)
+{
+    return error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
+}
+
+/* ---- insert ----------------------------------------------------------------------------------------- */
+
+static void on_insert_one(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    Argon__Branch__V1__InsertOneRequest *request = (Argon__Branch__V1__InsertOneRequest *)message;
+    Argon__Branch__V1__InsertOneResponse response = ARGON__BRANCH__V1__INSERT_ONE_RESPONSE__INIT;
+    Argon__Branch__V1__Document id;
+    struct arena *arena = rpc_call_arena(call);
+    struct collection_path path;
+    struct write_request write;
+    struct write_result result;
+    struct bytes document;
+    struct error err;
+    convert_write(call, "InsertOne", message, &request->write, arena, &write);
+    if (!convert_target(request->target, &path, &err) ||
+        !convert_document_in("document", request->document, false, arena, &document, &err)) {
+        fail_not_applied(call, &err);
+        return;
+    }
+    if (!documents_insert(service, &path, &document, 1, ON_DUPLICATE_FAIL, &write, &result, &err)) {
+        rpc_fail(call, &err);
+        return;
+    }
+    /* the id comes back the way the document came in */
+    bool json = request->document->json[0] != '\0';
+    Argon__Branch__V1__Format format = json ? ARGON__BRANCH__V1__FORMAT__FORMAT_RELAXED_JSON : ARGON__BRANCH__V1__FORMAT__FORMAT_BSON;
+    const struct log_run *run = documents_inserted(&result);
+    response.inserted_id = &id;
+    response.lsn = result.lsn;
+    if (run && run->n_entries == 1 ? convert_id_out(run->entries[0].document, format, arena, &id, &err)
+                                   : error_set(&err, ERROR_DATA_LOSS, "the log holds no document where one was written"))
+        rpc_reply(call, &response.base);
+    else
+        rpc_fail(call, &err);
+    write_result_destroy(&result);
+}
+
+static bool fill_inserted(const struct write_result *result, Argon__Branch__V1__Format format, struct arena *arena,
+                          Argon__Branch__V1__InsertManyResponse *response, struct error *err)
+{
+    const struct log_run *run = documents_inserted(result);
+    size_t n = run ? run->n_entries : 0;
+    Argon__Branch__V1__Document *ids = arena_alloc(arena, n * sizeof *ids);
+    response->inserted_ids = arena_alloc(arena, n * sizeof(void *));
+    if (!ids || !response->inserted_ids)
+        return out_of_memory(err);
+    for (size_t i = 0; i < n; i++) {
+        if (!convert_id_out(run->entries[i].document, format, arena, &ids[i], err))
+            return false;
+        response->inserted_ids[i] = &ids[i];
+    }
+    response->n_inserted_ids = n;
+    response->inserted = result->counts.inserted;
+    response->skipped = result->counts.skipped;
+    response->lsn = result->lsn;
+    return true;
+}
+
+static bool convert_documents_in(const Argon__Branch__V1__InsertManyRequest *request, struct arena *arena, struct bytes **documents,
+                                 struct error *err)
+{
+    *documents = arena_alloc(arena, request->n_documents * sizeof **documents);
+    if (!*documents)
+        return out_of_memory(err);
+    for (size_t i = 0; i < request->n_documents; i++) {
+        char what[32];
+        snprintf(what, sizeof what, "document %zu", i);
+        if (!convert_document_in(what, request->documents[i], false, arena, &(*documents)[i], err))
+            return false;
+    }
+    if (request->on_duplicate > ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_SKIP)
+        return error_set(err, ERROR_INVALID_ARGUMENT, "on_duplicate %d is unknown", (int)request->on_duplicate);
+    return convert_format(request->format, err);
+}
+
+static void on_insert_many(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    Argon__Branch__V1__InsertManyRequest *request = (Argon__Branch__V1__InsertManyRequest *)message;
+    Argon__Branch__V1__InsertManyResponse response = ARGON__BRANCH__V1__INSERT_MANY_RESPONSE__INIT;
+    struct arena *arena = rpc_call_arena(call);
+    struct collection_path path;
+    struct write_request write;
+    struct write_result result;
+    struct bytes *documents;
+    struct error err;
+    convert_write(call, "InsertMany", message, &request->write, arena, &write);
+    if (!convert_target(request->target, &path, &err) || !convert_documents_in(request, arena, &documents, &err)) {
+        fail_not_applied(call, &err);
+        return;
+    }
+    enum on_duplicate on_duplicate =
+        request->on_duplicate == ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_SKIP ? ON_DUPLICATE_SKIP : ON_DUPLICATE_FAIL;
+    if (!documents_insert(service, &path, documents, request->n_documents, on_duplicate, &write, &result, &err)) {
+        rpc_fail(call, &err);
+        return;
+    }
+    if (fill_inserted(&result, request->format, arena, &response, &err))
+        rpc_reply(call, &response.base);
+    else
+        rpc_fail(call, &err);
+    write_result_destroy(&result);
+}
+
+/* ---- update and delete ------------------------------------------------------------------------------ */
+
+struct update_call {
+    const char *method;
+    Argon__Branch__V1__Target *target;
+    Argon__Branch__V1__Document *filter;
+    Argon__Branch__V1__Document *update;
+    Argon__Branch__V1__WriteOptions **write;
+    bool multi;
+    bool must_replace;
+};
+
+static void run_update(void *service, struct rpc_call *call, const ProtobufCMessage *message, const struct update_call *update)
+{
+    Argon__Branch__V1__UpdateResponse response = ARGON__BRANCH__V1__UPDATE_RESPONSE__INIT;
+    struct arena *arena = rpc_call_arena(call);
+    struct collection_path path;
+    struct write_request write;
+    struct write_result result;
+    struct bytes filter, spec;
+    struct error err;
+    convert_write(call, update->method, message, update->write, arena, &write);
+    if (!convert_target(update->target, &path, &err) || !convert_document_in("filter", update->filter, true, arena, &filter, &err) ||
+        !convert_document_in(update->must_replace ? "replacement" : "update", update->update, false, arena, &spec, &err)) {
+        fail_not_applied(call, &err);
+        return;
+    }
+    if (!documents_update(service, &path, filter, spec, update->multi, update->must_replace, &write, &result, &err)) {
+        rpc_fail(call, &err);
+        return;
+    }
+    response.matched = result.counts.matched;
+    response.modified = result.counts.modified;
+    response.lsn = result.lsn;
+    write_result_destroy(&result);
+    rpc_reply(call, &response.base);
+}
+
+static void on_update_one(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    Argon__Branch__V1__UpdateRequest *request = (Argon__Branch__V1__UpdateRequest *)message;
+    const struct update_call update = { "UpdateOne", request->target, request->filter, request->update, &request->write, false, false };
+    run_update(service, call, message, &update);
+}
+
+static void on_update_many(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    Argon__Branch__V1__UpdateRequest *request = (Argon__Branch__V1__UpdateRequest *)message;
+    const struct update_call update = { "UpdateMany", request->target, request->filter, request->update, &request->write, true, false };
+    run_update(service, call, message, &update);
+}
+
+static void on_replace_one(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    Argon__Branch__V1__ReplaceRequest *request = (Argon__Branch__V1__ReplaceRequest *)message;
+    const struct update_call update = {
+        "ReplaceOne", request->target, request->filter, request->replacement, &request->write, false, true
+    };
+    run_update(service, call, message, &update);
+}
+
+static void run_delete(void *service, struct rpc_call *call, const ProtobufCMessage *message, const char *method, bool multi)
+{
+    Argon__Branch__V1__DeleteRequest *request = (Argon__Branch__V1__DeleteRequest *)message;
+    Argon__Branch__V1__DeleteResponse response = ARGON__BRANCH__V1__DELETE_RESPONSE__INIT;
+    struct arena *arena = rpc_call_arena(call);
+    struct collection_path path;
+    struct write_request write;
+    struct write_result result;
+    struct bytes filter;
+    struct error err;
+    convert_write(call, method, message, &request->write, arena, &write);
+    if (!convert_target(request->target, &path, &err) || !convert_document_in("filter", request->filter, true, arena, &filter, &err)) {
+        fail_not_applied(call, &err);
+        return;
+    }
+    if (!documents_delete(service, &path, filter, multi, &write, &result, &err)) {
+        rpc_fail(call, &err);
+        return;
+    }
+    response.deleted = result.counts.deleted;
+    response.lsn = result.lsn;
+    write_result_destroy(&result);
+    rpc_reply(call, &response.base);
+}
+
+static void on_delete_one(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    run_delete(service, call, message, "DeleteOne", false);
+}
+
+static void on_delete_many(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    run_delete(service, call, message, "DeleteMany", true);
+}
+
+/* ---- find ------------------------------------------------------------------------------------------- */
+
+struct find_call {
+    Argon__Branch__V1__Target *target;
+    Argon__Branch__V1__Document *filter;
+    Argon__Branch__V1__ReadOptions *read;
+    uint64_t skip;
+    uint64_t limit;
+};
+
+static bool open_find(void *service, struct rpc_call *call, const struct find_call *asked, struct find **find, struct error *err)
+{
+    struct collection_path path;
+    struct find_spec spec = { .skip = asked->skip, .limit = asked->limit };
+    const struct read_options read = convert_read(call, asked->read);
+    return convert_target(asked->target, &path, err) &&
+           convert_document_in("filter", asked->filter, true, rpc_call_arena(call), &spec.filter, err) &&
+           find_open(service, &path, &spec, &read, find, err);
+}
+
+/* One message's documents. *n = 0: no more. False: a document cannot be formatted. */
+static bool gather(struct find *find, Argon__Branch__V1__Format format, struct arena *arena, Argon__Branch__V1__Document *documents,
+                   size_t *n, struct error *err)
+{
+    struct bytes document;
+    size_t bytes = 0;
+    *n = 0;
+    while (*n < FIND_MESSAGE_DOCUMENTS && bytes < FIND_MESSAGE_BYTES && find_next(find, &document)) {
+        if (!convert_document_out(document, format, arena, &documents[*n], err))
+            return false;
+        bytes += document.len;
+        (*n)++;
+    }
+    return true;
+}
+
+static void on_find(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Argon__Branch__V1__FindRequest *request = (const Argon__Branch__V1__FindRequest *)message;
+    const struct find_call asked = { request->target, request->filter, request->read, request->skip, request->limit };
+    Argon__Branch__V1__Document *documents = arena_alloc(rpc_call_arena(call), FIND_MESSAGE_DOCUMENTS * sizeof *documents);
+    Argon__Branch__V1__Document **pointers = arena_alloc(rpc_call_arena(call), FIND_MESSAGE_DOCUMENTS * sizeof *pointers);
+    struct find *find = NULL;
+    struct error err;
+    bool ok = (documents && pointers) || out_of_memory(&err);
+    ok = ok && convert_format(request->format, &err) && open_find(service, call, &asked, &find, &err);
+    bool first = true, more = ok, listening = true;
+    while (more && listening) {
+        Argon__Branch__V1__FindResponse response = ARGON__BRANCH__V1__FIND_RESPONSE__INIT;
+        struct arena arena;
+        arena_init(&arena, 0);
+        ok = gather(find, request->format, &arena, documents, &response.n_documents, &err);
+        for (size_t i = 0; i < response.n_documents; i++)
+            pointers[i] = &documents[i];
+        response.documents = pointers;
+        response.lsn = find_lsn(find);
+        more = ok && response.n_documents > 0;
+        if (more || (ok && first))
+            listening = rpc_stream_send(call, &response.base);
+        first = false;
+        arena_destroy(&arena);
+    }
+    find_close(find);
+    if (ok)
+        rpc_finish(call);
+    else
+        rpc_fail(call, &err);
+}
+
+static void on_find_one(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Argon__Branch__V1__FindOneRequest *request = (const Argon__Branch__V1__FindOneRequest *)message;
+    const struct find_call asked = { request->target, request->filter, request->read, request->skip, 1 };
+    Argon__Branch__V1__FindOneResponse response = ARGON__BRANCH__V1__FIND_ONE_RESPONSE__INIT;
+    Argon__Branch__V1__Document out;
+    struct bytes document;
+    struct find *find = NULL;
+    struct error err;
+    bool ok = convert_format(request->format, &err) && open_find(service, call, &asked, &find, &err);
+    if (ok && find_next(find, &document)) {
+        ok = convert_document_out(document, request->format, rpc_call_arena(call), &out, &err);
+        response.document = &out;
+    }
+    if (ok) {
+        response.lsn = find_lsn(find);
+        rpc_reply(call, &response.base);
+    } else {
+        rpc_fail(call, &err);
+    }
+    find_close(find);
+}
+
+static void on_count(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Argon__Branch__V1__CountRequest *request = (const Argon__Branch__V1__CountRequest *)message;
+    const struct find_call asked = { request->target, request->filter, request->read, request->skip, request->limit };
+    Argon__Branch__V1__CountResponse response = ARGON__BRANCH__V1__COUNT_RESPONSE__INIT;
+    struct bytes document;
+    struct find *find = NULL;
+    struct error err;
+    if (!open_find(service, call, &asked, &find, &err)) {
+        rpc_fail(call, &err);
+        return;
+    }
+    while (find_next(find, &document))
+        response.count++;
+    response.lsn = find_lsn(find);
+    find_close(find);
+    rpc_reply(call, &response.base);
+}
+
+static const struct rpc_method methods[] = {
+    RPC_UNARY("InsertOne", on_insert_one),
+    RPC_UNARY("InsertMany", on_insert_many),
+    RPC_STREAM("Find", on_find),
+    RPC_UNARY("FindOne", on_find_one),
+    RPC_UNARY("UpdateOne", on_update_one),
+    RPC_UNARY("UpdateMany", on_update_many),
+    RPC_UNARY("ReplaceOne", on_replace_one),
+    RPC_UNARY("DeleteOne", on_delete_one),
+    RPC_UNARY("DeleteMany", on_delete_many),
+    RPC_UNARY("Count", on_count),
+};
+
+bool documents_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err)
+{
+    return rpc_server_add(server, &argon__branch__v1__documents__descriptor, methods, ARRAY_LEN(methods), registry, err);
+}

@@ -1,0 +1,15 @@
+/* The RPC services of argon.branch.v1, a file each. */
+#ifndef ARGON_BRANCH_RPC_SERVICES_H
+#define ARGON_BRANCH_RPC_SERVICES_H
+
+#include "branch-service/registry.h"
+#include "common/rpc/rpc.h"
+
+/* The registry is borrowed for the server's life. */
+CHECKED bool projects_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err);
+CHECKED bool branches_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err);
+CHECKED bool collections_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err);
+CHECKED bool documents_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err);
+CHECKED bool admin_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err);
+
+#endif

@@ -1,0 +1,146 @@
+#include "branch-service/view/materialize.h"
+
+bool replay_begin(struct replay *replay, struct view_cache *cache, struct tree *base, uint64_t changed, struct error *err)
+{
+    struct tree_edit *edit;
+    if (!tree_edit_begin(base, &edit, err))
+        return false;
+    *replay = (struct replay) { .cache = cache, .edit = edit, .changed = changed };
+    return true;
+}
+
+bool replay_entry(struct replay *replay, const struct log_entry *entry, uint64_t lsn, struct error *err)
+{
+    for (;;) {
+        bool found;
+        bool ok = entry->operation == LOG_DELETE ? tree_edit_remove(replay->edit, entry->document_id, &found, err)
+                                                 : tree_edit_put(replay->edit, entry->document_id, entry->document, err);
+        if (ok) {
+            replay->changed = lsn;
+            return true;
+        }
+        if (err->code != ERROR_RESOURCE_EXHAUSTED || !view_cache_evict(replay->cache))
+            return false;
+    }
+}
+
+bool replay_run(struct replay *replay, const struct log_run *run, struct error *err)
+{
+    for (size_t i = 0; i < run->n_entries; i++)
+        if (!replay_entry(replay, &run->entries[i], run->first_lsn + i, err))
+            return false;
+    return true;
+}
+
+struct tree *replay_end(struct replay *replay)
+{
+    struct tree *tree = tree_edit_end(replay->edit);
+    replay->edit = NULL;
+    return tree;
+}
+
+void replay_abandon(struct replay *replay)
+{
+    tree_edit_abandon(replay->edit);
+    replay->edit = NULL;
+}
+
+/* When the collection turns out not to fit, the rest of the log is only measured, so that the error can say
+ * how large the collection is. */
+struct measured_replay {
+    struct replay replay;
+    uint64_t document_bytes;
+    bool full;
+    struct error refusal;
+};
+
+static bool replay_measured(void *ctx, const struct log_run *run, struct error *err)
+{
+    struct measured_replay *measured = ctx;
+    for (size_t i = 0; i < run->n_entries; i++)
+        measured->document_bytes += run->entries[i].document.len;
+    if (measured->full || replay_run(&measured->replay, run, err))
+        return true;
+    if (err->code != ERROR_RESOURCE_EXHAUSTED)
+        return false;
+    measured->full = true;
+    measured->refusal = *err;
+    replay_abandon(&measured->replay);
+    return true;
+}
+
+static bool refuse(struct measured_replay *measured, const char *collection, struct error *err)
+{
+    uint64_t limit = view_cache_budget(measured->replay.cache)->limit;
+    return error_set(
+        err, ERROR_RESOURCE_EXHAUSTED,
+        "collection '%s' does not fit the memory budget: its log holds %llu bytes of documents, the budget is %llu bytes (--memory)",
+        collection, (unsigned long long)measured->document_bytes, (unsigned long long)limit);
+}
+
+bool materialize_delta(struct log_source *log, struct view_cache *cache, const char *project, const struct log_incarnation *incarnation,
+                       const char *branch_id, const char *collection, uint64_t from, uint64_t through, int64_t deadline, struct tree **tree,
+                       uint64_t *changed, struct error *err)
+{
+    if (from >= through)
+        return true;
+    struct measured_replay measured = { .document_bytes = tree_document_bytes(*tree) };
+    if (!replay_begin(&measured.replay, cache, *tree, *changed, err))
+        return false;
+    const struct log_read_range range = {
+        .project = project,
+        .after = from,
+        .through = through,
+        .branch_id = branch_id,
+        .collection = collection,
+    };
+    uint64_t complete;
+    bool ok = log_source_read(log, &range, incarnation, deadline, replay_measured, &measured, &complete, err);
+    if (ok && measured.full)
+        ok = refuse(&measured, collection, err);
+    if (ok && complete != through)
+        ok = error_set(err, ERROR_DATA_LOSS, "the log ends at %llu where %llu was expected", (unsigned long long)complete,
+                       (unsigned long long)through);
+    if (!ok) {
+        replay_abandon(&measured.replay);
+        return false;
+    }
+    *changed = measured.replay.changed;
+    struct tree *replaced = *tree;
+    *tree = replay_end(&measured.replay);
+    tree_unref(replaced);
+    return true;
+}
+
+bool materialize(struct log_source *log, struct view_cache *cache, const char *project, const struct log_incarnation *incarnation,
+                 const char *collection, const struct lineage *lineage, int64_t deadline, struct tree **tree, uint64_t *changed,
+                 struct error *err)
+{
+    struct tree *at = NULL;
+    uint64_t at_changed = 0;
+    size_t level = 0;
+    for (; level < lineage->n && !at; level++) {
+        const struct lineage_segment *segment = &lineage->segments[level];
+        const struct view_key key = { project, segment->branch_id, collection };
+        at = view_cache_get(cache, &key, segment->through, &at_changed);
+    }
+    if (at)
+        level--; /* this segment is in the view already */
+    else if (!tree_new(view_cache_budget(cache), &at, err))
+        return false;
+
+    while (level > 0) {
+        const struct lineage_segment *segment = &lineage->segments[--level];
+        /* what is inherited is this branch's from the moment it exists */
+        if (at_changed < segment->after)
+            at_changed = segment->after;
+        if (!materialize_delta(log, cache, project, incarnation, segment->branch_id, collection, segment->after, segment->through, deadline,
+                               &at, &at_changed, err)) {
+            tree_unref(at);
+            return false;
+        }
+    }
+    *tree = at;
+    *changed = at_changed;
+    return true;
+}

@@ -1,0 +1,59 @@
+#include "branch-service/write_answer.h"
+
+#include <bson/bson.h>
+#include <stdio.h>
+
+static const struct {
+    const char *field;
+    size_t offset;
+} counters[] = {
+    { "matched", offsetof(struct write_answer, counts.matched) },   { "modified", offsetof(struct write_answer, counts.modified) },
+    { "inserted", offsetof(struct write_answer, counts.inserted) }, { "skipped", offsetof(struct write_answer, counts.skipped) },
+    { "deleted", offsetof(struct write_answer, counts.deleted) },   { "lsn", offsetof(struct write_answer, lsn) },
+};
+
+static uint64_t *counter(struct write_answer *answer, size_t i)
+{
+    return (uint64_t *)((char *)answer + counters[i].offset);
+}
+
+bool write_answer_encode(const struct write_answer *answer, struct arena *arena, struct bytes *encoded, struct error *err)
+{
+    struct write_answer copy = *answer;
+    bson_t bson = BSON_INITIALIZER;
+    if (answer->failure.code != ERROR_OK) {
+        BSON_APPEND_INT32(&bson, "code", (int)answer->failure.code);
+        BSON_APPEND_UTF8(&bson, "message", answer->failure.message);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(counters); i++)
+        if (*counter(&copy, i))
+            bson_append_int64(&bson, counters[i].field, -1, (int64_t)*counter(&copy, i));
+    size_t len = bson.len;
+    void *data = arena_copy(arena, bson_get_data(&bson), len);
+    bson_destroy(&bson);
+    if (!data)
+        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
+    *encoded = bytes_of(data, len);
+    return true;
+}
+
+bool write_answer_decode(struct bytes encoded, struct write_answer *answer, struct error *err)
+{
+    bson_t bson;
+    bson_iter_t iter;
+    struct write_answer found = { 0 };
+    if (!bson_init_static(&bson, encoded.data, encoded.len))
+        return error_set(err, ERROR_DATA_LOSS, "the log keeps an answer that cannot be read");
+    for (size_t i = 0; i < ARRAY_LEN(counters); i++)
+        if (bson_iter_init_find(&iter, &bson, counters[i].field) && BSON_ITER_HOLDS_INT64(&iter))
+            *counter(&found, i) = (uint64_t)bson_iter_int64(&iter);
+    if (bson_iter_init_find(&iter, &bson, "code") && BSON_ITER_HOLDS_INT32(&iter)) {
+        enum error_code code = (enum error_code)bson_iter_int32(&iter);
+        const char *message =
+            bson_iter_init_find(&iter, &bson, "message") && BSON_ITER_HOLDS_UTF8(&iter) ? bson_iter_utf8(&iter, NULL) : "";
+        error_set(&found.failure, code, "%s", message);
+        found.failure.outcome = OUTCOME_NOT_APPLIED;
+    }
+    *answer = found;
+    return true;
+}

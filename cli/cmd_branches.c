@@ -1,0 +1,181 @@
+#include <inttypes.h>
+#include <string.h>
+
+#include "cli/command.h"
+
+static struct {
+    const char *from;
+    uint64_t at_lsn;
+    bool show_type;
+} options;
+
+enum { BRANCH_FIELDS = 8 };
+
+static void branch_fields(const Argon__Branch__V1__Branch *branch, struct field fields[BRANCH_FIELDS])
+{
+    fields[0] = FIELD_STRING("name", branch->name);
+    fields[1] = FIELD_STRING("id", branch->id);
+    fields[2] = FIELD_OPTIONAL("parent", branch->parent);
+    fields[3] = FIELD_U64("base_lsn", branch->base_lsn);
+    fields[4] = FIELD_U64("cut_lsn", branch->cut_lsn);
+    fields[5] = FIELD_U64("head_lsn", branch->head_lsn);
+    fields[6] = FIELD_BOOL("use_wal", branch->use_wal);
+    fields[7] = FIELD_TIME("created_at", branch->created_at);
+}
+
+static bool no_branch(struct error *err)
+{
+    return error_set(err, ERROR_INTERNAL, "the service answered without a branch");
+}
+
+/* The branch as it is now, with the LSN of the write that made it so. */
+static void print_written(struct cli *cli, const char *sentence, const Argon__Branch__V1__Branch *branch, uint64_t lsn)
+{
+    struct field fields[BRANCH_FIELDS + 1];
+    branch_fields(branch, fields);
+    fields[BRANCH_FIELDS] = FIELD_U64("lsn", lsn);
+    output_result(&cli->out, sentence, fields, ARRAY_LEN(fields));
+}
+
+static bool branches_create(struct cli *cli, struct error *err)
+{
+    Argon__Branch__V1__CreateBranchRequest request = ARGON__BRANCH__V1__CREATE_BRANCH_REQUEST__INIT;
+    Argon__Branch__V1__WriteOptions write;
+    if (!cli_project(cli, &request.project, err) || !connection_begin_write(&cli->connection, request.project, &cli->arena, &write, err))
+        return false;
+    request.name = (char *)cli->args[0];
+    request.from = (char *)options.from;
+    request.at_lsn = options.at_lsn;
+    request.write = &write;
+    ProtobufCMessage *message;
+    if (!connection_write(&cli->connection, BRANCH_METHOD("Branches", "CreateBranch"), &request.base,
+                          &argon__branch__v1__create_branch_response__descriptor, &cli->arena, &message, err))
+        return false;
+    const Argon__Branch__V1__CreateBranchResponse *response = (const void *)message;
+    if (!response->branch)
+        return no_branch(err);
+    char sentence[512];
+    snprintf(sentence, sizeof sentence, "Created branch %s from %s at LSN %" PRIu64 " (write LSN %" PRIu64 ").", response->branch->name,
+             response->branch->parent, response->branch->cut_lsn, response->lsn);
+    print_written(cli, sentence, response->branch, response->lsn);
+    return true;
+}
+
+static bool branches_get(struct cli *cli, struct error *err)
+{
+    Argon__Branch__V1__GetBranchRequest request = ARGON__BRANCH__V1__GET_BRANCH_REQUEST__INIT;
+    if (!cli_project(cli, &request.project, err))
+        return false;
+    request.name = (char *)cli->args[0];
+    ProtobufCMessage *message;
+    if (!connection_read(&cli->connection, BRANCH_METHOD("Branches", "GetBranch"), &request.base,
+                         &argon__branch__v1__get_branch_response__descriptor, &cli->arena, &message, err))
+        return false;
+    const Argon__Branch__V1__Branch *branch = ((const Argon__Branch__V1__GetBranchResponse *)message)->branch;
+    if (!branch)
+        return no_branch(err);
+    struct field fields[BRANCH_FIELDS];
+    branch_fields(branch, fields);
+    output_object(&cli->out, fields, ARRAY_LEN(fields));
+    return true;
+}
+
+static bool branches_list(struct cli *cli, struct error *err)
+{
+    Argon__Branch__V1__ListBranchesRequest request = ARGON__BRANCH__V1__LIST_BRANCHES_REQUEST__INIT;
+    if (!cli_project(cli, &request.project, err))
+        return false;
+    request.page_size = MAX_PAGE_SIZE;
+    output_list_begin(&cli->out);
+    do {
+        ProtobufCMessage *message;
+        if (!connection_read(&cli->connection, BRANCH_METHOD("Branches", "ListBranches"), &request.base,
+                             &argon__branch__v1__list_branches_response__descriptor, &cli->arena, &message, err))
+            return false;
+        const Argon__Branch__V1__ListBranchesResponse *page = (const void *)message;
+        for (size_t i = 0; i < page->n_branches; i++) {
+            const Argon__Branch__V1__Branch *branch = page->branches[i];
+            struct field all[BRANCH_FIELDS + 1];
+            branch_fields(branch, all);
+            size_t n = BRANCH_FIELDS;
+            if (cli->out.format == OUTPUT_TABLE) { /* what fits a line */
+                const struct field shown[] = { all[0], all[2], all[5], all[7] };
+                memcpy(all, shown, sizeof shown);
+                n = ARRAY_LEN(shown);
+            }
+            if (options.show_type)
+                all[n++] = FIELD_STRING("type", branch->use_wal ? "[WAL]" : "[TRADITIONAL]");
+            output_list_row(&cli->out, all, n);
+        }
+        request.page_token = page->next_page_token;
+    } while (request.page_token[0] && !output_failed(&cli->out));
+    output_list_end(&cli->out);
+    return true;
+}
+
+static bool branches_rename(struct cli *cli, struct error *err)
+{
+    Argon__Branch__V1__RenameBranchRequest request = ARGON__BRANCH__V1__RENAME_BRANCH_REQUEST__INIT;
+    Argon__Branch__V1__WriteOptions write;
+    if (!cli_project(cli, &request.project, err) || !connection_begin_write(&cli->connection, request.project, &cli->arena, &write, err))
+        return false;
+    request.name = (char *)cli->args[0];
+    request.new_name = (char *)cli->args[1];
+    request.write = &write;
+    ProtobufCMessage *message;
+    if (!connection_write(&cli->connection, BRANCH_METHOD("Branches", "RenameBranch"), &request.base,
+                          &argon__branch__v1__rename_branch_response__descriptor, &cli->arena, &message, err))
+        return false;
+    const Argon__Branch__V1__RenameBranchResponse *response = (const void *)message;
+    if (!response->branch)
+        return no_branch(err);
+    char sentence[512];
+    snprintf(sentence, sizeof sentence, "Renamed branch %s to %s at LSN %" PRIu64 ".", request.name, response->branch->name, response->lsn);
+    print_written(cli, sentence, response->branch, response->lsn);
+    return true;
+}
+
+static bool branches_delete(struct cli *cli, struct error *err)
+{
+    Argon__Branch__V1__DeleteBranchRequest request = ARGON__BRANCH__V1__DELETE_BRANCH_REQUEST__INIT;
+    Argon__Branch__V1__WriteOptions write;
+    request.name = (char *)cli->args[0];
+    if (!cli_project(cli, &request.project, err) ||
+        !cli_confirm(cli, err, "Delete branch %s of project %s?", request.name, request.project) ||
+        !connection_begin_write(&cli->connection, request.project, &cli->arena, &write, err))
+        return false;
+    request.write = &write;
+    ProtobufCMessage *message;
+    if (!connection_write(&cli->connection, BRANCH_METHOD("Branches", "DeleteBranch"), &request.base,
+                          &argon__branch__v1__delete_branch_response__descriptor, &cli->arena, &message, err))
+        return false;
+    uint64_t lsn = ((const Argon__Branch__V1__DeleteBranchResponse *)message)->lsn;
+    const struct field fields[] = { FIELD_STRING("name", request.name), FIELD_BOOL("deleted", true), FIELD_U64("lsn", lsn) };
+    char sentence[512];
+    snprintf(sentence, sizeof sentence, "Deleted branch %s at LSN %" PRIu64 ".", request.name, lsn);
+    output_result(&cli->out, sentence, fields, ARRAY_LEN(fields));
+    return true;
+}
+
+static const struct config_option create_options[] = {
+    { "from", 0, CONFIG_STRING, &options.from, "main", NULL, 0, 0, "BRANCH", "the parent" },
+    { "at-lsn", 0, CONFIG_UINT, &options.at_lsn, NULL, NULL, 0, 0, "LSN", "start from the parent's state at this LSN, not from its head" },
+};
+static const struct config_option list_options[] = {
+    { "show-type", 0, CONFIG_BOOL, &options.show_type, NULL, NULL, 0, 0, NULL, "say of each branch how it is stored" },
+};
+
+static const struct command commands[] = {
+    { "create", "NAME -p PROJECT", "Create a branch; nothing is copied", "argon branches create dev -p shop --from main --at-lsn 120", 1, 1,
+      branches_create, create_options, ARRAY_LEN(create_options) },
+    { "get", "NAME -p PROJECT", "Show a branch, where it began and its head LSN", "argon branches get dev -p shop -o json", 1, 1,
+      branches_get, NULL, 0 },
+    { "list", "-p PROJECT", "List the branches of a project", "argon branches list -p shop --show-type", 0, 0, branches_list, list_options,
+      ARRAY_LEN(list_options) },
+    { "rename", "NAME NEW_NAME -p PROJECT", "Rename a branch", "argon branches rename dev develop -p shop", 2, 2, branches_rename, NULL,
+      0 },
+    { "delete", "NAME -p PROJECT", "Delete a branch; its children stay", "argon branches delete dev -p shop --yes", 1, 1, branches_delete,
+      NULL, 0 },
+};
+
+const struct command_group branches_group = { "branches", "Create, show, list, rename and delete branches", commands, ARRAY_LEN(commands) };

@@ -1,0 +1,288 @@
+#include <inttypes.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/find_stream.h"
+#include "cli/input.h"
+#include "cli/insert_batch.h"
+
+static struct {
+    uint64_t at_lsn;
+    uint64_t skip;
+    uint64_t limit;
+    bool many;
+    const char *on_duplicate;
+} options;
+
+/* ---- insert ---------------------------------------------------------------------------------------- */
+
+static bool add_json(struct insert_batch *batch, struct bytes json, struct error *err)
+{
+    bson_t bson;
+    if (!ejson_parse(json, &bson, err))
+        return false;
+    bool ok;
+    if (batch->n == MAX_BATCH_ENTRIES || batch->documents.len + bson.len > MAX_BATCH_BYTES)
+        ok = error_set(err, ERROR_INVALID_ARGUMENT, "one insert takes at most %d documents and %d bytes; use argon import",
+                       MAX_BATCH_ENTRIES, MAX_BATCH_BYTES);
+    else
+        ok = insert_batch_add(batch, bytes_of(bson_get_data(&bson), bson.len), err);
+    bson_destroy(&bson);
+    return ok;
+}
+
+static bool add_standard_input(struct insert_batch *batch, struct error *err)
+{
+    struct input *input;
+    if (!input_open("-", &input, err))
+        return false;
+    bool ok;
+    struct bytes text;
+    do {
+        struct input_place place;
+        ok = input_next(input, &text, &place, err);
+        if (ok && text.data && !add_json(batch, text, err))
+            ok = error_wrap(err, "line %" PRIu64, place.line);
+    } while (ok && text.data);
+    input_close(input);
+    return ok;
+}
+
+/* {"inserted":1,"skipped":0,"inserted_ids":[{"_id":...}],"lsn":12} */
+static bool print_inserted(struct cli *cli, const Argon__Branch__V1__InsertManyResponse *response, struct error *err)
+{
+    struct buffer ids = { 0 }, sentence = { 0 };
+    char text[128];
+    bool ok = true;
+    snprintf(text, sizeof text, "Inserted %" PRIu64 " document%s at LSN %" PRIu64 ".", response->inserted,
+             response->inserted == 1 ? "" : "s", response->lsn);
+    buffer_append(&sentence, text, strlen(text));
+    if (response->skipped) {
+        snprintf(text, sizeof text, " Skipped %" PRIu64 " whose _id exists.", response->skipped);
+        buffer_append(&sentence, text, strlen(text));
+    }
+    buffer_append_u8(&ids, '[');
+    for (size_t i = 0; ok && i < response->n_inserted_ids; i++) {
+        const ProtobufCBinaryData *id = &response->inserted_ids[i]->bson;
+        size_t begin;
+        if (i > 0)
+            buffer_append_u8(&ids, ',');
+        begin = ids.len;
+        ok = ejson_format(bytes_of(id->data, id->len), cli->out.style, &ids, err);
+        if (ok && !ids.failed) {
+            buffer_append_u8(&sentence, '\n');
+            buffer_append(&sentence, ids.data + begin, ids.len - begin);
+        }
+    }
+    buffer_append_u8(&ids, ']');
+    buffer_append_u8(&ids, '\0');
+    buffer_append_u8(&sentence, '\0');
+    if (ok && (ids.failed || sentence.failed))
+        ok = error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for the ids that were inserted");
+    if (ok) {
+        const struct field fields[] = { FIELD_U64("inserted", response->inserted), FIELD_U64("skipped", response->skipped),
+                                        FIELD_JSON("inserted_ids", (const char *)ids.data), FIELD_U64("lsn", response->lsn) };
+        output_result(&cli->out, (const char *)sentence.data, fields, ARRAY_LEN(fields));
+    }
+    buffer_destroy(&ids);
+    buffer_destroy(&sentence);
+    return ok;
+}
+
+static bool docs_insert(struct cli *cli, struct error *err)
+{
+    struct insert_batch batch = { 0 };
+    Argon__Branch__V1__Target target;
+    Argon__Branch__V1__WriteOptions write;
+    Argon__Branch__V1__OnDuplicate on_duplicate = ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_FAIL;
+    bool ok = cli_target(cli, cli->args[0], &target, err);
+    if (ok && strcmp(options.on_duplicate, "skip") == 0)
+        on_duplicate = ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_SKIP;
+    else if (ok && strcmp(options.on_duplicate, "fail") != 0)
+        ok = error_set(err, ERROR_INVALID_ARGUMENT, "option --on-duplicate: '%s' is neither fail nor skip", options.on_duplicate);
+    for (size_t i = 1; ok && i < cli->n_args; i++) {
+        if (strcmp(cli->args[i], "-") == 0)
+            ok = add_standard_input(&batch, err);
+        else if (!add_json(&batch, bytes_of_string(cli->args[i]), err))
+            ok = error_wrap(err, "document %zu", i);
+    }
+    if (ok && batch.n == 0)
+        ok = error_set(err, ERROR_INVALID_ARGUMENT, "there is no document to insert");
+    const Argon__Branch__V1__InsertManyResponse *response;
+    ok = ok && connection_begin_write(&cli->connection, target.project, &cli->arena, &write, err) &&
+         insert_batch_send(&batch, &cli->connection, &target, on_duplicate, &write, &cli->arena, &response, err) &&
+         print_inserted(cli, response, err);
+    insert_batch_destroy(&batch);
+    return ok;
+}
+
+/* ---- find, count ----------------------------------------------------------------------------------- */
+
+static void fill_read(const struct cli *cli, Argon__Branch__V1__ReadOptions *read)
+{
+    *read = (Argon__Branch__V1__ReadOptions)ARGON__BRANCH__V1__READ_OPTIONS__INIT;
+    read->as_of_lsn = options.at_lsn;
+    read->min_lsn = cli->options->min_lsn;
+}
+
+static bool docs_find(struct cli *cli, struct error *err)
+{
+    Argon__Branch__V1__FindRequest request = ARGON__BRANCH__V1__FIND_REQUEST__INIT;
+    Argon__Branch__V1__Target target;
+    Argon__Branch__V1__Document filter;
+    Argon__Branch__V1__ReadOptions read;
+    uint64_t lsn;
+    if (!cli_target(cli, cli->args[0], &target, err) || (cli->n_args > 1 && !cli_document(cli, "FILTER", cli->args[1], &filter, err)))
+        return false;
+    fill_read(cli, &read);
+    request.target = &target;
+    request.filter = cli->n_args > 1 ? &filter : NULL;
+    request.skip = options.skip;
+    request.limit = options.limit;
+    request.read = &read;
+    return find_stream_print(cli, &request, &cli->out, &lsn, err);
+}
+
+static bool docs_count(struct cli *cli, struct error *err)
+{
+    Argon__Branch__V1__CountRequest request = ARGON__BRANCH__V1__COUNT_REQUEST__INIT;
+    Argon__Branch__V1__Target target;
+    Argon__Branch__V1__Document filter;
+    Argon__Branch__V1__ReadOptions read;
+    if (!cli_target(cli, cli->args[0], &target, err) || (cli->n_args > 1 && !cli_document(cli, "FILTER", cli->args[1], &filter, err)))
+        return false;
+    fill_read(cli, &read);
+    request.target = &target;
+    request.filter = cli->n_args > 1 ? &filter : NULL;
+    request.skip = options.skip;
+    request.limit = options.limit;
+    request.read = &read;
+    ProtobufCMessage *message;
+    if (!connection_read(&cli->connection, BRANCH_METHOD("Documents", "Count"), &request.base,
+                         &argon__branch__v1__count_response__descriptor, &cli->arena, &message, err))
+        return false;
+    const Argon__Branch__V1__CountResponse *response = (const void *)message;
+    const struct field fields[] = { FIELD_U64("count", response->count), FIELD_U64("lsn", response->lsn) };
+    char sentence[32];
+    snprintf(sentence, sizeof sentence, "%" PRIu64, response->count);
+    output_result(&cli->out, sentence, fields, ARRAY_LEN(fields));
+    return true;
+}
+
+/* ---- update, replace, delete ------------------------------------------------------------------------ */
+
+static void print_updated(struct cli *cli, const char *verb, const Argon__Branch__V1__UpdateResponse *response)
+{
+    const struct field fields[] = { FIELD_U64("matched", response->matched), FIELD_U64("modified", response->modified),
+                                    FIELD_U64("lsn", response->lsn) };
+    char sentence[128];
+    snprintf(sentence, sizeof sentence, "Matched %" PRIu64 ", %s %" PRIu64 " at LSN %" PRIu64 ".", response->matched, verb,
+             response->modified, response->lsn);
+    output_result(&cli->out, sentence, fields, ARRAY_LEN(fields));
+}
+
+static bool docs_update(struct cli *cli, struct error *err)
+{
+    Argon__Branch__V1__UpdateRequest request = ARGON__BRANCH__V1__UPDATE_REQUEST__INIT;
+    Argon__Branch__V1__Target target;
+    Argon__Branch__V1__Document filter, update;
+    Argon__Branch__V1__WriteOptions write;
+    if (!cli_target(cli, cli->args[0], &target, err) || !cli_document(cli, "FILTER", cli->args[1], &filter, err) ||
+        !cli_document(cli, "UPDATE", cli->args[2], &update, err) ||
+        !connection_begin_write(&cli->connection, target.project, &cli->arena, &write, err))
+        return false;
+    request.target = &target;
+    request.filter = &filter;
+    request.update = &update;
+    request.write = &write;
+    const char *method = options.many ? BRANCH_METHOD("Documents", "UpdateMany") : BRANCH_METHOD("Documents", "UpdateOne");
+    ProtobufCMessage *message;
+    if (!connection_write(&cli->connection, method, &request.base, &argon__branch__v1__update_response__descriptor, &cli->arena, &message,
+                          err))
+        return false;
+    print_updated(cli, "modified", (const void *)message);
+    return true;
+}
+
+static bool docs_replace(struct cli *cli, struct error *err)
+{
+    Argon__Branch__V1__ReplaceRequest request = ARGON__BRANCH__V1__REPLACE_REQUEST__INIT;
+    Argon__Branch__V1__Target target;
+    Argon__Branch__V1__Document filter, replacement;
+    Argon__Branch__V1__WriteOptions write;
+    if (!cli_target(cli, cli->args[0], &target, err) || !cli_document(cli, "FILTER", cli->args[1], &filter, err) ||
+        !cli_document(cli, "DOC", cli->args[2], &replacement, err) ||
+        !connection_begin_write(&cli->connection, target.project, &cli->arena, &write, err))
+        return false;
+    request.target = &target;
+    request.filter = &filter;
+    request.replacement = &replacement;
+    request.write = &write;
+    ProtobufCMessage *message;
+    if (!connection_write(&cli->connection, BRANCH_METHOD("Documents", "ReplaceOne"), &request.base,
+                          &argon__branch__v1__update_response__descriptor, &cli->arena, &message, err))
+        return false;
+    print_updated(cli, "replaced", (const void *)message);
+    return true;
+}
+
+static bool docs_delete(struct cli *cli, struct error *err)
+{
+    Argon__Branch__V1__DeleteRequest request = ARGON__BRANCH__V1__DELETE_REQUEST__INIT;
+    Argon__Branch__V1__Target target;
+    Argon__Branch__V1__Document filter;
+    Argon__Branch__V1__WriteOptions write;
+    if (!cli_target(cli, cli->args[0], &target, err) || !cli_document(cli, "FILTER", cli->args[1], &filter, err) ||
+        !connection_begin_write(&cli->connection, target.project, &cli->arena, &write, err))
+        return false;
+    request.target = &target;
+    request.filter = &filter;
+    request.write = &write;
+    const char *method = options.many ? BRANCH_METHOD("Documents", "DeleteMany") : BRANCH_METHOD("Documents", "DeleteOne");
+    ProtobufCMessage *message;
+    if (!connection_write(&cli->connection, method, &request.base, &argon__branch__v1__delete_response__descriptor, &cli->arena, &message,
+                          err))
+        return false;
+    const Argon__Branch__V1__DeleteResponse *response = (const void *)message;
+    const struct field fields[] = { FIELD_U64("deleted", response->deleted), FIELD_U64("lsn", response->lsn) };
+    char sentence[96];
+    snprintf(sentence, sizeof sentence, "Deleted %" PRIu64 " document%s at LSN %" PRIu64 ".", response->deleted,
+             response->deleted == 1 ? "" : "s", response->lsn);
+    output_result(&cli->out, sentence, fields, ARRAY_LEN(fields));
+    return true;
+}
+
+/* ---- the table --------------------------------------------------------------------------------------- */
+
+static const struct config_option insert_options[] = {
+    { "on-duplicate", 0, CONFIG_STRING, &options.on_duplicate, "fail", NULL, 0, 0, "fail|skip", "when an _id exists already" },
+};
+static const struct config_option read_options[] = {
+    { "at-lsn", 0, CONFIG_UINT, &options.at_lsn, NULL, NULL, 0, 0, "LSN", "read the state at this LSN" },
+    { "skip", 0, CONFIG_UINT, &options.skip, NULL, NULL, 0, 0, "N", "pass over the first N" },
+    { "limit", 0, CONFIG_UINT, &options.limit, NULL, NULL, 0, 0, "N", "at most N; 0: all" },
+};
+static const struct config_option many_options[] = {
+    { "many", 0, CONFIG_BOOL, &options.many, NULL, NULL, 0, 0, NULL, "all matches, not only the first" },
+};
+
+static const struct command commands[] = {
+    { "insert", "COLLECTION JSON...|- -p PROJECT [-b BRANCH]", "Insert documents, all or none; - reads them from standard input",
+      "argon docs insert users '{\"name\": \"Ada\", \"age\": 36}' -p shop -b dev", 2, ANY_NUMBER_OF_ARGS, docs_insert, insert_options,
+      ARRAY_LEN(insert_options) },
+    { "find", "COLLECTION [FILTER] -p PROJECT [-b BRANCH]", "Print the documents that match, in _id order",
+      "argon docs find users '{\"age\": 36}' -p shop -b dev --at-lsn 120 --limit 10", 1, 2, docs_find, read_options,
+      ARRAY_LEN(read_options) },
+    { "update", "COLLECTION FILTER UPDATE -p PROJECT [-b BRANCH]", "Change the first match, or all with --many",
+      "argon docs update users '{\"name\": \"Ada\"}' '{\"$set\": {\"age\": 37}}' -p shop -b dev", 3, 3, docs_update, many_options,
+      ARRAY_LEN(many_options) },
+    { "replace", "COLLECTION FILTER DOC -p PROJECT [-b BRANCH]", "Replace the first match",
+      "argon docs replace users '{\"name\": \"Ada\"}' '{\"name\": \"Ada\", \"age\": 38}' -p shop -b dev", 3, 3, docs_replace, NULL, 0 },
+    { "delete", "COLLECTION FILTER -p PROJECT [-b BRANCH]", "Delete the first match, or all with --many",
+      "argon docs delete users '{\"age\": {\"$lt\": 18}}' --many -p shop -b dev", 2, 2, docs_delete, many_options,
+      ARRAY_LEN(many_options) },
+    { "count", "COLLECTION [FILTER] -p PROJECT [-b BRANCH]", "Count the documents that match",
+      "argon docs count users '{\"age\": 36}' -p shop -b dev", 1, 2, docs_count, read_options, ARRAY_LEN(read_options) },
+};
+
+const struct command_group docs_group = { "docs", "Insert, find, change, delete and count documents", commands, ARRAY_LEN(commands) };

@@ -1,0 +1,72 @@
+#include <inttypes.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/export_file.h"
+#include "cli/find_stream.h"
+
+static struct {
+    const char *collection;
+    uint64_t at_lsn;
+} options;
+
+static bool export_to(struct cli *cli, FILE *file, uint64_t *n, uint64_t *lsn, struct error *err)
+{
+    Argon__Branch__V1__FindRequest request = ARGON__BRANCH__V1__FIND_REQUEST__INIT;
+    Argon__Branch__V1__Target target;
+    Argon__Branch__V1__ReadOptions read = ARGON__BRANCH__V1__READ_OPTIONS__INIT;
+    struct output out;
+    if (!cli_target(cli, options.collection, &target, err) || !output_init(&out, file, "ndjson", cli->options->canonical, err))
+        return false;
+    read.as_of_lsn = options.at_lsn;
+    read.min_lsn = cli->options->min_lsn;
+    request.target = &target;
+    request.read = &read;
+    bool ok = find_stream_print(cli, &request, &out, lsn, err) && output_finish(&out, err);
+    *n = out.items;
+    output_destroy(&out);
+    return ok;
+}
+
+static bool run_export(struct cli *cli, struct error *err)
+{
+    const char *path = cli->n_args > 0 ? cli->args[0] : "-";
+    uint64_t n, lsn;
+    if (!options.collection[0])
+        return error_set(err, ERROR_INVALID_ARGUMENT, "which collection? Say -c COLLECTION");
+    if (strcmp(path, "-") == 0) {
+        if (!export_to(cli, stdout, &n, &lsn, err))
+            return false;
+        /* standard output has the documents and nothing else */
+        fprintf(stderr, "Exported %" PRIu64 " documents at LSN %" PRIu64 ".\n", n, lsn);
+        return true;
+    }
+
+    struct export_file file;
+    if (!export_file_open(&file, path, err))
+        return false;
+    if (!export_to(cli, file.stream, &n, &lsn, err)) {
+        export_file_abandon(&file);
+        return false;
+    }
+    if (!export_file_commit(&file, err))
+        return false;
+    const struct field fields[] = { FIELD_STRING("file", path), FIELD_U64("documents", n), FIELD_U64("lsn", lsn) };
+    char sentence[512];
+    snprintf(sentence, sizeof sentence, "Exported %" PRIu64 " documents at LSN %" PRIu64 " to %s.", n, lsn, path);
+    output_result(&cli->out, sentence, fields, ARRAY_LEN(fields));
+    return true;
+}
+
+static const struct config_option export_options[] = {
+    { "collection", 'c', CONFIG_STRING, &options.collection, NULL, NULL, 0, 0, "COLLECTION", "whose documents" },
+    { "at-lsn", 0, CONFIG_UINT, &options.at_lsn, NULL, NULL, 0, 0, "LSN", "the state at this LSN, not the newest" },
+};
+
+static const struct command commands[] = {
+    { NULL, "[FILE|-] -p PROJECT [-b BRANCH] -c COLLECTION",
+      "Write the documents of a collection as NDJSON; a FILE is replaced once all is in it",
+      "argon export users.ndjson -p shop -b dev -c users --at-lsn 120", 0, 1, run_export, export_options, ARRAY_LEN(export_options) },
+};
+
+const struct command_group export_group = { "export", "Write the documents of a collection to a file", commands, ARRAY_LEN(commands) };

@@ -1,0 +1,60 @@
+#include "cli/command.h"
+
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/bson/ejson.h"
+
+bool cli_project(const struct cli *cli, char **project, struct error *err)
+{
+    if (!cli->options->project[0])
+        return error_set(err, ERROR_INVALID_ARGUMENT, "which project? Say -p PROJECT, or set ARGON_PROJECT");
+    *project = (char *)cli->options->project;
+    return true;
+}
+
+bool cli_target(const struct cli *cli, const char *collection, Argon__Branch__V1__Target *target, struct error *err)
+{
+    Argon__Branch__V1__Target filled = ARGON__BRANCH__V1__TARGET__INIT;
+    if (!cli_project(cli, &filled.project, err))
+        return false;
+    if (!cli->options->branch[0])
+        return error_set(err, ERROR_INVALID_ARGUMENT, "the name of the branch is empty");
+    filled.branch = (char *)cli->options->branch;
+    filled.collection = (char *)collection;
+    *target = filled;
+    return true;
+}
+
+bool cli_document(struct cli *cli, const char *what, const char *json, Argon__Branch__V1__Document *document, struct error *err)
+{
+    bson_t bson;
+    if (!ejson_parse(bytes_of_string(json), &bson, err))
+        return error_wrap(err, "%s", what);
+    uint8_t *copy = arena_copy(&cli->arena, bson_get_data(&bson), bson.len);
+    if (!copy) {
+        bson_destroy(&bson);
+        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "%s: no memory for %u bytes", what, bson.len);
+    }
+    *document = (Argon__Branch__V1__Document)ARGON__BRANCH__V1__DOCUMENT__INIT;
+    document->bson.data = copy;
+    document->bson.len = bson.len;
+    bson_destroy(&bson);
+    return true;
+}
+
+bool cli_confirm(const struct cli *cli, struct error *err, const char *question, ...)
+{
+    if (cli->options->yes || !isatty(STDIN_FILENO))
+        return true;
+    va_list args;
+    va_start(args, question);
+    vfprintf(stderr, question, args);
+    va_end(args);
+    fputs(" [y/N] ", stderr);
+    char answer[16] = "";
+    if (fgets(answer, sizeof answer, stdin) && (strcmp(answer, "y\n") == 0 || strcmp(answer, "yes\n") == 0))
+        return true;
+    return error_set(err, ERROR_CANCELLED, "nothing was deleted");
+}

@@ -1,0 +1,81 @@
+/* What a command is, and what it is run with.
+ *
+ * A group is a table of rows; main finds the row, parses the options, connects and runs it. A command
+ * returns false with an error; main prints it and turns it into the exit code.
+ */
+#ifndef ARGON_CLI_COMMAND_H
+#define ARGON_CLI_COMMAND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "argon/branch/v1/branch.pb-c.h"
+#include "cli/connect.h"
+#include "cli/output.h"
+#include "common/base/arena.h"
+#include "common/base/config.h"
+#include "common/base/error.h"
+
+struct global_options {
+    const char *endpoint;
+    const char *project;
+    const char *branch;
+    uint64_t timeout; /* microseconds; 0: not given */
+    const char *output;
+    bool canonical;
+    const char *request_id; /* "": a random one */
+    uint64_t since_lsn;     /* 0: asked for */
+    uint64_t min_lsn;
+    const char *actor;
+    bool yes;
+};
+
+struct cli {
+    const struct global_options *options;
+    const char *const *args; /* positionals behind the command's name */
+    size_t n_args;
+    struct connection connection;
+    struct output out;
+    struct arena arena; /* lives as long as the command */
+};
+
+struct command {
+    const char *name;  /* NULL: the group itself is the command */
+    const char *usage; /* positionals and options */
+    const char *summary;
+    const char *example;
+    size_t min_args, max_args;
+    bool (*run)(struct cli *cli, struct error *err);
+    const struct config_option *options;
+    size_t n_options;
+};
+
+struct command_group {
+    const char *name;
+    const char *summary;
+    const struct command *commands;
+    size_t n_commands;
+};
+
+enum { ANY_NUMBER_OF_ARGS = 100000 };
+
+extern const struct command_group projects_group;
+extern const struct command_group branches_group;
+extern const struct command_group collections_group;
+extern const struct command_group docs_group;
+extern const struct command_group import_group;
+extern const struct command_group export_group;
+extern const struct command_group status_group;
+
+/* INVALID_ARGUMENT when neither -p nor ARGON_PROJECT names one. */
+CHECKED bool cli_project(const struct cli *cli, char **project, struct error *err);
+/* Project, branch and the collection. */
+CHECKED bool cli_target(const struct cli *cli, const char *collection, Argon__Branch__V1__Target *target, struct error *err);
+/* Extended JSON from the command line; `what` names it in errors. The bytes live in the arena. */
+CHECKED bool cli_document(struct cli *cli, const char *what, const char *json, Argon__Branch__V1__Document *document, struct error *err);
+/* Asks before something is lost, if a person sits there and has not said --yes. CANCELLED when it is not wanted. */
+CHECKED bool cli_confirm(const struct cli *cli, struct error *err, const char *question, ...) PRINTF_LIKE(3, 4);
+
+#endif

@@ -1,0 +1,137 @@
+#include "cli/connect.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "common/base/clock.h"
+#include "common/base/random.h"
+
+enum { DEFAULT_TIMEOUT = 30 * MICROS_PER_SECOND };
+
+bool connection_open(struct connection *connection, const struct global_options *options, struct error *err)
+{
+    const struct rpc_client_options client_options = { .target = options->endpoint, .max_message_bytes = MAX_MESSAGE_BYTES };
+    struct rpc_client *client;
+    if (!rpc_client_open(&client_options, &client, err))
+        return error_wrap(err, "endpoint %s", options->endpoint);
+    *connection = (struct connection) { .client = client, .options = options };
+    return true;
+}
+
+void connection_close(struct connection *connection)
+{
+    rpc_client_close(connection->client);
+    connection->client = NULL;
+}
+
+static int64_t unary_deadline(const struct connection *connection)
+{
+    uint64_t timeout = connection->options->timeout ? connection->options->timeout : DEFAULT_TIMEOUT;
+    return clock_monotonic_micros() + (int64_t)timeout;
+}
+
+bool connection_read(struct connection *connection, const char *method, const ProtobufCMessage *request,
+                     const ProtobufCMessageDescriptor *response_type, struct arena *arena, ProtobufCMessage **response, struct error *err)
+{
+    const struct rpc_call_options options = { .deadline = unary_deadline(connection), .repeatable = true };
+    return rpc_client_call(connection->client, method, request, response_type, &options, arena, response, err);
+}
+
+static void fill_write(struct connection *connection, uint64_t since_lsn, Argon__Branch__V1__WriteOptions *write)
+{
+    *write = (Argon__Branch__V1__WriteOptions)ARGON__BRANCH__V1__WRITE_OPTIONS__INIT;
+    write->request_id = connection->request_id;
+    write->since_lsn = since_lsn;
+    write->actor = (char *)connection->options->actor;
+}
+
+static bool learn_head(struct connection *connection, const char *project, struct arena *arena, uint64_t *lsn, struct error *err)
+{
+    Argon__Branch__V1__GetProjectRequest request = ARGON__BRANCH__V1__GET_PROJECT_REQUEST__INIT;
+    request.name = (char *)project;
+    ProtobufCMessage *message;
+    if (!connection_read(connection, BRANCH_METHOD("Projects", "GetProject"), &request.base,
+                         &argon__branch__v1__get_project_response__descriptor, arena, &message, err))
+        return false;
+    const Argon__Branch__V1__GetProjectResponse *response = (const void *)message;
+    *lsn = response->project ? response->project->head_lsn : 0;
+    return true;
+}
+
+static bool learn_head_of_projects(struct connection *connection, struct arena *arena, uint64_t *lsn, struct error *err)
+{
+    Argon__Branch__V1__ListProjectsRequest request = ARGON__BRANCH__V1__LIST_PROJECTS_REQUEST__INIT;
+    request.page_size = 1;
+    ProtobufCMessage *message;
+    if (!connection_read(connection, BRANCH_METHOD("Projects", "ListProjects"), &request.base,
+                         &argon__branch__v1__list_projects_response__descriptor, arena, &message, err))
+        return false;
+    *lsn = ((const Argon__Branch__V1__ListProjectsResponse *)message)->lsn;
+    return true;
+}
+
+bool connection_begin_write(struct connection *connection, const char *project, struct arena *arena, Argon__Branch__V1__WriteOptions *write,
+                            struct error *err)
+{
+    const struct global_options *options = connection->options;
+    if (strlen(options->request_id) > MAX_REQUEST_ID_BYTES)
+        return error_set(err, ERROR_INVALID_ARGUMENT, "--request-id is longer than %d bytes", MAX_REQUEST_ID_BYTES);
+
+    /* An id that was given may have been sent long ago: an LSN that is learned now would be too late for it. */
+    uint64_t since_lsn = options->since_lsn;
+    if (since_lsn == 0 && !options->request_id[0] &&
+        !(project ? learn_head(connection, project, arena, &since_lsn, err) : learn_head_of_projects(connection, arena, &since_lsn, err)))
+        return false;
+
+    if (options->request_id[0])
+        strcpy(connection->base_id, options->request_id);
+    else
+        random_id(connection->base_id);
+    strcpy(connection->request_id, connection->base_id);
+    connection->base_since_lsn = since_lsn;
+    fill_write(connection, since_lsn, write);
+    return true;
+}
+
+bool connection_next_write(struct connection *connection, uint64_t number, uint64_t since_lsn, Argon__Branch__V1__WriteOptions *write,
+                           struct error *err)
+{
+    char id[sizeof connection->base_id + 24];
+    int len = snprintf(id, sizeof id, "%s-%" PRIu64, connection->base_id, number);
+    if (len > MAX_REQUEST_ID_BYTES)
+        return error_set(err, ERROR_INVALID_ARGUMENT, "--request-id '%s' is too long: a number goes behind it, at most %d bytes in all",
+                         connection->base_id, MAX_REQUEST_ID_BYTES);
+    memcpy(connection->request_id, id, (size_t)len + 1);
+    fill_write(connection, since_lsn, write);
+    return true;
+}
+
+bool connection_write(struct connection *connection, const char *method, const ProtobufCMessage *request,
+                      const ProtobufCMessageDescriptor *response_type, struct arena *arena, ProtobufCMessage **response, struct error *err)
+{
+    connection->unresolved = true;
+    bool ok = connection_read(connection, method, request, response_type, arena, response, err);
+    /* Overload and shutdown refuse a call before anybody looks at its request_id: of an earlier copy they say nothing. */
+    bool unasked = !ok && connection->options->request_id[0] && (err->code == ERROR_UNAVAILABLE || err->code == ERROR_RESOURCE_EXHAUSTED);
+    connection->unresolved = unasked || (!ok && err->outcome != OUTCOME_NOT_APPLIED);
+    return ok;
+}
+
+bool connection_stream(struct connection *connection, const char *method, const ProtobufCMessage *request,
+                       const ProtobufCMessageDescriptor *response_type, struct rpc_client_stream **stream, struct error *err)
+{
+    const struct rpc_call_options options = { .deadline = connection->options->timeout ? unary_deadline(connection) : NO_DEADLINE };
+    return rpc_client_stream_open(connection->client, method, request, response_type, &options, stream, err);
+}
+
+void connection_report(const struct connection *connection, const struct error *err)
+{
+    fprintf(stderr, "argon: %s: %s\n", error_code_name(err->code), err->message);
+    if (connection->unresolved)
+        fprintf(stderr,
+                "argon: whether the write took effect is unknown; to finish it exactly once, repeat the command with "
+                "--request-id %s --since-lsn %" PRIu64 "\n",
+                connection->base_id, connection->base_since_lsn);
+}

@@ -1,0 +1,56 @@
+/* The connection to a branch service: deadlines and exactly-once writes. */
+#ifndef ARGON_CLI_CONNECT_H
+#define ARGON_CLI_CONNECT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "argon/branch/v1/branch.pb-c.h"
+#include "common/base/arena.h"
+#include "common/base/error.h"
+#include "common/base/limits.h"
+#include "common/rpc/rpc.h"
+
+#define BRANCH_METHOD(service, method) "/argon.branch.v1." service "/" method
+
+struct global_options;
+
+struct connection {
+    struct rpc_client *client;
+    const struct global_options *options;
+    /* the write that was begun last */
+    char base_id[MAX_REQUEST_ID_BYTES + 1]; /* what repeats the whole command */
+    uint64_t base_since_lsn;
+    char request_id[MAX_REQUEST_ID_BYTES + 1];
+    bool unresolved; /* sent, and nobody said what became of it */
+};
+
+CHECKED bool connection_open(struct connection *connection, const struct global_options *options, struct error *err);
+void connection_close(struct connection *connection);
+
+/* One call within --timeout; UNAVAILABLE is repeated until then. *response lives in the arena. */
+CHECKED bool connection_read(struct connection *connection, const char *method, const ProtobufCMessage *request,
+                             const ProtobufCMessageDescriptor *response_type, struct arena *arena, ProtobufCMessage **response,
+                             struct error *err);
+
+/* Chooses a request_id and learns since_lsn, unless the options give them: from the project or, for what happens to
+ * projects themselves (project NULL), from the list of them. The strings of *write belong to the connection and the options. */
+CHECKED bool connection_begin_write(struct connection *connection, const char *project, struct arena *arena,
+                                    Argon__Branch__V1__WriteOptions *write, struct error *err);
+/* For commands of many writes: those of one base id are told apart by a number behind it, so that the whole
+ * command can be repeated. since_lsn is the LSN that the write before this one answered. */
+CHECKED bool connection_next_write(struct connection *connection, uint64_t number, uint64_t since_lsn,
+                                   Argon__Branch__V1__WriteOptions *write, struct error *err);
+/* As connection_read, after connection_begin_write; remembers when the outcome is unknown. */
+CHECKED bool connection_write(struct connection *connection, const char *method, const ProtobufCMessage *request,
+                              const ProtobufCMessageDescriptor *response_type, struct arena *arena, ProtobufCMessage **response,
+                              struct error *err);
+
+/* Only a --timeout that was given limits a stream. */
+CHECKED bool connection_stream(struct connection *connection, const char *method, const ProtobufCMessage *request,
+                               const ProtobufCMessageDescriptor *response_type, struct rpc_client_stream **stream, struct error *err);
+
+/* "argon: NOT_FOUND: ..." on stderr, and how to repeat a write of unknown outcome. */
+void connection_report(const struct connection *connection, const struct error *err);
+
+#endif

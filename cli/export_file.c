@@ -1,0 +1,116 @@
+#include "cli/export_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/memory.h"
+
+static enum error_code code_of(int errnum)
+{
+    return errnum == ENOSPC || errnum == EDQUOT ? ERROR_RESOURCE_EXHAUSTED : errnum == ENOENT ? ERROR_NOT_FOUND : ERROR_INTERNAL;
+}
+
+static mode_t default_mode(void)
+{
+    mode_t mask = umask(0);
+    umask(mask);
+    return 0666 & ~mask;
+}
+
+bool export_file_open(struct export_file *file, const char *path, struct error *err)
+{
+    struct export_file opened = { 0 };
+    struct stat status;
+    mode_t mode = 0;
+    int fd = -1;
+    bool exists = stat(path, &status) == 0;
+    opened.path = exists ? realpath(path, NULL) : mem_strdup(path);
+    if (!opened.path) {
+        error_set_errno(err, code_of(errno), errno, "cannot open '%s'", path);
+        goto failed;
+    }
+    if (exists && !S_ISREG(status.st_mode)) {
+        fd = open(opened.path, O_WRONLY | O_CLOEXEC);
+    } else {
+        mode = exists ? status.st_mode & 07777 : default_mode();
+        size_t size = strlen(opened.path) + sizeof ".XXXXXX";
+        opened.temporary = mem_alloc(size);
+        snprintf(opened.temporary, size, "%s.XXXXXX", opened.path);
+        fd = mkostemp(opened.temporary, O_CLOEXEC);
+    }
+    if (fd < 0 || (opened.temporary && fchmod(fd, mode) != 0)) {
+        error_set_errno(err, code_of(errno), errno, "cannot write '%s'", path);
+        goto failed;
+    }
+    opened.stream = fdopen(fd, "w");
+    if (!opened.stream) {
+        error_set_errno(err, ERROR_INTERNAL, errno, "cannot write '%s'", path);
+        goto failed;
+    }
+    *file = opened;
+    return true;
+
+failed:
+    if (fd >= 0) {
+        close(fd);
+        if (opened.temporary)
+            unlink(opened.temporary);
+    }
+    free(opened.temporary);
+    free(opened.path);
+    return false;
+}
+
+/* A rename is on disk when its directory is. */
+static bool sync_directory(const char *path)
+{
+    char *copy = mem_strdup(path);
+    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool ok = fd >= 0 && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    free(copy);
+    return ok;
+}
+
+bool export_file_commit(struct export_file *file, struct error *err)
+{
+    bool ok = fflush(file->stream) == 0;
+    ok = ok && (!file->temporary || fsync(fileno(file->stream)) == 0);
+    int errnum = errno;
+    if (fclose(file->stream) != 0 && ok) {
+        errnum = errno;
+        ok = false;
+    }
+    file->stream = NULL;
+    if (ok && file->temporary) {
+        ok = rename(file->temporary, file->path) == 0;
+        errnum = errno;
+        if (ok) {
+            ok = sync_directory(file->path);
+            errnum = errno;
+            free(file->temporary);
+            file->temporary = NULL;
+        }
+    }
+    if (!ok)
+        error_set_errno(err, code_of(errnum), errnum, "cannot write '%s'", file->path);
+    export_file_abandon(file);
+    return ok;
+}
+
+void export_file_abandon(struct export_file *file)
+{
+    if (file->stream)
+        fclose(file->stream);
+    if (file->temporary)
+        unlink(file->temporary);
+    free(file->temporary);
+    free(file->path);
+    *file = (struct export_file) { 0 };
+}

@@ -1,0 +1,57 @@
+#include "cli/insert_batch.h"
+
+void insert_batch_destroy(struct insert_batch *batch)
+{
+    buffer_destroy(&batch->documents);
+}
+
+void insert_batch_clear(struct insert_batch *batch)
+{
+    buffer_clear(&batch->documents);
+    batch->n = 0;
+}
+
+static bool no_memory(struct error *err)
+{
+    return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for the documents of a batch");
+}
+
+bool insert_batch_add(struct insert_batch *batch, struct bytes bson, struct error *err)
+{
+    buffer_append(&batch->documents, bson.data, bson.len);
+    if (batch->documents.failed)
+        return no_memory(err);
+    batch->n++;
+    return true;
+}
+
+bool insert_batch_send(const struct insert_batch *batch, struct connection *connection, Argon__Branch__V1__Target *target,
+                       Argon__Branch__V1__OnDuplicate on_duplicate, Argon__Branch__V1__WriteOptions *write, struct arena *arena,
+                       const Argon__Branch__V1__InsertManyResponse **response, struct error *err)
+{
+    Argon__Branch__V1__Document *documents = arena_alloc(arena, batch->n * sizeof *documents);
+    Argon__Branch__V1__Document **pointers = arena_alloc(arena, batch->n * sizeof *pointers);
+    if (!documents || !pointers)
+        return no_memory(err);
+    uint8_t *at = batch->documents.data;
+    for (size_t i = 0; i < batch->n; i++) {
+        documents[i] = (Argon__Branch__V1__Document)ARGON__BRANCH__V1__DOCUMENT__INIT;
+        documents[i].bson.data = at;
+        documents[i].bson.len = get_u32(at); /* BSON begins with its length */
+        at += documents[i].bson.len;
+        pointers[i] = &documents[i];
+    }
+
+    Argon__Branch__V1__InsertManyRequest request = ARGON__BRANCH__V1__INSERT_MANY_REQUEST__INIT;
+    request.target = target;
+    request.n_documents = batch->n;
+    request.documents = pointers;
+    request.on_duplicate = on_duplicate;
+    request.write = write;
+    ProtobufCMessage *message;
+    if (!connection_write(connection, BRANCH_METHOD("Documents", "InsertMany"), &request.base,
+                          &argon__branch__v1__insert_many_response__descriptor, arena, &message, err))
+        return false;
+    *response = (const void *)message;
+    return true;
+}

@@ -1,0 +1,24 @@
+/* The documents of one InsertMany. */
+#ifndef ARGON_CLI_INSERT_BATCH_H
+#define ARGON_CLI_INSERT_BATCH_H
+
+#include <bson/bson.h>
+
+#include "cli/connect.h"
+#include "common/base/bytes.h"
+
+struct insert_batch {
+    struct buffer documents; /* BSON, one behind the other */
+    size_t n;
+};
+
+void insert_batch_destroy(struct insert_batch *batch);
+void insert_batch_clear(struct insert_batch *batch);
+CHECKED bool insert_batch_add(struct insert_batch *batch, struct bytes bson, struct error *err);
+
+/* Sends it as the write that was begun; *response lives in the arena. */
+CHECKED bool insert_batch_send(const struct insert_batch *batch, struct connection *connection, Argon__Branch__V1__Target *target,
+                               Argon__Branch__V1__OnDuplicate on_duplicate, Argon__Branch__V1__WriteOptions *write, struct arena *arena,
+                               const Argon__Branch__V1__InsertManyResponse **response, struct error *err);
+
+#endif

@@ -1,0 +1,186 @@
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/exit_code.h"
+#include "cli/help.h"
+#include "common/rpc/rpc.h"
+
+static struct global_options options;
+
+static const struct config_option option_rows[] = {
+    { "project", 'p', CONFIG_STRING, &options.project, NULL, "ARGON_PROJECT", 0, 0, "PROJECT", "project to work in" },
+    { "branch", 'b', CONFIG_STRING, &options.branch, "main", "ARGON_BRANCH", 0, 0, "BRANCH", "branch to work on" },
+    { "endpoint", 0, CONFIG_STRING, &options.endpoint, "127.0.0.1:7800", "ARGON_ENDPOINT", 0, 0, "HOST:PORT", "the branch service" },
+    { "output", 'o', CONFIG_STRING, &options.output, "table", NULL, 0, 0, "FORMAT", "table, json or ndjson" },
+    { "canonical", 0, CONFIG_BOOL, &options.canonical, NULL, NULL, 0, 0, NULL, "documents as canonical Extended JSON, not relaxed" },
+    { "timeout", 0, CONFIG_DURATION, &options.timeout, NULL, NULL, 1, 0, "DURATION",
+      "for each request (default 30s; find and export: none)" },
+    { "min-lsn", 0, CONFIG_UINT, &options.min_lsn, NULL, NULL, 0, 0, "LSN", "reads wait until this LSN is visible" },
+    { "request-id", 0, CONFIG_STRING, &options.request_id, NULL, NULL, 0, 0, "ID", "of a write, to repeat it exactly once" },
+    { "since-lsn", 0, CONFIG_UINT, &options.since_lsn, NULL, NULL, 0, 0, "LSN", "an LSN known before the id was first sent" },
+    { "actor", 0, CONFIG_STRING, &options.actor, NULL, "ARGON_ACTOR", 0, 0, "NAME", "who writes; kept in the log" },
+    { "yes", 'y', CONFIG_BOOL, &options.yes, NULL, NULL, 0, 0, NULL, "delete without asking" },
+};
+static const struct config_table global_table = { option_rows, ARRAY_LEN(option_rows) };
+
+static const struct command_group *const groups[] = {
+    &projects_group, &branches_group, &collections_group, &docs_group, &import_group, &export_group, &status_group,
+};
+static const struct help help = { .groups = groups, .n_groups = ARRAY_LEN(groups), .global = &global_table };
+
+/* Takes the first word that is neither a global option nor its value out of argv; NULL when there is none.
+ * The options of a command are known only after its name, and stand behind it. */
+static const char *take_word(int *argc, char **argv)
+{
+    for (int i = 1; i < *argc; i++) {
+        const char *argument = argv[i];
+        if (argument[0] == '-' && argument[1] != '\0') {
+            bool is_long = argument[1] == '-';
+            for (size_t o = 0; o < ARRAY_LEN(option_rows); o++) {
+                const struct config_option *option = &option_rows[o];
+                bool alone = is_long ? strcmp(argument + 2, option->name) == 0 : argument[1] == option->letter && argument[2] == '\0';
+                if (alone && option->kind != CONFIG_BOOL)
+                    i++; /* its value */
+            }
+            continue;
+        }
+        memmove(argv + i, argv + i + 1, (size_t)(*argc - i) * sizeof *argv); /* with the NULL behind them */
+        *argc -= 1;
+        return argument;
+    }
+    return NULL;
+}
+
+static bool is_called(const char *name, const char *word)
+{
+    return word && strcmp(name, word) == 0;
+}
+
+static const struct command_group *find_group(const char *word)
+{
+    for (size_t i = 0; i < ARRAY_LEN(groups); i++)
+        if (is_called(groups[i]->name, word))
+            return groups[i];
+    return NULL;
+}
+
+static const struct command *find_command(const struct command_group *group, int *argc, char **argv)
+{
+    if (!group->commands[0].name)
+        return &group->commands[0];
+    const char *word = take_word(argc, argv);
+    for (size_t i = 0; i < group->n_commands; i++)
+        if (is_called(group->commands[i].name, word))
+            return &group->commands[i];
+    return NULL;
+}
+
+static enum cli_exit usage_error(const struct command_group *group, const struct command *command, const char *message)
+{
+    fprintf(stderr, "argon: INVALID_ARGUMENT: %s\n", message);
+    help_print_usage(stderr, group, command);
+    return CLI_EXIT_USAGE;
+}
+
+static enum cli_exit run_command(const struct command *command, struct cli *cli)
+{
+    struct error err = { 0 };
+    if (!connection_open(&cli->connection, cli->options, &err)) {
+        fprintf(stderr, "argon: %s: %s\n", error_code_name(err.code), err.message);
+        return cli_exit_of(err.code);
+    }
+    /* what was printed before a failure is let out too, but the first failure is the one that counts */
+    bool ok = command->run(cli, &err);
+    struct error output_err = { 0 };
+    if (!output_finish(&cli->out, &output_err) && ok) {
+        err = output_err;
+        ok = false;
+    }
+    if (!ok)
+        connection_report(&cli->connection, &err);
+    connection_close(&cli->connection);
+    return ok ? CLI_EXIT_OK : cli_exit_of(err.code);
+}
+
+static enum cli_exit parse_and_run(const struct command_group *group, const struct command *command, int argc, char **argv)
+{
+    struct error err = { 0 };
+    const struct config_table tables[] = { global_table, { command->options, command->n_options } };
+    const char **args = calloc((size_t)argc + 1, sizeof *args);
+    struct cli cli = { .options = &options, .args = args };
+    enum cli_exit result = CLI_EXIT_FAILURE;
+    if (!args)
+        return result;
+    arena_init(&cli.arena, 0);
+    if (!config_parse(tables, ARRAY_LEN(tables), argc, argv, args, &cli.n_args, &err) ||
+        !output_init(&cli.out, stdout, options.output, options.canonical, &err))
+        result = usage_error(group, command, err.message);
+    else if (cli.n_args < command->min_args)
+        result = usage_error(group, command, "an argument is missing");
+    else if (cli.n_args > command->max_args)
+        result = usage_error(group, command, "there are too many arguments");
+    else
+        result = run_command(command, &cli);
+    output_destroy(&cli.out);
+    arena_destroy(&cli.arena);
+    free(args);
+    return result;
+}
+
+static enum cli_exit dispatch(int argc, char **argv)
+{
+    bool wants_help = config_wants_help(argc, argv);
+    const char *word = take_word(&argc, argv);
+    const struct command_group *group = find_group(word);
+    if (!group) {
+        if (wants_help && !word) {
+            help_print_program(stdout, &help);
+            return CLI_EXIT_OK;
+        }
+        for (int i = 1; i < argc && !word; i++)
+            if (strcmp(argv[i], "--version") == 0) {
+                printf("argon %s\n", ARGON_VERSION);
+                return CLI_EXIT_OK;
+            }
+        if (word)
+            fprintf(stderr, "argon: INVALID_ARGUMENT: there is no command '%s'\n", word);
+        help_print_program(stderr, &help);
+        return CLI_EXIT_USAGE;
+    }
+    const struct command *command = find_command(group, &argc, argv);
+    if (wants_help) {
+        if (command)
+            help_print_command(stdout, &help, group, command);
+        else
+            help_print_group(stdout, group);
+        return CLI_EXIT_OK;
+    }
+    if (!command) {
+        fprintf(stderr, "argon: INVALID_ARGUMENT: which of the %s commands?\n", group->name);
+        help_print_group(stderr, group);
+        return CLI_EXIT_USAGE;
+    }
+    return parse_and_run(group, command, argc, argv);
+}
+
+int main(int argc, char **argv)
+{
+    /* what gRPC has to say about a connection is in the error that we print */
+    setenv("GRPC_VERBOSITY", "NONE", 0);
+    rpc_init();
+    sigset_t interrupts; /* rpc_init keeps them for services that drain; here they end the program */
+    sigemptyset(&interrupts);
+    sigaddset(&interrupts, SIGINT);
+    sigaddset(&interrupts, SIGTERM);
+    pthread_sigmask(SIG_UNBLOCK, &interrupts, NULL);
+
+    enum cli_exit result = dispatch(argc, argv);
+    rpc_shutdown();
+    if (fclose(stdout) != 0 && result == CLI_EXIT_OK) {
+        fprintf(stderr, "argon: INTERNAL: cannot write the output\n");
+        result = CLI_EXIT_FAILURE;
+    }
+    return result;
+}

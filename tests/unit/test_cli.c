@@ -1,0 +1,653 @@
+/* The program itself, run against a branch service that answers by rote and notes what it was asked. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "argon/branch/v1/branch.pb-c.h"
+#include "common/base/limits.h"
+#include "common/base/sync.h"
+#include "common/bson/ejson.h"
+#include "common/rpc/rpc.h"
+
+static struct rpc_server *server;
+static char program[512], scratch[] = "/tmp/argon-cli-XXXXXX";
+
+static struct {
+    struct mutex lock; /* rank 1; covers all below */
+    struct condition changed;
+    unsigned project_reads;
+    unsigned writes;
+    unsigned unavailable; /* so many writes are refused before one gets through */
+    bool loses_answers;   /* writes fail without a word on their outcome */
+    char ids[8][MAX_REQUEST_ID_BYTES + 1];
+    uint64_t since[8];
+    uint64_t at_lsn, min_lsn;
+    uint64_t documents;
+    uint64_t lsn;
+    char text[256]; /* what else was asked */
+} seen;
+
+/* ---- the service --------------------------------------------------------------------------------------- */
+
+static void fail_with(struct rpc_call *call, enum error_code code, const char *message)
+{
+    struct error err;
+    error_set(&err, code, "%s", message);
+    err.outcome = OUTCOME_NOT_APPLIED;
+    rpc_fail(call, &err);
+}
+
+static void on_get_project(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    (void)service;
+    const Argon__Branch__V1__GetProjectRequest *request = (const void *)message;
+    mutex_lock(&seen.lock);
+    seen.project_reads++;
+    uint64_t lsn = seen.lsn;
+    mutex_unlock(&seen.lock);
+    if (strcmp(request->name, "missing") == 0) {
+        fail_with(call, ERROR_NOT_FOUND, "project 'missing' does not exist");
+        return;
+    }
+    Argon__Branch__V1__GetProjectResponse response = ARGON__BRANCH__V1__GET_PROJECT_RESPONSE__INIT;
+    Argon__Branch__V1__Project project = ARGON__BRANCH__V1__PROJECT__INIT;
+    project.id = (char *)"p1";
+    project.name = request->name;
+    project.created_at = 1700000000000000;
+    project.head_lsn = lsn;
+    response.project = &project;
+    rpc_reply(call, &response.base);
+}
+
+/* Notes a write and gives it an LSN; false when it has been failed. */
+static bool accept_write(struct rpc_call *call, const Argon__Branch__V1__WriteOptions *write, uint64_t *lsn)
+{
+    mutex_lock(&seen.lock);
+    unsigned n = seen.writes++;
+    if (n < ARRAY_LEN(seen.ids)) {
+        snprintf(seen.ids[n], sizeof seen.ids[n], "%s", write->request_id);
+        seen.since[n] = write->since_lsn;
+    }
+    bool unavailable = seen.unavailable > 0, lost = seen.loses_answers;
+    seen.unavailable -= unavailable;
+    if (!unavailable && !lost)
+        seen.lsn++;
+    *lsn = seen.lsn;
+    condition_broadcast(&seen.changed);
+    mutex_unlock(&seen.lock);
+    struct error err;
+    if (unavailable) {
+        fail_with(call, ERROR_UNAVAILABLE, "not now");
+        return false;
+    }
+    if (lost) {
+        error_set(&err, ERROR_INTERNAL, "lost");
+        rpc_fail(call, &err);
+        return false;
+    }
+    return true;
+}
+
+static void fill_branch(Argon__Branch__V1__Branch *branch, char *name)
+{
+    *branch = (Argon__Branch__V1__Branch)ARGON__BRANCH__V1__BRANCH__INIT;
+    branch->id = (char *)"b1";
+    branch->name = name;
+    branch->parent = strcmp(name, "main") == 0 ? (char *)"" : (char *)"main";
+    branch->base_lsn = 7;
+    branch->cut_lsn = 6;
+    branch->head_lsn = 9;
+    branch->use_wal = true;
+    branch->created_at = 1700000000000000;
+}
+
+static void on_get_branch(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    (void)service;
+    const Argon__Branch__V1__GetBranchRequest *request = (const void *)message;
+    if (strcmp(request->name, "x") == 0) {
+        fail_with(call, ERROR_NOT_FOUND, "branch 'x' does not exist");
+        return;
+    }
+    Argon__Branch__V1__GetBranchResponse response = ARGON__BRANCH__V1__GET_BRANCH_RESPONSE__INIT;
+    Argon__Branch__V1__Branch branch;
+    fill_branch(&branch, request->name);
+    response.branch = &branch;
+    rpc_reply(call, &response.base);
+}
+
+static void on_create_branch(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    (void)service;
+    const Argon__Branch__V1__CreateBranchRequest *request = (const void *)message;
+    Argon__Branch__V1__CreateBranchResponse response = ARGON__BRANCH__V1__CREATE_BRANCH_RESPONSE__INIT;
+    if (!accept_write(call, request->write, &response.lsn))
+        return;
+    mutex_lock(&seen.lock);
+    snprintf(seen.text, sizeof seen.text, "%s %s %s %s", request->project, request->name, request->from, request->write->actor);
+    seen.at_lsn = request->at_lsn;
+    mutex_unlock(&seen.lock);
+    Argon__Branch__V1__Branch branch;
+    fill_branch(&branch, request->name);
+    response.branch = &branch;
+    rpc_reply(call, &response.base);
+}
+
+/* Three pages of one branch. */
+static void on_list_branches(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    (void)service;
+    static char *const names[] = { (char *)"main", (char *)"dev", (char *)"test" };
+    const Argon__Branch__V1__ListBranchesRequest *request = (const void *)message;
+    size_t page = request->page_token[0] ? (size_t)(request->page_token[0] - '0') : 0;
+    Argon__Branch__V1__ListBranchesResponse response = ARGON__BRANCH__V1__LIST_BRANCHES_RESPONSE__INIT;
+    Argon__Branch__V1__Branch branch, *branches[] = { &branch };
+    fill_branch(&branch, names[page]);
+    response.n_branches = 1;
+    response.branches = branches;
+    char next[2] = { (char)('1' + page), '\0' };
+    response.next_page_token = page < 2 ? next : (char *)"";
+    rpc_reply(call, &response.base);
+}
+
+static void on_delete_branch(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    (void)service;
+    const Argon__Branch__V1__DeleteBranchRequest *request = (const void *)message;
+    Argon__Branch__V1__DeleteBranchResponse response = ARGON__BRANCH__V1__DELETE_BRANCH_RESPONSE__INIT;
+    if (accept_write(call, request->write, &response.lsn))
+        rpc_reply(call, &response.base);
+}
+
+/* A document with "dup" is one whose _id exists. */
+static void on_insert_many(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    (void)service;
+    const Argon__Branch__V1__InsertManyRequest *request = (const void *)message;
+    Argon__Branch__V1__InsertManyResponse response = ARGON__BRANCH__V1__INSERT_MANY_RESPONSE__INIT;
+    bool skip = request->on_duplicate == ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_SKIP;
+    for (size_t i = 0; i < request->n_documents; i++) {
+        bson_t document;
+        bson_iter_t at;
+        assert_true(bson_init_static(&document, request->documents[i]->bson.data, request->documents[i]->bson.len));
+        bool exists = bson_iter_init_find(&at, &document, "dup");
+        response.inserted += !exists;
+        response.skipped += exists;
+    }
+    if (response.skipped && !skip) {
+        fail_with(call, ERROR_ALREADY_EXISTS, "_id 5 exists");
+        return;
+    }
+    if (!accept_write(call, request->write, &response.lsn))
+        return;
+    mutex_lock(&seen.lock);
+    seen.documents += request->n_documents;
+    mutex_unlock(&seen.lock);
+    response.n_inserted_ids = request->n_documents == 1 ? 1 : 0;
+    response.inserted_ids = request->documents;
+    rpc_reply(call, &response.base);
+}
+
+/* Two documents, each in a message of its own. */
+static void on_find(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    (void)service;
+    const Argon__Branch__V1__FindRequest *request = (const void *)message;
+    mutex_lock(&seen.lock);
+    seen.at_lsn = request->read->as_of_lsn;
+    seen.min_lsn = request->read->min_lsn;
+    snprintf(seen.text, sizeof seen.text, "%s/%s/%s skip %u limit %u", request->target->project, request->target->branch,
+             request->target->collection, (unsigned)request->skip, (unsigned)request->limit);
+    mutex_unlock(&seen.lock);
+    for (int i = 1; i <= 2; i++) {
+        bson_t *bson = BCON_NEW("_id", BCON_INT32(i));
+        Argon__Branch__V1__Document document = ARGON__BRANCH__V1__DOCUMENT__INIT, *documents[] = { &document };
+        document.bson.data = (uint8_t *)bson_get_data(bson);
+        document.bson.len = bson->len;
+        Argon__Branch__V1__FindResponse response = ARGON__BRANCH__V1__FIND_RESPONSE__INIT;
+        response.n_documents = 1;
+        response.documents = documents;
+        response.lsn = 77;
+        bool sent = rpc_stream_send(call, &response.base);
+        bson_destroy(bson);
+        if (!sent)
+            break;
+        if (strcmp(request->target->collection, "broken") == 0) {
+            fail_with(call, ERROR_DATA_LOSS, "a checksum failed");
+            return;
+        }
+    }
+    rpc_finish(call);
+}
+
+static void on_update(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    (void)service;
+    const Argon__Branch__V1__UpdateRequest *request = (const void *)message;
+    Argon__Branch__V1__UpdateResponse response = ARGON__BRANCH__V1__UPDATE_RESPONSE__INIT;
+    response.matched = response.modified = 1;
+    if (accept_write(call, request->write, &response.lsn))
+        rpc_reply(call, &response.base);
+}
+
+static void on_count(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    (void)service;
+    (void)message;
+    Argon__Branch__V1__CountResponse response = ARGON__BRANCH__V1__COUNT_RESPONSE__INIT;
+    response.count = 3;
+    response.lsn = 9;
+    rpc_reply(call, &response.base);
+}
+
+static void on_other(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    (void)service;
+    (void)message;
+    fail_with(call, ERROR_UNIMPLEMENTED, "not here");
+}
+
+static const struct rpc_method project_methods[] = {
+    RPC_UNARY("CreateProject", on_other),
+    RPC_UNARY("GetProject", on_get_project),
+    RPC_UNARY("ListProjects", on_other),
+    RPC_UNARY("DeleteProject", on_other),
+};
+static const struct rpc_method branch_methods[] = {
+    RPC_UNARY("CreateBranch", on_create_branch), RPC_UNARY("GetBranch", on_get_branch),       RPC_UNARY("ListBranches", on_list_branches),
+    RPC_UNARY("RenameBranch", on_other),         RPC_UNARY("DeleteBranch", on_delete_branch),
+};
+static const struct rpc_method document_methods[] = {
+    RPC_UNARY("InsertOne", on_other),  RPC_UNARY("InsertMany", on_insert_many), RPC_STREAM("Find", on_find),
+    RPC_UNARY("FindOne", on_other),    RPC_UNARY("UpdateOne", on_update),       RPC_UNARY("UpdateMany", on_update),
+    RPC_UNARY("ReplaceOne", on_other), RPC_UNARY("DeleteOne", on_other),        RPC_UNARY("DeleteMany", on_other),
+    RPC_UNARY("Count", on_count),
+};
+
+static int start_service(void **state)
+{
+    (void)state;
+    mutex_init(&seen.lock, 1);
+    condition_init(&seen.changed);
+    rpc_init();
+    const struct rpc_server_options options = {
+        .listen = "127.0.0.1:0",
+        .max_message_bytes = MAX_MESSAGE_BYTES,
+        .max_calls = 100,
+        .max_request_bytes = 4ull * MAX_MESSAGE_BYTES,
+        .worker_threads = 2,
+    };
+    struct error err;
+    assert_true(rpc_server_new(&options, &server, &err));
+    assert_true(rpc_server_add(server, &argon__branch__v1__projects__descriptor, project_methods, ARRAY_LEN(project_methods), NULL, &err));
+    assert_true(rpc_server_add(server, &argon__branch__v1__branches__descriptor, branch_methods, ARRAY_LEN(branch_methods), NULL, &err));
+    assert_true(
+        rpc_server_add(server, &argon__branch__v1__documents__descriptor, document_methods, ARRAY_LEN(document_methods), NULL, &err));
+    assert_true(rpc_server_start(server, &err));
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 16);
+    assert_true(n > 0);
+    program[n] = '\0';
+    for (int i = 0; i < 2; i++)
+        *strrchr(program, '/') = '\0';
+    strcat(program, "/bin/argon");
+    char endpoint[32];
+    snprintf(endpoint, sizeof endpoint, "127.0.0.1:%d", rpc_server_port(server));
+    setenv("ARGON_ENDPOINT", endpoint, 1);
+    setenv("ARGON_PROJECT", "shop", 1);
+    unsetenv("ARGON_BRANCH");
+    assert_non_null(mkdtemp(scratch));
+    return chdir(scratch);
+}
+
+static int stop_service(void **state)
+{
+    (void)state;
+    rpc_server_drain(server, 0);
+    rpc_server_free(server);
+    rpc_shutdown();
+    condition_destroy(&seen.changed);
+    mutex_destroy(&seen.lock);
+    return rmdir(scratch);
+}
+
+static int forget(void **state)
+{
+    (void)state;
+    mutex_lock(&seen.lock);
+    seen.project_reads = seen.writes = seen.unavailable = 0;
+    seen.loses_answers = false;
+    seen.at_lsn = seen.min_lsn = seen.documents = 0;
+    seen.lsn = 41;
+    seen.text[0] = '\0';
+    mutex_unlock(&seen.lock);
+    return 0;
+}
+
+/* ---- running it ------------------------------------------------------------------------------------------ */
+
+static char out[65536], errors[65536];
+
+static void read_file(const char *path, char *text, size_t size)
+{
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    size_t n = fread(text, 1, size - 1, file);
+    text[n] = '\0';
+    fclose(file);
+}
+
+/* Runs a shell line in which $A is the program; its exit code. */
+static int run(const char *line)
+{
+    char command[4096];
+    snprintf(command, sizeof command, "A='%s'; { %s; } >out 2>err </dev/null", program, line);
+    int status = system(command);
+    assert_true(WIFEXITED(status));
+    read_file("out", out, sizeof out);
+    read_file("err", errors, sizeof errors);
+    unlink("out");
+    unlink("err");
+    return WEXITSTATUS(status);
+}
+
+static void assert_has(const char *text, const char *part)
+{
+    if (!strstr(text, part))
+        fail_msg("no '%s' in: %s", part, text);
+}
+
+static void assert_runs(const char *line, int expected)
+{
+    int code = run(line);
+    if (code != expected)
+        fail_msg("%s: exit code %d, not %d: %s", line, code, expected, errors);
+}
+
+/* ---- tests ------------------------------------------------------------------------------------------------- */
+
+static void help_stands_at_every_level(void **state)
+{
+    (void)state;
+    assert_runs("$A --help", 0);
+    assert_has(out, "Exit codes:");
+    assert_has(out, "Example:");
+    assert_has(out, "[ARGON_ENDPOINT]");
+    static const char *const groups[] = { "projects", "branches", "collections", "docs", "import", "export", "status" };
+    for (size_t i = 0; i < ARRAY_LEN(groups); i++) {
+        char line[64];
+        snprintf(line, sizeof line, "$A %s --help", groups[i]);
+        assert_runs(line, 0);
+        assert_has(out, "Example:\n  argon ");
+    }
+    assert_runs("$A branches create --help", 0);
+    assert_has(out, "--at-lsn LSN");
+    assert_runs("$A --version", 0);
+    assert_has(out, "argon " ARGON_VERSION "\n");
+}
+
+static void wrong_usage_is_code_2(void **state)
+{
+    (void)state;
+    assert_runs("$A", 2);
+    assert_runs("$A nonsense", 2);
+    assert_has(errors, "'nonsense'");
+    assert_runs("$A branches nonsense", 2);
+    assert_runs("$A branches get", 2);
+    assert_runs("$A branches get a b", 2);
+    assert_runs("$A branches get a --frobnicate", 2);
+    assert_has(errors, "--frobnicate");
+    assert_runs("$A branches get a -o xml", 2);
+    assert_runs("$A docs find users '{'", 2);
+    assert_has(errors, "INVALID_ARGUMENT: FILTER: ");
+    assert_runs("ARGON_PROJECT= $A branches list", 2);
+    assert_has(errors, "-p PROJECT");
+    assert_runs("$A import - -c users --on-duplicate replace", 2);
+    assert_runs("$A import -", 2);
+    assert_has(errors, "-c COLLECTION");
+}
+
+static void failures_have_codes_and_names(void **state)
+{
+    (void)state;
+    assert_runs("$A branches get x", 3);
+    assert_string_equal(errors, "argon: NOT_FOUND: branch 'x' does not exist\n");
+    assert_string_equal(out, "");
+    assert_runs("$A branches delete x -p missing", 3);
+    assert_string_equal(errors, "argon: NOT_FOUND: project 'missing' does not exist\n");
+    assert_runs("$A docs insert users '{\"dup\":1}'", 4);
+    assert_runs("$A docs find broken", 8);
+    assert_runs("$A branches get a --endpoint 127.0.0.1:1 --timeout 200ms", 6);
+}
+
+static void a_branch_is_shown_in_full(void **state)
+{
+    (void)state;
+    assert_runs("$A branches get dev -o json", 0);
+    assert_string_equal(out,
+                        "{\"name\":\"dev\",\"id\":\"b1\",\"parent\":\"main\",\"base_lsn\":7,\"cut_lsn\":6,\"head_lsn\":9,\"use_wal\":true,"
+                        "\"created_at\":\"2023-11-14T22:13:20.000000Z\"}\n");
+}
+
+static void a_list_has_all_pages(void **state)
+{
+    (void)state;
+    assert_runs("$A -p shop branches list --show-type", 0);
+    assert_string_equal(out, "NAME  PARENT  HEAD_LSN  CREATED_AT                   TYPE\n"
+                             "main  -       9         2023-11-14T22:13:20.000000Z  [WAL]\n"
+                             "dev   main    9         2023-11-14T22:13:20.000000Z  [WAL]\n"
+                             "test  main    9         2023-11-14T22:13:20.000000Z  [WAL]\n");
+}
+
+static void a_write_knows_since_when_it_is(void **state)
+{
+    (void)state;
+    assert_runs("$A branches create dev --from base --at-lsn 5 --actor ada -o json", 0);
+    assert_has(out, "\"lsn\":42}");
+    assert_string_equal(seen.text, "shop dev base ada");
+    assert_int_equal(seen.at_lsn, 5);
+    assert_int_equal(seen.project_reads, 1);
+    assert_int_equal(seen.since[0], 41);
+    assert_int_equal(strlen(seen.ids[0]), 24);
+
+    assert_runs("$A branches create dev --request-id again --since-lsn 17", 0);
+    assert_has(out, "Created branch dev from main at LSN 6 (write LSN 43).");
+    assert_int_equal(seen.project_reads, 1);
+    assert_string_equal(seen.ids[1], "again");
+    assert_int_equal(seen.since[1], 17);
+}
+
+static void an_unavailable_service_gets_the_same_write_again(void **state)
+{
+    (void)state;
+    seen.unavailable = 2;
+    assert_runs("$A docs update users '{}' '{\"$set\":{\"a\":1}}' -o json", 0);
+    assert_string_equal(out, "{\"matched\":1,\"modified\":1,\"lsn\":42}\n");
+    assert_int_equal(seen.writes, 3);
+    assert_string_equal(seen.ids[0], seen.ids[1]);
+    assert_string_equal(seen.ids[0], seen.ids[2]);
+}
+
+static void an_unknown_outcome_says_how_to_repeat(void **state)
+{
+    (void)state;
+    seen.loses_answers = true;
+    assert_runs("$A docs update users '{}' '{\"$set\":{\"a\":1}}'", 1);
+    char expected[128];
+    snprintf(expected, sizeof expected, "--request-id %s --since-lsn 41", seen.ids[0]);
+    assert_has(errors, "unknown");
+    assert_has(errors, expected);
+    /* nothing of the kind where the service said no */
+    seen.loses_answers = false;
+    assert_runs("$A docs insert users '{\"dup\":1}'", 4);
+    assert_null(strstr(errors, "unknown"));
+}
+
+static void documents_come_in_three_formats(void **state)
+{
+    (void)state;
+    assert_runs("$A docs find users '{\"a\":1}' -b dev --skip 3 --limit 4 --at-lsn 5 --min-lsn 6", 0);
+    char table[256];
+    strcpy(table, out);
+    assert_string_equal(seen.text, "shop/dev/users skip 3 limit 4");
+    assert_int_equal(seen.at_lsn, 5);
+    assert_int_equal(seen.min_lsn, 6);
+    assert_runs("$A docs find users -o ndjson", 0);
+    assert_string_equal(out, table);
+    assert_string_equal(seen.text, "shop/main/users skip 0 limit 0");
+    assert_runs("$A docs find users -o json | tr -d ' \\n'", 0);
+    assert_string_equal(out, "[{\"_id\":1},{\"_id\":2}]");
+    assert_runs("$A docs find users -o json --canonical | tr -d ' \\n'", 0);
+    assert_string_equal(out, "[{\"_id\":{\"$numberInt\":\"1\"}},{\"_id\":{\"$numberInt\":\"2\"}}]");
+    assert_runs("$A docs count users", 0);
+    assert_string_equal(out, "3\n");
+    assert_runs("$A docs count users -o json", 0);
+    assert_string_equal(out, "{\"count\":3,\"lsn\":9}\n");
+}
+
+static void inserts_answer_with_ids(void **state)
+{
+    (void)state;
+    assert_runs("$A docs insert users '{\"_id\":5}' -o json | tr -d ' '", 0);
+    assert_string_equal(out, "{\"inserted\":1,\"skipped\":0,\"inserted_ids\":[{\"_id\":5}],\"lsn\":42}\n");
+    assert_runs("printf '{}\\n{}\\n{}' | $A docs insert users - ", 0);
+    assert_string_equal(out, "Inserted 3 documents at LSN 43.\n");
+    assert_runs("$A docs insert users - </dev/null", 2);
+}
+
+static void an_import_goes_in_batches(void **state)
+{
+    (void)state;
+    assert_runs("for i in 1 2 3 4 5 6 7; do echo '{\"a\":'$i'}'; done > in;"
+                "$A import in -c users --batch-size 3 -o json --request-id base; r=$?; rm in; exit $r",
+                0);
+    assert_string_equal(out, "{\"read\":7,\"inserted\":7,\"skipped\":0,\"lsn\":44}\n");
+    assert_int_equal(seen.writes, 3);
+    assert_int_equal(seen.documents, 7);
+    assert_string_equal(seen.ids[0], "base-0");
+    assert_string_equal(seen.ids[2], "base-2");
+    /* each is sent with the newest LSN known, so that none is too old to be remembered; an id that was given may
+     * have been sent before, and what is learned now would come too late for it */
+    assert_int_equal(seen.since[0], 0);
+    assert_int_equal(seen.since[1], 42);
+    assert_int_equal(seen.since[2], 43);
+    assert_runs("echo '{}' | $A import - -c users", 0);
+    assert_int_equal(seen.since[3], 44);
+}
+
+static void an_import_says_how_far_it_got(void **state)
+{
+    (void)state;
+    assert_runs("printf '{}\\n{}\\n{}\\n{\"dup\":1}\\n{}' | $A import - -c users --batch-size 2", 4);
+    assert_has(errors, "4 documents read, 2 inserted, 0 skipped; all before line 2 (byte 5) are in\n");
+    assert_has(errors, "ALREADY_EXISTS: documents of lines 3 to 4: _id 5 exists\n");
+    assert_runs("printf '{}\\n{}\\n{}\\n{\"dup\":1}\\n{}' | $A import - -c users --batch-size 2 --on-duplicate skip -o json", 0);
+    assert_has(out, "{\"read\":5,\"inserted\":4,\"skipped\":1,");
+    assert_runs("printf '[{},\\n{\"a\":}]' | $A import - -c users", 2);
+    assert_has(errors, "INVALID_ARGUMENT: line 2: ");
+    assert_has(errors, "2 documents read, 0 inserted");
+}
+
+/* Interrupted while it waits for more to read, with one batch sent and a part of another at hand. */
+static void an_interrupted_import_says_how_to_go_on(void **state)
+{
+    (void)state;
+    int fds[2];
+    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        signal(SIGINT, SIG_DFL);
+        int err = open("err", O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        if (err < 0 || dup2(fds[0], STDIN_FILENO) < 0 || dup2(err, STDERR_FILENO) < 0)
+            _exit(99);
+        execl(program, program, "import", "-", "-c", "users", "--batch-size", "2", (char *)NULL);
+        _exit(99);
+    }
+    close(fds[0]);
+    assert_int_equal(write(fds[1], "{}{}{}", 6), 6);
+    mutex_lock(&seen.lock);
+    while (seen.writes == 0)
+        condition_wait(&seen.changed, &seen.lock);
+    mutex_unlock(&seen.lock);
+    assert_int_equal(kill(child, SIGINT), 0);
+    close(fds[1]);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    read_file("err", errors, sizeof errors);
+    unlink("err");
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+    assert_int_equal(seen.writes, 1);
+    assert_has(errors, "3 documents read, 2 inserted, 0 skipped; all before line 1 (byte 4) are in\n");
+    char expected[128], base[MAX_REQUEST_ID_BYTES + 1];
+    strcpy(base, seen.ids[0]);
+    *strrchr(base, '-') = '\0';
+    snprintf(expected, sizeof expected, "to go on, repeat the command with --request-id %s --since-lsn 41\n", base);
+    assert_has(errors, expected);
+    assert_has(errors, "argon: CANCELLED: interrupted\n");
+}
+
+static void an_export_is_whole_or_not_there(void **state)
+{
+    (void)state;
+    assert_runs("$A export users.ndjson -c users --at-lsn 70 -o json; r=$?; cat users.ndjson >&2; rm users.ndjson; exit $r", 0);
+    assert_string_equal(out, "{\"file\":\"users.ndjson\",\"documents\":2,\"lsn\":77}\n");
+    assert_int_equal(seen.at_lsn, 70);
+    char file[256];
+    strcpy(file, errors);
+    assert_runs("$A export -c users", 0);
+    assert_string_equal(out, file);
+    assert_has(errors, "Exported 2 documents at LSN 77.");
+    assert_runs("$A export broken.ndjson -c broken; r=$?; ls; exit $r", 8);
+    assert_string_equal(out, "err\nout\n");
+    assert_runs("$A export -c users >/dev/full", 7);
+    assert_has(errors, "cannot write the output");
+    assert_runs("$A docs find users >/dev/full", 7);
+}
+
+static void a_closed_pipe_ends_it_quietly(void **state)
+{
+    (void)state;
+    /* the reader is gone before there is anything to write */
+    assert_runs("mkfifo gone; { : <gone & }; exec 3>gone; wait; $A docs find users >&3; r=$?; rm gone; exit $r", 141);
+    assert_string_equal(errors, "");
+}
+
+static void deleting_goes_on_without_a_terminal(void **state)
+{
+    (void)state;
+    assert_runs("$A branches delete dev -o json", 0);
+    assert_string_equal(out, "{\"name\":\"dev\",\"deleted\":true,\"lsn\":42}\n");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(help_stands_at_every_level, forget),
+        cmocka_unit_test_setup(wrong_usage_is_code_2, forget),
+        cmocka_unit_test_setup(failures_have_codes_and_names, forget),
+        cmocka_unit_test_setup(a_branch_is_shown_in_full, forget),
+        cmocka_unit_test_setup(a_list_has_all_pages, forget),
+        cmocka_unit_test_setup(a_write_knows_since_when_it_is, forget),
+        cmocka_unit_test_setup(an_unavailable_service_gets_the_same_write_again, forget),
+        cmocka_unit_test_setup(an_unknown_outcome_says_how_to_repeat, forget),
+        cmocka_unit_test_setup(documents_come_in_three_formats, forget),
+        cmocka_unit_test_setup(inserts_answer_with_ids, forget),
+        cmocka_unit_test_setup(an_import_goes_in_batches, forget),
+        cmocka_unit_test_setup(an_import_says_how_far_it_got, forget),
+        cmocka_unit_test_setup(an_interrupted_import_says_how_to_go_on, forget),
+        cmocka_unit_test_setup(an_export_is_whole_or_not_there, forget),
+        cmocka_unit_test_setup(a_closed_pipe_ends_it_quietly, forget),
+        cmocka_unit_test_setup(deleting_goes_on_without_a_terminal, forget),
+    };
+    return cmocka_run_group_tests(tests, start_service, stop_service);
+}

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Installs what the tests need, builds with sanitizers and as released, and runs all tests.
+#
+#   scripts/test.sh            everything
+#   scripts/test.sh unit       unit tests and source checks only
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+what=${1:-all}
+case $what in
+  -h | --help) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  all | unit) ;;
+  *) die "unknown argument '$what'" ;;
+esac
+install_packages build run test
+
+say "source checks: layers, headers, formatting"
+"$root/scripts/check-source.sh"
+
+build asan
+say "unit tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+ctest --test-dir "$root/build/asan" --output-on-failure -j 2
+[ "$what" = all ] || exit 0
+
+build release
+say "integration tests, real processes built with sanitizers"
+ARGON_BIN=$root/build/asan/bin "$root/tests/integration/run.sh" -m "not scale"
+say "integration tests, as released"
+ARGON_BIN=$root/build/release/bin "$root/tests/integration/run.sh" -m "scale"
+say "quickstart, as a stranger would run it"
+"$root/tests/integration/quickstart.sh"

@@ -1,0 +1,160 @@
+"""The command line as people and scripts use it."""
+
+import json
+import os
+import pty
+import select
+import subprocess
+
+import pytest
+
+from harness import BIN
+
+
+def lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_the_main_job_by_hand(cluster, argon):
+    cluster.argon("projects", "create", "shop")
+    cluster.argon("docs", "insert", "-p", "shop", "-b", "main", "items", '{"_id":"tea","price":3}', '{"_id":"cup","price":5}')
+    cluster.argon("branches", "create", "sale", "-p", "shop")
+    cluster.argon("docs", "update", "-p", "shop", "-b", "sale", "items", '{"_id":"tea"}', '{"$inc":{"price":-1}}')
+    sale = lines(cluster.argon("docs", "find", "-p", "shop", "-b", "sale", "items", "-o", "ndjson").stdout)
+    assert sale == [{"_id": "cup", "price": 5}, {"_id": "tea", "price": 2}]
+    main = json.loads(cluster.argon("docs", "find", "-p", "shop", "items", '{"_id":"tea"}', "-o", "json").stdout)
+    assert main == [{"_id": "tea", "price": 3}]
+    lsn = json.loads(cluster.argon("docs", "delete", "-p", "shop", "items", "{}", "--many", "-o", "json").stdout)["lsn"]
+    assert json.loads(cluster.argon("docs", "count", "-p", "shop", "items", "-o", "json").stdout)["count"] == 0
+    past = cluster.argon("docs", "count", "-p", "shop", "items", "--at-lsn", str(lsn - 2), "-o", "json")
+    assert json.loads(past.stdout)["count"] == 2
+
+
+def test_branches_get_shows_what_scripts_rely_on(cluster, argon):
+    cluster.argon("branches", "create", "dev", "-p", "p")
+    branch = json.loads(cluster.argon("branches", "get", "dev", "-p", "p", "-o", "json").stdout)
+    assert {"id", "name", "parent", "base_lsn", "head_lsn", "use_wal", "created_at"} <= set(branch)
+    assert (branch["name"], branch["parent"], branch["use_wal"]) == ("dev", "main", True)
+    assert "[WAL]" in cluster.argon("branches", "list", "-p", "p", "--show-type").stdout
+
+
+@pytest.mark.parametrize(
+    "arguments, status",
+    [
+        (["projects", "create", "p"], 4),
+        (["branches", "get", "nope", "-p", "p"], 3),
+        (["docs", "find", "-p", "nope", "c"], 3),
+        (["docs", "find", "-p", "p", "c", "--bogus"], 2),
+        (["docs", "find", "-p", "p", "c", "{not json"], 2),
+        (["docs", "find", "-p", "p", "c", "--at-lsn", "999999"], 2),
+        (["branches", "delete", "main", "-p", "p"], 5),
+        (["nope"], 2),
+        ([], 2),
+    ],
+)
+def test_exit_codes(cluster, argon, arguments, status):
+    result = cluster.argon(*arguments, check=False)
+    assert result.returncode == status, result.stderr
+    assert result.stderr.strip()
+
+
+def test_an_endpoint_where_nobody_listens(cluster, argon):
+    result = cluster.argon("projects", "list", "--timeout", "1s", check=False, endpoint="127.0.0.1:1")
+    assert result.returncode == 6
+    assert "127.0.0.1:1" in result.stderr
+
+
+def test_a_repetition_that_nobody_answered_stays_unknown(cluster, argon):
+    """The first copy may have been applied: that the second was never sent says nothing of it."""
+    cluster.wal.kill()
+    arguments = ["docs", "insert", "-p", "p", "c", '{"_id":1}', "--timeout", "1s"]
+    fresh = cluster.argon(*arguments, check=False)
+    assert fresh.returncode == 6 and "unknown" not in fresh.stderr
+    repeated = cluster.argon(*arguments, "--request-id", "mine", check=False, endpoint="127.0.0.1:1")
+    assert repeated.returncode == 6 and "--request-id mine" in repeated.stderr
+    cluster.wal.start()
+
+
+def test_help_has_an_example_everywhere(cluster, argon):
+    assert "exit" in cluster.argon("--help").stdout.lower()
+    for command in ("projects create", "branches create", "collections rename", "docs find", "import", "export", "status"):
+        assert "xample" in cluster.argon(*command.split(), "--help").stdout
+
+
+def test_import_and_export_round_trip(cluster, argon, tmp_path):
+    documents = [{"_id": i, "big": {"$numberLong": str(i)}, "half": i + 0.5, "when": {"$date": "2020-01-01T00:00:00Z"}} for i in range(2500)]
+    source = tmp_path / "in.json"
+    source.write_text(json.dumps(documents, indent=1))
+    out = cluster.argon("import", str(source), "-p", "p", "-c", "c")
+    assert "2500" in out.stdout + out.stderr
+    target = tmp_path / "out.ndjson"
+    cluster.argon("export", "-p", "p", "-c", "c", str(target), "--canonical")
+    assert len(target.read_text().splitlines()) == 2500
+    again = cluster.argon("import", "-", "-p", "p", "-c", "copy", input=target.read_text())
+    assert again.returncode == 0
+    first = cluster.argon("export", "-p", "p", "-c", "c", "-", "--canonical").stdout
+    second = cluster.argon("export", "-p", "p", "-c", "copy", "-", "--canonical").stdout
+    assert first == second == target.read_text()
+
+
+def test_import_says_how_far_it_got(cluster, argon, tmp_path):
+    source = tmp_path / "in.ndjson"
+    source.write_text('{"_id":1}\n{"_id":2}\n{"_id":1}\n')
+    failed = cluster.argon("import", str(source), "-p", "p", "-c", "c", check=False)
+    assert failed.returncode == 4
+    skipped = cluster.argon("import", str(source), "-p", "p", "-c", "c", "--on-duplicate", "skip")
+    assert "1" in skipped.stdout + skipped.stderr
+    assert json.loads(cluster.argon("docs", "count", "-p", "p", "c", "-o", "json").stdout)["count"] == 2
+    source.write_text('{"_id":10}\n{"_id":11}\n{"_id": broken}\n')
+    broken = cluster.argon("import", str(source), "-p", "p", "-c", "c", check=False)
+    assert broken.returncode == 2
+    assert "3" in broken.stderr
+
+
+def test_export_to_a_full_disk_is_a_failure(cluster, argon):
+    argon.insert_many("p", "c", [{"_id": i, "x": "y" * 1000} for i in range(100)])
+    result = subprocess.run(
+        [str(BIN / "argon"), "export", "-p", "p", "-c", "c", "-"], stdout=open("/dev/full", "w"), stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "ARGON_ENDPOINT": cluster.branches[0].address}, timeout=60,
+    )
+    assert result.returncode != 0 and result.stderr
+
+
+def test_deleting_asks_on_a_terminal(cluster, argon):
+    def answer(text):
+        controller, terminal = pty.openpty()
+        process = subprocess.Popen(
+            [str(BIN / "argon"), "projects", "delete", "p"], stdin=terminal, stdout=terminal, stderr=terminal,
+            env={**os.environ, "ARGON_ENDPOINT": cluster.branches[0].address},
+        )
+        os.close(terminal)
+        seen = b""
+        while b"?" not in seen:
+            assert select.select([controller], [], [], 30)[0], "it did not ask"
+            seen += os.read(controller, 1024)
+        os.write(controller, text)
+        process.wait(30)
+        os.close(controller)
+        return process.returncode
+
+    assert answer(b"n\n") != 0
+    assert argon.rpc.GetProject(name="p").project.name == "p"
+    assert answer(b"y\n") == 0
+    assert "p" not in [project.name for project in argon.rpc.ListProjects().projects]
+
+
+def test_status_shows_both_services(cluster, argon):
+    status = json.loads(cluster.argon("status", "-o", "json").stdout)
+    assert str(cluster.data) in json.dumps(status)
+
+
+def test_writes_outlive_a_restart_of_the_wal_service(cluster, argon):
+    cluster.wal.kill()
+    process = subprocess.Popen(
+        [str(BIN / "argon"), "docs", "insert", "-p", "p", "c", '{"_id":1}'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "ARGON_ENDPOINT": cluster.branches[0].address},
+    )
+    cluster.wal.start()
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert argon.count("p", "c") == 1

@@ -104,7 +104,7 @@ show collections list -p world -b main
 languages=$(argon docs count -p world languages -o json | jq .count)
 expect "languages imported" "$(wc -l <"$state/languages.ndjson")" "$languages"
 
-say "a branch: created in a millisecond, whatever the size of the data"
+say "a branch: created in about a millisecond, whatever the size of the data"
 show branches create what-if -p world
 before=$(argon branches get what-if -p world -o json | jq .head_lsn)
 

@@ -66,6 +66,7 @@ def test_less_than_a_kibibyte_at_depth_100_too(cluster, argon):
 def test_the_child_of_a_warm_parent_reads_at_once_while_the_parent_is_written_to(cluster, argon):
     fill(argon, "c", 20_000)
     assert argon.count("p", "c") == 20_000
+    warm = argon.rpc.GetStatus().memory_used_bytes
     stop = threading.Event()
     writer_client = cluster.client()
 
@@ -80,10 +81,11 @@ def test_the_child_of_a_warm_parent_reads_at_once_while_the_parent_is_written_to
     try:
         for i in range(20):
             branch = argon.create_branch("p", f"warm{i}")
-            # reads nothing of the collection's log: the answer comes from the parent's tree at the cut
             assert argon.find_one("p", "c", {"_id": 7}, branch=f"warm{i}") is not None
             inherited = argon.count("p", "c", branch=f"warm{i}")
             assert inherited == argon.count("p", "c", at=branch.cut_lsn)
     finally:
         stop.set()
         writer.join()
+    # twenty children stand on their parent's tree at their cuts: replayed, each would hold a copy of its own
+    assert argon.rpc.GetStatus().memory_used_bytes < 2 * warm

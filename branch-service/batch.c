@@ -7,18 +7,13 @@
 /* A hidden collection that never has entries: only its keys are used. */
 #define REFERENCES_COLLECTION "_references"
 
-static bool out_of_memory(struct error *err)
-{
-    return error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
-}
-
 static bool read_key(struct batch *batch, const char *branch_id, const char *collection, const char *id, struct error *err)
 {
     assert(batch->n_read_keys < ARRAY_LEN(batch->read_keys));
     struct log_key *key = &batch->read_keys[batch->n_read_keys];
     *key = (struct log_key) { .branch_id = arena_strdup(batch->arena, branch_id), .collection = collection };
     if (!key->branch_id)
-        return out_of_memory(err);
+        return error_out_of_memory(err);
     if (!catalog_key(id, batch->arena, &key->document_id, err))
         return false;
     batch->n_read_keys++;
@@ -62,7 +57,7 @@ bool batch_add_run(struct batch *batch, const char *branch_id, const char *colle
         .n_entries = n,
     };
     if (!made.branch_id || !made.collection || !made.entries)
-        return out_of_memory(err);
+        return error_out_of_memory(err);
     *run = &batch->runs[batch->n_runs++];
     **run = made;
     return true;
@@ -89,5 +84,5 @@ bool batch_finish(struct batch *batch, uint64_t read_lsn, const struct log_incar
     plan->n_read_keys = batch->n_read_keys;
     plan->write_keys = arena_copy(batch->arena, batch->write_keys, batch->n_write_keys * sizeof *batch->write_keys);
     plan->n_write_keys = batch->n_write_keys;
-    return (plan->runs && plan->read_keys && plan->write_keys) || out_of_memory(err);
+    return (plan->runs && plan->read_keys && plan->write_keys) || error_out_of_memory(err);
 }

@@ -7,11 +7,6 @@
 #include "branch-service/names.h"
 #include "common/base/random.h"
 
-static bool out_of_memory(struct error *err)
-{
-    return error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
-}
-
 /* ---- describing ------------------------------------------------------------------------------------- */
 
 /* All but head_lsn. */
@@ -32,10 +27,10 @@ static bool describe(const struct project *project, const struct project_catalog
         made.parent_id = arena_strdup(arena, parent.id);
         made.parent_name = arena_strdup(arena, parent.deleted ? parent.id : parent.name);
         if (!made.parent_id || !made.parent_name)
-            return out_of_memory(err);
+            return error_out_of_memory(err);
     }
     if (!made.id || !made.name)
-        return out_of_memory(err);
+        return error_out_of_memory(err);
     *out = made;
     return true;
 }
@@ -46,7 +41,7 @@ static bool fill_heads(struct project *project, int64_t deadline, struct arena *
     const char **ids = arena_alloc(arena, n * sizeof *ids);
     uint64_t *heads = arena_alloc(arena, n * sizeof *heads);
     if (!ids || !heads)
-        return out_of_memory(err);
+        return error_out_of_memory(err);
     for (size_t i = 0; i < n; i++)
         ids[i] = branches[i].id;
     if (!log_source_branch_heads(project_log(project), project_id(project), ids, n, deadline, heads, err))
@@ -162,7 +157,7 @@ static bool plan_create(struct change *change, const struct project_catalog *cat
     char *id = arena_alloc(arena, ID_SIZE);
     uint64_t cut = CUT_AT_RECORD;
     if (!id)
-        return out_of_memory(err);
+        return error_out_of_memory(err);
     random_id(id);
     if (!project_find_branch(catalog, change->from, arena, &parent, err) || !refuse_taken(catalog, change->name, arena, err))
         return false;

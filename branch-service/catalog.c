@@ -4,16 +4,11 @@
 
 #include "common/bson/key_encoding.h"
 
-static bool out_of_memory(struct error *err)
-{
-    return error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
-}
-
 static bool copy_out(const struct buffer *buffer, struct arena *arena, struct bytes *out, struct error *err)
 {
     void *copy = arena_copy(arena, buffer->data, buffer->len);
     if (!copy)
-        return out_of_memory(err);
+        return error_out_of_memory(err);
     *out = bytes_of(copy, buffer->len);
     return true;
 }
@@ -24,7 +19,7 @@ static bool finish(bson_t *document, struct arena *arena, struct bytes *out, str
     size_t len = document->len;
     bson_destroy(document);
     if (!copy)
-        return out_of_memory(err);
+        return error_out_of_memory(err);
     *out = bytes_of(copy, len);
     return true;
 }

@@ -6,11 +6,6 @@
 #include "common/base/clock.h"
 #include "common/base/random.h"
 
-static bool out_of_memory(struct error *err)
-{
-    return error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
-}
-
 /* ---- reading ---------------------------------------------------------------------------------------- */
 
 /* A strong read has seen every acknowledged write already: only a replica of another log is behind min_lsn. */
@@ -96,7 +91,7 @@ bool collections_list(struct registry *registry, const char *project, const char
             .id = arena_strdup(arena, record.id),
             .created_at = record.created_at,
         };
-        ok = (collections[found].name && collections[found].id) || out_of_memory(err);
+        ok = (collections[found].name && collections[found].id) || error_out_of_memory(err);
         found++;
     }
     *lsn = target.lsn;
@@ -133,7 +128,7 @@ static bool find_record(const struct target *target, const char *name, struct ar
     if (!catalog_decode_collection(item.document, record, err))
         return false;
     record->id = arena_strdup(arena, record->id); /* the tree goes before the batch */
-    return record->id || out_of_memory(err);
+    return record->id || error_out_of_memory(err);
 }
 
 static bool plan_create(const struct change *change, const struct target *target, struct batch *batch, struct error *err)
@@ -227,7 +222,7 @@ bool collections_create(struct registry *registry, const struct collection_path 
             .id = arena_strdup(arena, record.id),
             .created_at = record.created_at,
         };
-        ok = (collection->name && collection->id) || out_of_memory(err);
+        ok = (collection->name && collection->id) || error_out_of_memory(err);
     }
     *lsn = result.lsn;
     write_result_destroy(&result);

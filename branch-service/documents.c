@@ -25,11 +25,6 @@ enum {
     MAX_WRITE_BYTES = MAX_BATCH_BYTES - 64 * 1024,
 };
 
-static bool out_of_memory(struct error *err)
-{
-    return error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
-}
-
 static bool check_path(const struct collection_path *path, struct error *err)
 {
     return name_check("branch", path->branch, err) && name_check_collection(path->collection, err);
@@ -82,7 +77,7 @@ static bool prepare_document(struct bytes in, struct arena *arena, struct new_do
     if (ok) {
         out->document = bytes_of(arena_copy(arena, document.data, document.len), document.len);
         out->key = bytes_of(arena_copy(arena, key.data, key.len), key.len);
-        ok = (out->document.data && out->key.data) || out_of_memory(err);
+        ok = (out->document.data && out->key.data) || error_out_of_memory(err);
     }
     bson_destroy(&prepared);
     buffer_destroy(&key);
@@ -98,7 +93,7 @@ static bool prepare_insert(struct insert *insert, const struct bytes *documents,
         return error_set(err, ERROR_INVALID_ARGUMENT, "there are no documents to insert");
     insert->documents = arena_zalloc(arena, n * sizeof *insert->documents);
     if (!insert->documents)
-        return out_of_memory(err);
+        return error_out_of_memory(err);
     insert->n = n;
     for (size_t i = 0; ok && i < n; i++) {
         struct new_document *document = &insert->documents[i];
@@ -143,7 +138,7 @@ static bool ensure_collection(const struct insert *insert, const struct target *
     char *made = arena_alloc(batch->arena, ID_SIZE);
     struct bytes document;
     if (!made)
-        return out_of_memory(err);
+        return error_out_of_memory(err);
     random_id(made);
     const struct collection_record record = { .name = insert->path->collection, .id = made, .created_at = clock_wall_micros() };
     *id = made;
@@ -161,7 +156,7 @@ static bool plan_insert(const struct insert *insert, const struct target *target
     struct log_entry *entries = arena_alloc(arena, insert->n * sizeof *entries);
     size_t n = 0;
     if (!entries)
-        return out_of_memory(err);
+        return error_out_of_memory(err);
     for (size_t i = 0; i < insert->n; i++) {
         const struct new_document *document = &insert->documents[i];
         if (document->repeated || (target->documents && tree_get(target->documents, document->key, &item))) {
@@ -248,7 +243,7 @@ static bool entry_list_add(struct entry_list *list, const struct log_entry *entr
         size_t grown = list->capacity ? 2 * list->capacity : 8;
         struct log_entry *larger = arena_alloc(list->arena, grown * sizeof *larger);
         if (!larger)
-            return out_of_memory(err);
+            return error_out_of_memory(err);
         if (list->n)
             memcpy(larger, list->entries, list->n * sizeof *larger);
         list->entries = larger;
@@ -258,7 +253,7 @@ static bool entry_list_add(struct entry_list *list, const struct log_entry *entr
     *added = *entry;
     /* the key borrows from a tree that goes before the batch */
     added->document_id.data = arena_copy(list->arena, entry->document_id.data, entry->document_id.len);
-    return added->document_id.data || out_of_memory(err);
+    return added->document_id.data || error_out_of_memory(err);
 }
 
 static bool modify_one(const struct modification *modification, const struct tree_item *item, struct entry_list *list,
@@ -280,7 +275,7 @@ static bool modify_one(const struct modification *modification, const struct tre
     entry.operation = LOG_UPDATE;
     entry.document = bytes_of(arena_copy(list->arena, bson_get_data(&image), image.len), image.len);
     bson_destroy(&image);
-    return entry.document.data ? entry_list_add(list, &entry, err) : out_of_memory(err);
+    return entry.document.data ? entry_list_add(list, &entry, err) : error_out_of_memory(err);
 }
 
 static bool modify_matches(const struct modification *modification, const struct tree *documents, struct entry_list *list,

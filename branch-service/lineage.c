@@ -30,7 +30,7 @@ bool lineage_resolve(const struct tree *branches, const char *branch_id, uint64_
             size_t grown = capacity ? 2 * capacity : 8;
             struct lineage_segment *larger = arena_alloc(arena, grown * sizeof *larger);
             if (!larger)
-                return error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
+                return error_out_of_memory(err);
             if (n)
                 memcpy(larger, segments, n * sizeof *larger);
             segments = larger;
@@ -38,7 +38,7 @@ bool lineage_resolve(const struct tree *branches, const char *branch_id, uint64_
         }
         char *copy = arena_strdup(arena, record.id);
         if (!copy)
-            return error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
+            return error_out_of_memory(err);
         /* before the branch existed its state is its parent's: an empty segment */
         segments[n++] = (struct lineage_segment) { .branch_id = copy, .after = lsn < record.base ? lsn : record.base, .through = lsn };
         if (record.parent && record.cut < lsn)

@@ -115,7 +115,7 @@ bool project_find_branch(const struct project_catalog *catalog, const char *name
     found.name = arena_strdup(arena, found.name);
     found.parent = found.parent ? arena_strdup(arena, found.parent) : NULL;
     if (!found.id || !found.name)
-        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
+        return error_out_of_memory(err);
     *record = found;
     return true;
 }

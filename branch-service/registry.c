@@ -163,7 +163,7 @@ static bool single_entry(struct arena *arena, const char *collection, enum log_o
     struct log_entry *entry = arena_alloc(arena, sizeof *entry);
     struct log_run *run = arena_zalloc(arena, sizeof *run);
     if (!entry || !run)
-        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
+        return error_out_of_memory(err);
     *entry = (struct log_entry) { .operation = operation, .document_id = key, .document = document };
     *run = (struct log_run) { .branch_id = CATALOG_BRANCH, .collection = collection, .entries = entry, .n_entries = 1 };
     plan->read_lsn = catalog->lsn;
@@ -435,7 +435,7 @@ bool registry_list(struct registry *registry, const char *after, size_t n, int64
             .id = arena_strdup(arena, record.id),
             .created_at = record.created_at,
         };
-        ok = (records[found].name && records[found].id) || error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
+        ok = (records[found].name && records[found].id) || error_out_of_memory(err);
         found++;
     }
     *lsn = catalog.lsn;

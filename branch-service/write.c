@@ -66,11 +66,6 @@ struct collector {
     size_t n_runs, capacity;
 };
 
-static bool out_of_memory(struct error *err)
-{
-    return error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
-}
-
 static bool copy_bytes(struct arena *arena, struct bytes *bytes)
 {
     void *copy = arena_copy(arena, bytes->data, bytes->len);
@@ -85,7 +80,7 @@ static bool collect_run(void *ctx, const struct log_run *run, struct error *err)
         size_t grown = collector->capacity ? 2 * collector->capacity : 4;
         struct log_run *larger = arena_alloc(collector->arena, grown * sizeof *larger);
         if (!larger)
-            return out_of_memory(err);
+            return error_out_of_memory(err);
         if (collector->n_runs)
             memcpy(larger, collector->runs, collector->n_runs * sizeof *larger);
         collector->runs = larger;
@@ -97,10 +92,10 @@ static bool collect_run(void *ctx, const struct log_run *run, struct error *err)
     copy.actor = arena_strdup(collector->arena, run->actor);
     copy.entries = arena_copy(collector->arena, run->entries, run->n_entries * sizeof *run->entries);
     if (!copy.branch_id || !copy.collection || !copy.actor || !copy.entries)
-        return out_of_memory(err);
+        return error_out_of_memory(err);
     for (size_t i = 0; i < run->n_entries; i++)
         if (!copy_bytes(collector->arena, &copy.entries[i].document_id) || !copy_bytes(collector->arena, &copy.entries[i].document))
-            return out_of_memory(err);
+            return error_out_of_memory(err);
     collector->runs[collector->n_runs++] = copy;
     return true;
 }
@@ -148,7 +143,7 @@ static bool plan_record_only(struct write *write, struct arena *arena, const str
     struct log_entry *entry = arena_zalloc(arena, sizeof *entry);
     struct log_run *run = arena_zalloc(arena, sizeof *run);
     if (!entry || !run)
-        return out_of_memory(err);
+        return error_out_of_memory(err);
     entry->operation = LOG_INSERT;
     if (!catalog_encode_request(write->step.id, arena, &entry->document_id, &entry->document, err))
         return false;

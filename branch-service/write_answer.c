@@ -32,7 +32,7 @@ bool write_answer_encode(const struct write_answer *answer, struct arena *arena,
     void *data = arena_copy(arena, bson_get_data(&bson), len);
     bson_destroy(&bson);
     if (!data)
-        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
+        return error_out_of_memory(err);
     *encoded = bytes_of(data, len);
     return true;
 }

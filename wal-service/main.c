@@ -1,12 +1,11 @@
 /* Exit codes: 0 stopped by a signal, 1 a failure, 2 a wrong command line. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "common/base/clock.h"
 #include "common/base/config.h"
 #include "common/base/limits.h"
+#include "common/base/listen.h"
 #include "common/base/log.h"
 #include "common/rpc/rpc.h"
 #include "wal-service/wal_config.h"
@@ -28,25 +27,6 @@ static void on_log_failed(void *ctx)
     struct rpc_server **server = ctx;
     set_serving(*server, false);
     rpc_stop_waiting();
-}
-
-/* Whoever waits for the file finds it whole. */
-static bool write_port_file(const char *path, int port, struct error *err)
-{
-    char temporary[4096];
-    if (snprintf(temporary, sizeof temporary, "%s.%ld", path, (long)getpid()) >= (int)sizeof temporary)
-        return error_set(err, ERROR_INVALID_ARGUMENT, "--port-file: the name is too long");
-    FILE *file = fopen(temporary, "w");
-    if (!file)
-        return error_set_errno(err, ERROR_UNAVAILABLE, errno, "port file %s", temporary);
-    bool written = fprintf(file, "%d\n", port) > 0;
-    written &= fclose(file) == 0;
-    if (!written || rename(temporary, path) != 0) {
-        error_set_errno(err, ERROR_UNAVAILABLE, errno, "port file %s", path);
-        unlink(temporary);
-        return false;
-    }
-    return true;
 }
 
 static void log_start(const struct wal_config *config, const struct wal_rpc *rpc, int port, const struct segment_recovery *report)
@@ -94,7 +74,7 @@ static bool serve(const struct wal_config *config, struct error *err)
     started = true;
     if (!rpc_server_start(server, err))
         goto out;
-    if (*config->port_file && !write_port_file(config->port_file, rpc_server_port(server), err))
+    if (!listen_write_port_file(config->port_file, rpc_server_port(server), err))
         goto drain;
     log_start(config, &rpc, rpc_server_port(server), &report);
 

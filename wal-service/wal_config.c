@@ -4,6 +4,7 @@
 
 #include "common/base/config.h"
 #include "common/base/limits.h"
+#include "common/base/listen.h"
 
 enum { N_OPTIONS = 13 };
 
@@ -112,15 +113,6 @@ static void describe_options(struct wal_config *config, struct config_option opt
     memcpy(options, all, sizeof all);
 }
 
-static bool is_loopback(const char *listen)
-{
-    static const char *const prefixes[] = { "127.", "[::1]:", "localhost:", "unix:" };
-    for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
-        if (strncmp(listen, prefixes[i], strlen(prefixes[i])) == 0)
-            return true;
-    return false;
-}
-
 bool wal_config_parse(struct wal_config *config, int argc, char **argv, struct error *err)
 {
     struct wal_config parsed = { 0 };
@@ -131,10 +123,8 @@ bool wal_config_parse(struct wal_config *config, int argc, char **argv, struct e
     if (!parsed.version) {
         if (!*parsed.data)
             return error_set(err, ERROR_INVALID_ARGUMENT, "--data DIR is required: the directory of the log");
-        if (!parsed.insecure && !is_loopback(parsed.listen))
-            return error_set(err, ERROR_INVALID_ARGUMENT,
-                             "--listen %s can be reached from other machines, without TLS: say --insecure to serve there all the same",
-                             parsed.listen);
+        if (!listen_check(parsed.listen, parsed.insecure, err))
+            return error_wrap(err, "--listen");
     }
     *config = parsed;
     return true;

@@ -67,11 +67,6 @@ static struct log_incarnation incarnation_from(ProtobufCBinaryData data)
     return incarnation;
 }
 
-static bool out_of_memory(struct error *err)
-{
-    return error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
-}
-
 /* ---- read ------------------------------------------------------------------------------------------- */
 
 static bool show_runs(const Argon__Wal__V1__ReadResponse *response, struct arena *arena, log_run_fn *visit, void *ctx, struct error *err)
@@ -80,7 +75,7 @@ static bool show_runs(const Argon__Wal__V1__ReadResponse *response, struct arena
         const Argon__Wal__V1__Run *in = response->runs[i];
         struct log_entry *entries = arena_alloc(arena, in->n_entries * sizeof *entries);
         if (!entries)
-            return out_of_memory(err);
+            return error_out_of_memory(err);
         for (size_t k = 0; k < in->n_entries; k++)
             entries[k] = (struct log_entry) {
                 .operation = (enum log_operation)in->entries[k]->operation,
@@ -323,7 +318,7 @@ bool log_source_append(struct log_source *source, const char *project, const str
     Argon__Wal__V1__RequestStep step = ARGON__WAL__V1__REQUEST_STEP__INIT;
     if (!build_runs(batch, arena, &out) || !build_keys(batch->read_keys, batch->n_read_keys, arena, &out.read_keys) ||
         !build_keys(batch->write_keys, batch->n_write_keys, arena, &out.write_keys)) {
-        out_of_memory(err);
+        error_out_of_memory(err);
         err->outcome = OUTCOME_NOT_APPLIED;
         return false;
     }

@@ -67,7 +67,7 @@ static void on_list(void *service, struct rpc_call *call, const ProtobufCMessage
     Argon__Branch__V1__Branch *out = arena_alloc(arena, n * sizeof *out);
     response.branches = arena_alloc(arena, n * sizeof(void *));
     if (!branches || !out || !response.branches) {
-        error_set(&err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
+        error_out_of_memory(&err);
         goto fail;
     }
     if (!branches_list(service, request->project, request->page_token, n, convert_deadline(call), arena, branches, &response.n_branches,

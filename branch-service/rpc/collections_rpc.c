@@ -25,7 +25,7 @@ static void on_list(void *service, struct rpc_call *call, const ProtobufCMessage
     Argon__Branch__V1__Collection *out = arena_alloc(arena, n * sizeof *out);
     response.collections = arena_alloc(arena, n * sizeof(void *));
     if (!records || !out || !response.collections) {
-        error_set(&err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
+        error_out_of_memory(&err);
         goto fail;
     }
     if (!collections_list(service, request->project, request->branch[0] ? request->branch : MAIN_BRANCH, &read, request->page_token, n,

@@ -7,11 +7,6 @@
 #include "common/base/limits.h"
 #include "common/bson/ejson.h"
 
-static bool out_of_memory(struct error *err)
-{
-    return error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
-}
-
 int64_t convert_deadline(const struct rpc_call *call)
 {
     int64_t deadline = rpc_call_deadline(call);
@@ -117,7 +112,7 @@ bool convert_document_in(const char *what, const Argon__Branch__V1__Document *do
         return error_wrap(err, "%s", what);
     *bson = bytes_of(arena_copy(arena, bson_get_data(&parsed), parsed.len), parsed.len);
     bson_destroy(&parsed);
-    return bson->data || out_of_memory(err);
+    return bson->data || error_out_of_memory(err);
 }
 
 bool convert_format(Argon__Branch__V1__Format format, struct error *err)
@@ -141,7 +136,7 @@ bool convert_document_out(struct bytes bson, Argon__Branch__V1__Format format, s
     bool ok = ejson_format(bson, style, &text, err);
     if (ok) {
         document->json = arena_strndup(arena, (const char *)text.data, text.len);
-        ok = document->json || out_of_memory(err);
+        ok = document->json || error_out_of_memory(err);
     }
     buffer_destroy(&text);
     return ok;
@@ -157,7 +152,7 @@ bool convert_id_out(struct bytes bson, Argon__Branch__V1__Format format, struct 
     bson_append_iter(&id, "_id", 3, &iter);
     struct bytes copy = bytes_of(arena_copy(arena, bson_get_data(&id), id.len), id.len);
     bson_destroy(&id);
-    return copy.data ? convert_document_out(copy, format, arena, document, err) : out_of_memory(err);
+    return copy.data ? convert_document_out(copy, format, arena, document, err) : error_out_of_memory(err);
 }
 
 void fail_not_applied(struct rpc_call *call, struct error *err)

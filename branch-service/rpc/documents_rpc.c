@@ -7,11 +7,6 @@
 /* A message of a find is sent when it holds this much. */
 enum { FIND_MESSAGE_BYTES = 1024 * 1024, FIND_MESSAGE_DOCUMENTS = 1000 };
 
-static bool out_of_memory(struct error *err)
-{
-    return error_set(err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
-}
-
 /* ---- insert ----------------------------------------------------------------------------------------- */
 
 static void on_insert_one(void *service, struct rpc_call *call, const ProtobufCMessage *message)
@@ -57,7 +52,7 @@ static bool fill_inserted(const struct write_result *result, Argon__Branch__V1__
     Argon__Branch__V1__Document *ids = arena_alloc(arena, n * sizeof *ids);
     response->inserted_ids = arena_alloc(arena, n * sizeof(void *));
     if (!ids || !response->inserted_ids)
-        return out_of_memory(err);
+        return error_out_of_memory(err);
     for (size_t i = 0; i < n; i++) {
         if (!convert_id_out(run->entries[i].document, format, arena, &ids[i], err))
             return false;
@@ -75,7 +70,7 @@ static bool convert_documents_in(const Argon__Branch__V1__InsertManyRequest *req
 {
     *documents = arena_alloc(arena, request->n_documents * sizeof **documents);
     if (!*documents)
-        return out_of_memory(err);
+        return error_out_of_memory(err);
     for (size_t i = 0; i < request->n_documents; i++) {
         char what[32];
         snprintf(what, sizeof what, "document %zu", i);
@@ -255,7 +250,7 @@ static void on_find(void *service, struct rpc_call *call, const ProtobufCMessage
     Argon__Branch__V1__Document **pointers = arena_alloc(rpc_call_arena(call), FIND_MESSAGE_DOCUMENTS * sizeof *pointers);
     struct find *find = NULL;
     struct error err;
-    bool ok = (documents && pointers) || out_of_memory(&err);
+    bool ok = (documents && pointers) || error_out_of_memory(&err);
     ok = ok && convert_format(request->format, &err) && open_find(service, call, &asked, &find, &err);
     bool first = true, more = ok, listening = true;
     while (more && listening) {

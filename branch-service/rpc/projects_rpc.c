@@ -62,7 +62,7 @@ static void on_list(void *service, struct rpc_call *call, const ProtobufCMessage
     Argon__Branch__V1__Project *out = arena_alloc(arena, n * sizeof *out);
     response.projects = arena_alloc(arena, n * sizeof(void *));
     if (!records || !out || !response.projects) {
-        error_set(&err, ERROR_RESOURCE_EXHAUSTED, "out of memory");
+        error_out_of_memory(&err);
         goto fail;
     }
     if (!registry_list(service, request->page_token, n, convert_deadline(call), arena, records, &response.n_projects, &more, &response.lsn,

@@ -51,6 +51,7 @@ struct error {
  * All are false: `return error_set(...)`. They are macros so that the compiler sees that, too. */
 #define error_set(err, ...)       (error_fill((err), __VA_ARGS__), error_false())
 #define error_set_errno(err, ...) (error_fill_errno((err), __VA_ARGS__), error_false())
+#define error_out_of_memory(err)  error_set((err), ERROR_RESOURCE_EXHAUSTED, "out of memory")
 #define error_wrap(err, ...)      (error_prefix((err), __VA_ARGS__), error_false())
 
 void error_fill(struct error *err, enum error_code code, const char *format, ...) PRINTF_LIKE(3, 4);

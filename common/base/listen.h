@@ -4,7 +4,7 @@
 
 #include "common/base/error.h"
 
-/* INVALID_ARGUMENT when the address is not HOST:PORT; FAILED_PRECONDITION when it is not loopback and insecure
+/* INVALID_ARGUMENT when the address is neither HOST:PORT nor unix:PATH; FAILED_PRECONDITION when it is not loopback and insecure
  * is false. */
 CHECKED bool listen_check(const char *address, bool insecure, struct error *err);
 

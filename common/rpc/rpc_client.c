@@ -11,21 +11,17 @@
  * is faster, and a failure counts as sent.
  */
 #include <assert.h>
-#include <errno.h>
 #include <grpc/compression.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "common/base/backoff.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
-#include "common/base/random.h"
 #include "common/rpc/rpc_internal.h"
 
 enum {
-    FIRST_BACKOFF_MICROS = 20 * 1000,
-    LAST_BACKOFF_MICROS = 1000 * 1000,
     FIRST_RECONNECT_MS = 50,
     LAST_RECONNECT_MS = 1000,
     CONNECT_TIMEOUT_MS = 5000, /* then the next address has its turn */
@@ -370,25 +366,11 @@ static void try_and_wait(struct waiter *waiter, struct rpc_client *client, const
     mutex_unlock(&waiter->lock);
 }
 
-/* Full jitter: callers that failed together do not come back together. False when the deadline is nearer. */
-static bool back_off(unsigned retry, int64_t deadline)
-{
-    int64_t most = retry < 6 ? FIRST_BACKOFF_MICROS << retry : LAST_BACKOFF_MICROS;
-    if (most > LAST_BACKOFF_MICROS)
-        most = LAST_BACKOFF_MICROS;
-    int64_t until = clock_monotonic_micros() + (int64_t)(random_u64() % (uint64_t)most) + 1;
-    if (until >= deadline)
-        return false;
-    struct timespec at = { .tv_sec = until / MICROS_PER_SECOND, .tv_nsec = until % MICROS_PER_SECOND * 1000 };
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) == EINTR)
-        ;
-    return true;
-}
-
 static bool call_until_answered(struct waiter *waiter, struct rpc_client *client, const char *method, grpc_slice encoded,
                                 const struct rpc_call_options *options, struct error *err)
 {
     struct error last = { .code = ERROR_OK }; /* of the try before */
+    struct backoff backoff = { 0 };
     for (unsigned tries = 0;; tries++) {
         try_and_wait(waiter, client, method, encoded, options, tries > 0);
         if (waiter->ok)
@@ -405,7 +387,7 @@ static bool call_until_answered(struct waiter *waiter, struct rpc_client *client
         last = *err;
         if (waiter->never_sent && tries == 0)
             continue; /* the next one waits for the connection */
-        if (!back_off(tries, options->deadline))
+        if (!backoff_wait(&backoff, options->deadline))
             return false;
     }
 }

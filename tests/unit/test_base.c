@@ -10,6 +10,7 @@
 #include "common/base/config.h"
 #include "common/base/crc32c.h"
 #include "common/base/error.h"
+#include "common/base/listen.h"
 #include "common/base/random.h"
 
 static void crc32c_matches_the_published_vectors(void **state)
@@ -112,6 +113,26 @@ static void varints_are_protobufs(void **state)
     buffer_destroy(&buffer);
 }
 
+static void only_loopback_is_served_without_asking(void **state)
+{
+    (void)state;
+    static const char *const near[] = { "127.0.0.1:7700", "127.8.9.1:0", "localhost:1", "[::1]:1", "unix:/tmp/s" };
+    static const char *const far[] = { "0.0.0.0:1", "[::]:1", "10.0.0.1:1", "127.example.org:1", "localhost.example.org:1" };
+    static const char *const wrong[] = { "", "7700", ":7700", "127.0.0.1", "127.0.0.1:", "127.0.0.1:port", "127.0.0.1:70000" };
+    struct error err;
+    for (size_t i = 0; i < ARRAY_LEN(near); i++)
+        assert_true(listen_check(near[i], false, &err));
+    for (size_t i = 0; i < ARRAY_LEN(far); i++) {
+        assert_false(listen_check(far[i], false, &err));
+        assert_int_equal(err.code, ERROR_FAILED_PRECONDITION);
+        assert_true(listen_check(far[i], true, &err));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        assert_false(listen_check(wrong[i], true, &err));
+        assert_int_equal(err.code, ERROR_INVALID_ARGUMENT);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -121,6 +142,7 @@ int main(void)
         cmocka_unit_test(options_come_from_one_table),
         cmocka_unit_test(ids_are_24_hex_digits),
         cmocka_unit_test(varints_are_protobufs),
+        cmocka_unit_test(only_loopback_is_served_without_asking),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }

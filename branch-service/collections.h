@@ -21,6 +21,8 @@ struct collection_path {
 struct read_options {
     uint64_t as_of_lsn;
     uint64_t min_lsn;
+    uint64_t as_of_time;
+    bool stale_ok;
     int64_t deadline;
 };
 

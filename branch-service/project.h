@@ -30,6 +30,15 @@ struct log_source *project_log(const struct project *project);
 
 CHECKED bool project_refresh(struct project *project, int64_t deadline, struct error *err);
 
+/* False until the log has been read once: nothing can be said of the project without project_refresh. */
+bool project_is_known(struct project *project);
+
+/* A batch that this replica has appended under this incarnation; runs have their first_lsn and timestamp. It is folded in at
+ * once when it follows the position, or as soon as what lies between has come; so a writer sees what it wrote without reading
+ * the log. Never waits for the log; may do nothing. */
+void project_note_append(struct project *project, const struct log_incarnation *incarnation, const struct log_run *runs, size_t n_runs,
+                         uint64_t first_lsn, uint64_t last_lsn);
+
 /* The catalog at the position. */
 struct project_catalog {
     uint64_t lsn;

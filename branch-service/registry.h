@@ -28,6 +28,10 @@ uint64_t registry_project_count(struct registry *registry);
 
 /* Resolves a name, and brings the project to the commit LSN. NOT_FOUND. */
 CHECKED bool registry_find(struct registry *registry, const char *name, int64_t deadline, struct project **project, struct error *err);
+/* The same from what this replica has, without asking the log when it knows the project already. Good enough for a reader who
+ * takes stale data, and for a writer whose batch is checked against the log anyway. */
+CHECKED bool registry_find_known(struct registry *registry, const char *name, int64_t deadline, struct project **project,
+                                 struct error *err);
 CHECKED bool registry_create(struct registry *registry, const char *name, const struct write_request *request, struct project **project,
                              struct error *err);
 CHECKED bool registry_delete(struct registry *registry, const char *name, const struct write_request *request, struct error *err);

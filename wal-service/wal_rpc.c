@@ -166,11 +166,19 @@ static void on_get_status(void *service, struct rpc_call *call, const ProtobufCM
     rpc_reply(call, &response.base);
 }
 
+static void on_find_lsn(void *service, struct rpc_call *call, const ProtobufCMessage *request)
+{
+    (void)service, (void)request;
+    struct error err;
+    error_fill(&err, ERROR_UNIMPLEMENTED, "not yet");
+    rpc_fail(call, &err);
+}
+
 /* ---- the service --------------------------------------------------------------------------------- */
 
 static const struct rpc_method wal_methods[] = {
-    RPC_UNARY_INLINE("Append", wal_rpc_on_append), RPC_STREAM("Read", wal_rpc_on_read),   RPC_UNARY_INLINE("GetHead", on_get_head),
-    RPC_UNARY("GetHeads", on_get_heads),           RPC_UNARY("GetStatus", on_get_status),
+    RPC_UNARY_INLINE("Append", wal_rpc_on_append), RPC_STREAM("Read", wal_rpc_on_read), RPC_UNARY_INLINE("GetHead", on_get_head),
+    RPC_UNARY("GetHeads", on_get_heads),           RPC_UNARY("FindLsn", on_find_lsn),   RPC_UNARY("GetStatus", on_get_status),
 };
 
 void wal_rpc_init(struct wal_rpc *rpc, struct wal *wal, struct log_store *store, const char *store_name, const char *data_directory)

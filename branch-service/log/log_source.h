@@ -124,6 +124,24 @@ const char *log_source_target(const struct log_source *source);
 CHECKED bool log_source_read(struct log_source *source, const struct log_read_range *range, const struct log_incarnation *incarnation,
                              int64_t deadline, log_run_fn *visit, void *ctx, uint64_t *complete_through, struct error *err);
 
+/* A tail of the log that holds no thread: what is committed after range->after (through must be 0), from now on.
+ * `ready` runs on a thread that must not be held up, after something has come that log_follow_take has not shown; not
+ * after close. */
+struct log_follow;
+CHECKED bool log_follow_open(struct log_source *source, const struct log_read_range *range, const struct log_incarnation *incarnation,
+                             void (*ready)(void *ctx), void *ctx, struct log_follow **follow, struct error *err);
+/* Shows what has come, in LSN order, and never waits. At most one message of the stream. *through is a batch
+ * end that rises: everything that matches up to there has been shown; unchanged when nothing came. *more: call again, there is
+ * more already. Failed: the follow has ended; open another after the last *through (UNAVAILABLE: after a pause; ABORTED: the
+ * incarnation has changed). */
+CHECKED bool log_follow_take(struct log_follow *follow, log_run_fn *visit, void *visit_ctx, uint64_t *through, bool *more,
+                             struct error *err);
+void log_follow_close(struct log_follow *follow); /* NULL is fine */
+
+/* The last batch at or before a time, in microseconds since the epoch; *lsn = 0: none. OUT_OF_RANGE beyond the log's clock. */
+CHECKED bool log_source_find_lsn(struct log_source *source, const char *project, uint64_t time_micros, int64_t deadline, uint64_t *lsn,
+                                 struct error *err);
+
 /* The newest batch end at or below lsn. */
 CHECKED bool log_source_batch_end(struct log_source *source, const char *project, uint64_t lsn, const struct log_incarnation *incarnation,
                                   int64_t deadline, uint64_t *end, struct error *err);

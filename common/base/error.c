@@ -12,6 +12,8 @@ void error_fill(struct error *err, enum error_code code, const char *format, ...
     va_start(args, format);
     err->code = code;
     err->outcome = OUTCOME_UNKNOWN;
+    err->reason = NULL;
+    err->keys[0] = '\0';
     vsnprintf(err->message, sizeof err->message, format, args);
     va_end(args);
 }
@@ -24,6 +26,8 @@ void error_fill_errno(struct error *err, enum error_code code, int errnum, const
     va_start(args, format);
     err->code = code;
     err->outcome = OUTCOME_UNKNOWN;
+    err->reason = NULL;
+    err->keys[0] = '\0';
     int n = vsnprintf(err->message, sizeof err->message, format, args);
     va_end(args);
     if (n >= 0 && (size_t)n < sizeof err->message) {
@@ -48,6 +52,30 @@ void error_prefix(struct error *err, const char *format, ...)
     size_t used = strnlen(context, sizeof context - 1);
     memcpy(err->message, context, used);
     snprintf(err->message + used, sizeof err->message - used, ": %s", inner);
+}
+
+void error_set_reason(struct error *err, const char *reason)
+{
+    if (err)
+        err->reason = reason;
+}
+
+void error_add_key(struct error *err, const char *format, ...)
+{
+    if (!err)
+        return;
+    size_t used = strnlen(err->keys, sizeof err->keys);
+    size_t start = used ? used + 1 : 0;
+    if (start >= sizeof err->keys)
+        return;
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(err->keys + start, sizeof err->keys - start, format, args);
+    va_end(args);
+    if (n < 0 || (size_t)n >= sizeof err->keys - start)
+        err->keys[used] = '\0';
+    else if (used)
+        err->keys[used] = '\n';
 }
 
 const char *error_code_name(enum error_code code)

@@ -42,10 +42,12 @@ enum error_outcome {
 struct error {
     enum error_code code;
     enum error_outcome outcome;
+    const char *reason; /* for programs, a static string: "WRITE_CONFLICT"; NULL: the code says it all */
     char message[256];
+    char keys[256]; /* for programs: the conflicting keys, '\n' between; "" when there are none */
 };
 
-/* error_set(err, code, format, ...) fills in err (NULL is fine), outcome unknown.
+/* error_set(err, code, format, ...) fills in err (NULL is fine), outcome unknown, no reason, no keys.
  * error_set_errno(err, code, errnum, format, ...) does the same, with ": strerror(errnum)" behind the message.
  * error_wrap(err, format, ...) puts "context: " before the message.
  * All are false: `return error_set(...)`. They are macros so that the compiler sees that, too. */
@@ -57,6 +59,10 @@ struct error {
 void error_fill(struct error *err, enum error_code code, const char *format, ...) PRINTF_LIKE(3, 4);
 void error_fill_errno(struct error *err, enum error_code code, int errnum, const char *format, ...) PRINTF_LIKE(4, 5);
 void error_prefix(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* What programs go by, beside the code. Fine with NULL; the key is left out whole when there is no room. */
+void error_set_reason(struct error *err, const char *reason);
+void error_add_key(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
 
 __attribute__((always_inline)) static inline bool error_false(void)
 {

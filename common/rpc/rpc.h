@@ -35,7 +35,7 @@ void rpc_shutdown(void);
 struct rpc_server;
 struct rpc_call;
 
-enum rpc_kind { RPC_KIND_UNARY, RPC_KIND_SERVER_STREAM };
+enum rpc_kind { RPC_KIND_UNARY, RPC_KIND_SERVER_STREAM, RPC_KIND_BIDI_STREAM };
 enum rpc_dispatch { RPC_DISPATCH_WORKER, RPC_DISPATCH_INLINE };
 
 typedef void rpc_handler_fn(void *service, struct rpc_call *call, const ProtobufCMessage *request);
@@ -60,6 +60,11 @@ struct rpc_method {
         (n), RPC_KIND_SERVER_STREAM, RPC_DISPATCH_WORKER, (h)                                                                              \
     }
 
+#define RPC_BIDI(n, h)                                                                                                                     \
+    {                                                                                                                                      \
+        (n), RPC_KIND_BIDI_STREAM, RPC_DISPATCH_WORKER, (h)                                                                                \
+    }
+
 struct rpc_server_options {
     const char *listen;       /* "127.0.0.1:7700"; port 0: any free one */
     size_t max_message_bytes; /* received; larger ones end in RESOURCE_EXHAUSTED */
@@ -67,6 +72,20 @@ struct rpc_server_options {
     size_t max_request_bytes; /* of all requests in flight, the budget of the process */
     size_t worker_threads;
     int64_t stall_micros; /* a stream whose reader takes no message for so long is cut off; 0: never */
+    /* A connection is asked to go after about so long, so that clients find new replicas; its streams get
+     * grace, then end in UNAVAILABLE. 0: never. */
+    int64_t connection_age_micros;
+    int64_t connection_grace_micros;
+    int64_t keepalive_micros;                /* a silent connection is pinged after so long, and lost 20 s later; 0: never */
+    size_t max_connection_streams;           /* calls at a time on one connection; the client holds back more. 0: no bound */
+    const struct rpc_reflection *reflection; /* NULL: none */
+};
+
+/* The schema that grpc.reflection.v1 and v1alpha serve: a FileDescriptorSet as protoc --descriptor_set_out
+ * --include_imports writes it; borrowed for the server's life. */
+struct rpc_reflection {
+    const uint8_t *descriptor_set;
+    size_t len;
 };
 
 CHECKED bool rpc_server_new(const struct rpc_server_options *options, struct rpc_server **server, struct error *err);
@@ -99,6 +118,10 @@ void rpc_reply(struct rpc_call *call, const ProtobufCMessage *response);
 /* err->outcome NOT_APPLIED becomes the outcome trailer. */
 void rpc_fail(struct rpc_call *call, const struct error *err);
 
+/* For programs: what stood in the way, e.g. key "conflict.0", value "users/{\"_id\":1}". Goes with the status as
+ * google.rpc.ErrorInfo (domain "argon", err->reason) in grpc-status-details-bin. Copied; before the call fails. */
+void rpc_call_add_detail(struct rpc_call *call, const char *key, const char *value);
+
 /* Streams, from the worker only. Send waits until the transport has taken the message before this one (one
  * message of memory a stream) and returns false when the call is over: then end it and stop. */
 CHECKED bool rpc_stream_send(struct rpc_call *call, const ProtobufCMessage *message);
@@ -106,13 +129,37 @@ CHECKED bool rpc_stream_send(struct rpc_call *call, const ProtobufCMessage *mess
 CHECKED bool rpc_stream_send_encoded(struct rpc_call *call, const struct bytes *parts, size_t n);
 void rpc_finish(struct rpc_call *call);
 
+/* A stream that lives long holds no thread: its handler hands the call over to a step function and returns.
+ * Each step runs on a worker, sends at most one message (rpc_stream_send then never waits), and says when it
+ * is to run again. It also runs when the call is over (rpc_call_cancelled), and must then end it. Steps of one call
+ * never overlap. `freed` runs once, after the last step. */
+enum rpc_step {
+    RPC_STEP_MORE, /* as soon as the reader has taken the message */
+    RPC_STEP_WAIT, /* after rpc_stream_wake, also one that came while the step ran, or at the end of the call */
+    RPC_STEP_OVER, /* never: the step has ended the call */
+};
+typedef enum rpc_step rpc_step_fn(struct rpc_call *call, void *ctx);
+void rpc_stream_run(struct rpc_call *call, rpc_step_fn *step, void (*freed)(void *ctx), void *ctx);
+void rpc_stream_wake(struct rpc_call *call); /* any thread, until the step that ends the call; cheap when it runs already */
+
+/* Bidirectional streams, from the worker only: waits for the next message; *message = NULL when the client has
+ * sent its last. Lives in the arena. False when the call is over. */
+CHECKED bool rpc_stream_receive(struct rpc_call *call, struct arena *arena, ProtobufCMessage **message, struct error *err);
+
 /* ---- client --------------------------------------------------------------------------------------- */
 
 struct rpc_client;
 struct rpc_client_stream;
 
+enum rpc_balance {
+    RPC_PICK_FIRST,  /* the first address that can be reached */
+    RPC_ROUND_ROBIN, /* each in turn */
+};
+
 struct rpc_client_options {
-    const char *target;       /* "127.0.0.1:7700" or what gRPC resolves */
+    /* "HOST:PORT", several with commas between, or what gRPC resolves ("dns:///name:port"). */
+    const char *target;
+    enum rpc_balance balance;
     size_t max_message_bytes; /* received */
 };
 
@@ -152,5 +199,19 @@ CHECKED bool rpc_client_stream_open(struct rpc_client *client, const char *metho
 /* *message = NULL at the end of a stream that ended with OK; lives in the arena. */
 CHECKED bool rpc_client_stream_next(struct rpc_client_stream *stream, struct arena *arena, ProtobufCMessage **message, struct error *err);
 void rpc_client_stream_close(struct rpc_client_stream *stream); /* cancels what is still running; NULL is fine */
+
+/* For a stream that holds no thread. `ready` runs on the client's thread, must not block, and comes after a message
+ * or the end of the stream has arrived that rpc_client_stream_try_next had not seen; at once when there is one
+ * already. Not after close. */
+void rpc_client_stream_notify(struct rpc_client_stream *stream, void (*ready)(void *ctx), void *ctx);
+/* As next, and never waits: *arrived = false when there is nothing yet. */
+CHECKED bool rpc_client_stream_try_next(struct rpc_client_stream *stream, struct arena *arena, bool *arrived, ProtobufCMessage **message,
+                                        struct error *err);
+
+/* A bidirectional stream: opened without a request. Send waits until the transport has taken the message. */
+CHECKED bool rpc_client_bidi_open(struct rpc_client *client, const char *method, const ProtobufCMessageDescriptor *response_type,
+                                  const struct rpc_call_options *options, struct rpc_client_stream **stream, struct error *err);
+CHECKED bool rpc_client_stream_send(struct rpc_client_stream *stream, const ProtobufCMessage *message, struct error *err);
+void rpc_client_stream_send_end(struct rpc_client_stream *stream); /* no more will be sent */
 
 #endif

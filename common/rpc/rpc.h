@@ -132,15 +132,17 @@ void rpc_finish(struct rpc_call *call);
 /* A stream that lives long holds no thread: its handler hands the call over to a step function and returns.
  * Each step runs on a worker, sends at most one message (rpc_stream_send then never waits), and says when it
  * is to run again. It also runs when the call is over (rpc_call_cancelled), and must then end it. Steps of one call
- * never overlap. `freed` runs once, after the last step. */
+ * never overlap. What ctx points to is the step's to free when it ends the call: with rpc_finish, which also says why
+ * when the call was over. */
 enum rpc_step {
     RPC_STEP_MORE, /* as soon as the reader has taken the message */
     RPC_STEP_WAIT, /* after rpc_stream_wake, also one that came while the step ran, or at the end of the call */
     RPC_STEP_OVER, /* never: the step has ended the call */
 };
 typedef enum rpc_step rpc_step_fn(struct rpc_call *call, void *ctx);
-void rpc_stream_run(struct rpc_call *call, rpc_step_fn *step, void (*freed)(void *ctx), void *ctx);
-void rpc_stream_wake(struct rpc_call *call); /* any thread, until the step that ends the call; cheap when it runs already */
+void rpc_stream_run(struct rpc_call *call, rpc_step_fn *step, void *ctx);
+/* Any thread, from the first step on until the one that ends the call. */
+void rpc_stream_wake(struct rpc_call *call);
 
 /* Bidirectional streams, from the worker only: waits for the next message; *message = NULL when the client has
  * sent its last. Lives in the arena. False when the call is over. */

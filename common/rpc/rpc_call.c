@@ -60,6 +60,7 @@ static void call_unref(struct rpc_call *call)
         grpc_byte_buffer_destroy(call->response);
     metadata_release(call->trailers, call->n_trailers);
     if (call->is_stream) {
+        steps_free(call);
         mutex_destroy(&call->lock);
         condition_destroy(&call->changed);
     }
@@ -77,7 +78,8 @@ bool call_post(struct rpc_server *server, const struct method_slot *slot)
     grpc_metadata_array_init(&call->metadata);
     arena_init(&call->arena, ARENA_PER_MESSAGE * server->options.max_message_bytes);
     call->status_text = grpc_empty_slice();
-    call->is_stream = slot && slot->method->kind == RPC_KIND_SERVER_STREAM;
+    call->is_stream = slot && slot->method->kind != RPC_KIND_UNARY;
+    bool bidi = slot && slot->method->kind == RPC_KIND_BIDI_STREAM; /* its messages are received one by one */
     if (call->is_stream) {
         mutex_init(&call->lock, RANK_RPC_CALL);
         condition_init(&call->changed);
@@ -86,7 +88,7 @@ bool call_post(struct rpc_server *server, const struct method_slot *slot)
     tag_arm(&call->arrived, on_arrived);
     grpc_call_error error =
         slot ? grpc_server_request_registered_call(server->server, slot->handle, &call->call, &call->grpc_deadline, &call->metadata,
-                                                   &call->payload, server->queue, server->queue, &call->arrived)
+                                                   bidi ? NULL : &call->payload, server->queue, server->queue, &call->arrived)
              : grpc_server_request_call(server->server, &call->call, &call->details, &call->metadata, server->queue, server->queue,
                                         &call->arrived);
     if (error != GRPC_CALL_OK)
@@ -142,6 +144,7 @@ static void mark_cancelled(struct rpc_call *call)
     mutex_lock(&call->lock);
     condition_broadcast(&call->changed);
     mutex_unlock(&call->lock);
+    steps_look(call);
 }
 
 static void on_closed(struct rpc_tag *tag, bool ok)
@@ -222,6 +225,8 @@ static void on_finished(struct rpc_tag *tag, bool ok)
 static void end(struct rpc_call *call)
 {
     release_request(call);
+    if (call->is_stream && call->steps)
+        steps_unlink(call);
     bool before = atomic_exchange_explicit(&call->ended, true, memory_order_acq_rel);
     assert(!before && "a call ends once");
     (void)before;
@@ -296,15 +301,16 @@ static void on_sent(struct rpc_tag *tag, bool ok)
         atomic_store(&call->cancelled, true);
     condition_broadcast(&call->changed);
     mutex_unlock(&call->lock);
+    steps_look(call);
     if (call->events)
         call->events->sent(call, ok);
     finish_when_idle(call);
     call_unref(call);
 }
 
-/* A reader that takes nothing holds a worker; at some point others are worth more. The reset comes back as a
+/* A reader that takes nothing holds memory, and a worker perhaps; at some point others are worth more. The reset comes back as a
  * cancellation, like any other end of the call. */
-static void cut_off(struct rpc_call *call)
+void call_cut_off(struct rpc_call *call)
 {
     (void)grpc_call_cancel_with_status(call->call, GRPC_STATUS_RESOURCE_EXHAUSTED, "the reader took no message for too long", NULL);
 }
@@ -317,15 +323,16 @@ static bool send_take(struct rpc_call *call, grpc_slice encoded)
     while (call->sending && !rpc_call_cancelled(call))
         if (!condition_wait_until(&call->changed, &call->lock, until < call->deadline ? until : call->deadline) &&
             clock_monotonic_micros() >= until) {
-            cut_off(call);
+            call_cut_off(call);
             until = NO_DEADLINE;
         }
     if (rpc_call_cancelled(call)) {
         mutex_unlock(&call->lock);
         grpc_slice_unref(encoded);
-        return error_set(&call->broken, ERROR_CANCELLED, "the call is over");
+        return call->broken.code == ERROR_OK && error_set(&call->broken, ERROR_CANCELLED, "the call is over");
     }
     call->sending = true;
+    call->sending_since = clock_monotonic_micros();
     call->message = codec_buffer_take(encoded);
     mutex_unlock(&call->lock);
     start_send(call);
@@ -352,6 +359,43 @@ void call_send_async_take(struct rpc_call *call, grpc_slice encoded)
     call->message = codec_buffer_take(encoded);
     mutex_unlock(&call->lock);
     start_send(call);
+}
+
+/* ---- messages to a bidirectional stream ------------------------------------------------------------- */
+
+static void on_received(struct rpc_tag *tag, bool ok)
+{
+    (void)ok; /* without a message when it has failed */
+    struct rpc_call *call = CONTAINER_OF(tag, struct rpc_call, received);
+    mutex_lock(&call->lock);
+    call->receiving = false;
+    condition_broadcast(&call->changed);
+    mutex_unlock(&call->lock);
+    call_unref(call);
+}
+
+bool rpc_stream_receive(struct rpc_call *call, struct arena *arena, ProtobufCMessage **message, struct error *err)
+{
+    grpc_op op = { .op = GRPC_OP_RECV_MESSAGE };
+    op.data.recv_message.recv_message = &call->incoming;
+    call_ref(call);
+    call->receiving = true;
+    tag_arm(&call->received, on_received);
+    if (grpc_call_start_batch(call->call, &op, 1, &call->received, NULL) != GRPC_CALL_OK)
+        abort();
+    mutex_lock(&call->lock);
+    while (call->receiving)
+        condition_wait(&call->changed, &call->lock);
+    grpc_byte_buffer *incoming = call->incoming;
+    call->incoming = NULL;
+    mutex_unlock(&call->lock);
+    if (!incoming && rpc_call_cancelled(call))
+        return error_set(err, ERROR_CANCELLED, "the call is over");
+    *message = NULL;
+    bool ok = !incoming || codec_unpack(incoming, call->slot->request_type, arena, message, err);
+    if (incoming)
+        grpc_byte_buffer_destroy(incoming);
+    return ok;
 }
 
 void call_poke(struct rpc_call *call)

@@ -149,7 +149,12 @@ struct rpc_call {
     struct mutex lock; /* rank 920; the rest is under it, and for streams only */
     struct condition changed;
     bool sending;
+    int64_t sending_since;
     grpc_byte_buffer *message; /* in flight while sending */
+    struct call_steps *steps;  /* NULL: the handler runs through on its thread */
+    struct rpc_tag received;   /* bidirectional streams */
+    bool receiving;
+    grpc_byte_buffer *incoming;
 
     const struct call_events *events;
     void *events_ctx;
@@ -186,6 +191,7 @@ struct rpc_server {
     bool drained;
     struct worker_pool workers;
 
+    struct rpc_call *stepped; /* under lock: the streams that run in steps */
     atomic_bool draining;
     atomic_size_t live;  /* rpc_call objects, posted ones too */
     atomic_size_t calls; /* admitted and not yet freed */
@@ -209,7 +215,16 @@ void call_poke(struct rpc_call *call);        /* any thread that knows the call 
 /* Poller, when nothing is being sent; takes the slice; events->sent follows. */
 void call_send_async_take(struct rpc_call *call, grpc_slice encoded);
 void call_poller_enter(struct rpc_server *server);
+void call_cut_off(struct rpc_call *call); /* its reader takes nothing: ends as if the client had gone */
 void call_arrived(struct rpc_call *call); /* rpc_server.c: decides what becomes of a new call */
+
+/* rpc_steps.c */
+void steps_look(struct rpc_call *call);   /* something has changed that a parked stream may wait for */
+void steps_run(struct rpc_call *call);    /* one step, on a worker */
+void steps_unlink(struct rpc_call *call); /* when the call ends */
+void steps_free(struct rpc_call *call);
+void steps_stop_waiting(struct rpc_server *server); /* draining */
+void steps_cut_off_stalled(struct rpc_server *server);
 
 /* rpc_workers.c */
 void workers_start(struct worker_pool *pool, size_t n_threads);

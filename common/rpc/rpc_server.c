@@ -39,6 +39,7 @@ enum {
     KEEPALIVE_MS = 30000,
     KEEPALIVE_TIMEOUT_MS = 10000,
     STREAMS_BEYOND_CALLS = 128, /* a connection's room for calls that are being refused, and for health */
+    LOOK_AT_CLOCK_EVERY = 256,  /* events, while there is no pause between them */
     CLOSE_GRACE_MS = 500,       /* for idle connections to close in good order */
 };
 
@@ -104,7 +105,8 @@ static bool admit(struct rpc_call *call, struct error *err)
                          (const char *)GRPC_SLICE_START_PTR(call->details.method));
     if (!call->slot->exempt && !enter(call, err))
         return false;
-    return call->payload || error_set(err, ERROR_INVALID_ARGUMENT, "the call has no request");
+    return call->payload || call->slot->method->kind == RPC_KIND_BIDI_STREAM ||
+           error_set(err, ERROR_INVALID_ARGUMENT, "the call has no request");
 }
 
 void call_arrived(struct rpc_call *call)
@@ -132,12 +134,20 @@ refuse:
 static void *run_poller(void *ctx)
 {
     struct rpc_server *server = ctx;
+    unsigned events = 0;
     call_poller_enter(server);
+    const int64_t pause = server->options.stall_micros / 4;
+    int64_t look_at = pause ? clock_monotonic_micros() + pause : NO_DEADLINE;
     for (;;) {
-        grpc_event event = grpc_completion_queue_next(server->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+        grpc_event event = grpc_completion_queue_next(server->queue, deadline_to_timespec(look_at), NULL);
         if (event.type == GRPC_QUEUE_SHUTDOWN)
             return NULL;
-        tag_run(event);
+        if (event.type == GRPC_OP_COMPLETE)
+            tag_run(event);
+        if (pause && (event.type == GRPC_QUEUE_TIMEOUT || ++events % LOOK_AT_CLOCK_EVERY == 0) && clock_monotonic_micros() >= look_at) {
+            steps_cut_off_stalled(server);
+            look_at = clock_monotonic_micros() + pause;
+        }
     }
 }
 
@@ -263,8 +273,9 @@ bool rpc_server_start(struct rpc_server *server, struct error *err)
     server->shutdown_queue = grpc_completion_queue_create(grpc_completion_queue_factory_lookup(&attributes), &attributes, NULL);
     grpc_server_register_completion_queue(server->server, server->queue, NULL);
     for (size_t i = 0; i < server->n_slots; i++)
-        server->slots[i].handle =
-            grpc_server_register_method(server->server, server->slots[i].path, NULL, GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
+        server->slots[i].handle = grpc_server_register_method(
+            server->server, server->slots[i].path, NULL,
+            server->slots[i].method->kind == RPC_KIND_BIDI_STREAM ? GRPC_SRM_PAYLOAD_NONE : GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
     if (!bind_port(server, err))
         return false;
     server->started = true;
@@ -325,6 +336,7 @@ void rpc_server_drain(struct rpc_server *server, int64_t grace_micros)
     int64_t deadline = grace_micros > INT64_MAX - now ? NO_DEADLINE : now + grace_micros;
     atomic_store(&server->draining, true);
     health_drain(server->health);
+    steps_stop_waiting(server);
     wait_until_zero(server, &server->calls, deadline);
 
     health_end_watches(server->health);

@@ -34,9 +34,13 @@ static struct rpc_call *next_call_locked(struct worker_pool *pool)
 static void run_call(struct rpc_call *call)
 {
     struct error err;
+    if (call->is_stream && call->steps) {
+        steps_run(call);
+        return;
+    }
     if (rpc_call_cancelled(call)) { /* nobody waits any more */
         error_set(&err, ERROR_DEADLINE_EXCEEDED, "the call was over before its turn came");
-    } else if (call_unpack(call, &err)) {
+    } else if (!call->payload || call_unpack(call, &err)) {
         call->slot->method->handle(call->slot->context, call, call->request);
         return;
     }

@@ -186,7 +186,16 @@ static void on_get_status(void *service, struct rpc_call *call, const ProtobufCM
     rpc_reply(call, &response.base);
 }
 
+static void on_find_lsn(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    (void)service;
+    (void)message;
+    Argon__Wal__V1__FindLsnResponse response = ARGON__WAL__V1__FIND_LSN_RESPONSE__INIT;
+    rpc_reply(call, &response.base);
+}
+
 static const struct rpc_method toy_methods[] = {
+    RPC_UNARY_INLINE("FindLsn", on_find_lsn),
     RPC_UNARY("Append", on_append),
     RPC_STREAM("Read", on_read),
     RPC_UNARY_INLINE("GetHead", on_get_head),

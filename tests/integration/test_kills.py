@@ -116,6 +116,7 @@ class Watcher:
     def act(self, actor):
         for message in self.client.rpc.stream("Watch", project="p", branch="main", collection="c", after_lsn=self.through, timeout=3):
             for change in message.changes:
+                assert change.lsn > self.through, f"LSN {change.lsn} again, behind {self.through}"
                 if change.lsn <= self.last or change.kind != 1:
                     continue  # a batch may come in parts, and again when the stream breaks amid it
                 self.last = change.lsn

@@ -28,6 +28,8 @@ rank() {
     branch-service/rpc/* | branch-service/main.c) echo 60 ;;
     branch-service/*) echo 50 ;;
     cli/*) echo 60 ;;
+    client/*) echo 60 ;;
+    include/*) echo 10 ;;
     *) echo 100 ;;
   esac
 }
@@ -38,12 +40,13 @@ side() {
     wal-service/*) echo wal ;;
     branch-service/*) echo branch ;;
     cli/*) echo cli ;;
+    client/* | include/*) echo client ;;
     *) echo common ;;
   esac
 }
 
 for file in "${files[@]}"; do
-  case $file in tests/* | bench/*) continue ;; esac
+  case $file in tests/* | bench/* | examples/*) continue ;; esac
   own=$(rank "$file") own_side=$(side "$file")
   while read -r included; do
     [ -f "$included" ] || continue
@@ -56,7 +59,7 @@ for file in "${files[@]}"; do
     *) if grep -q '#include <grpc/' "$file"; then complain "$file includes gRPC headers; only common/rpc may"; fi ;;
   esac
   case $file in
-    *_rpc.[ch] | wal-service/wal_rpc* | branch-service/rpc/* | branch-service/log/rpc_log_source.c | common/rpc/* | cli/*) ;;
+    *_rpc.[ch] | wal-service/wal_rpc* | branch-service/rpc/* | branch-service/log/rpc_log_source.c | common/rpc/* | cli/* | client/*) ;;
     *) if grep -q 'pb-c\.h' "$file"; then complain "$file includes generated types; only RPC files may"; fi ;;
   esac
 done

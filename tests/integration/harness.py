@@ -13,6 +13,7 @@ import bson
 import grpc
 from argon.branch.v1 import branch_pb2
 from argon.wal.v1 import wal_pb2
+from google.protobuf import descriptor_pb2
 
 BIN = pathlib.Path(os.environ["ARGON_BIN"])
 MAX_MESSAGE = 80 * 1024 * 1024
@@ -116,7 +117,9 @@ class Client:
                 path = f"/{package}.{service.name}/{method.name}"
                 request = getattr(package_module(package), method.input_type.name)
                 response = getattr(package_module(package), method.output_type.name)
-                streams = method.name in ("Find", "Read")
+                described = descriptor_pb2.MethodDescriptorProto()
+                method.CopyToProto(described)
+                streams = described.server_streaming
                 make = self.channel.unary_stream if streams else self.channel.unary_unary
                 call = make(path, request_serializer=request.SerializeToString, response_deserializer=response.FromString)
                 self.methods[method.name] = (call, request, streams)
@@ -129,6 +132,11 @@ class Client:
             return list(answer) if streams else answer
 
         return invoke
+
+    def stream(self, name, timeout=None, **fields):
+        """A server stream, message by message."""
+        call, request, _ = self.methods[name]
+        return call(request(**fields), timeout=timeout)
 
     def close(self):
         self.channel.close()

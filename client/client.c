@@ -1,0 +1,290 @@
+/* The client: connection, calls, and exactly-once.
+ *
+ * A write names an LSN of its project that was known before it was first sent (since_lsn): without one the
+ * service could not tell a request that it has forgotten from one that is new. The client keeps the highest
+ * LSN that it has seen of each project, and asks once for one that it has not met. */
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "client/client_internal.h"
+#include "common/base/clock.h"
+#include "common/base/limits.h"
+#include "common/base/memory.h"
+
+enum { RANK_CLIENT = 10, DEFAULT_TIMEOUT_MS = 30000 };
+
+struct known_project {
+    UT_hash_handle hh;
+    uint64_t lsn;
+    char name[];
+};
+
+static void start_grpc(void)
+{
+    /* The program's signals are its own. */
+    struct sigaction pipe_action;
+    sigset_t mask;
+    sigaction(SIGPIPE, NULL, &pipe_action);
+    pthread_sigmask(SIG_SETMASK, NULL, &mask);
+    rpc_init();
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    sigaction(SIGPIPE, &pipe_action, NULL);
+}
+
+/* With every signal blocked, so that the threads that begin here take none. */
+static bool connect_quietly(const struct rpc_client_options *options, struct rpc_client **rpc, struct error *err)
+{
+    static pthread_once_t started = PTHREAD_ONCE_INIT;
+    sigset_t all, mask;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &mask);
+    pthread_once(&started, start_grpc);
+    bool ok = rpc_client_open(options, rpc, err);
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    return ok;
+}
+
+struct argon_client *argon_open(const struct argon_options *options, struct argon_error *error)
+{
+    const char *endpoint = options && options->endpoint ? options->endpoint : getenv("ARGON_ENDPOINT");
+    if (options && options->actor && strlen(options->actor) > MAX_ACTOR_BYTES) {
+        client_refuse(error, "actor is longer than 128 bytes");
+        return NULL;
+    }
+    const struct rpc_client_options rpc_options = {
+        .target = endpoint && endpoint[0] ? endpoint : "127.0.0.1:7800",
+        .balance = RPC_ROUND_ROBIN,
+        .max_message_bytes = MAX_MESSAGE_BYTES,
+    };
+    struct rpc_client *rpc;
+    struct error err;
+    if (!connect_quietly(&rpc_options, &rpc, &err)) {
+        client_fail(error, &err);
+        return NULL;
+    }
+    struct argon_client *client = mem_zalloc(sizeof *client);
+    client->rpc = rpc;
+    client->timeout_micros = (int64_t)(options && options->timeout_ms ? options->timeout_ms : DEFAULT_TIMEOUT_MS) * 1000;
+    client->actor = mem_strdup(options && options->actor ? options->actor : "");
+    mutex_init(&client->lock, RANK_CLIENT);
+    client_succeed(error);
+    return client;
+}
+
+void argon_close(struct argon_client *client)
+{
+    if (!client)
+        return;
+    rpc_client_close(client->rpc);
+    client_forget_all(client);
+    mutex_destroy(&client->lock);
+    free(client->actor);
+    free(client);
+}
+
+/* ---- errors ----------------------------------------------------------------------------------------- */
+
+bool client_fail(struct argon_error *error, const struct error *err)
+{
+    *error = (struct argon_error) { .code = (enum argon_code)err->code, .not_applied = err->outcome == OUTCOME_NOT_APPLIED };
+    snprintf(error->message, sizeof error->message, "%s", err->message);
+    return false;
+}
+
+bool client_refuse(struct argon_error *error, const char *message)
+{
+    *error = (struct argon_error) { .code = ARGON_INVALID_ARGUMENT, .not_applied = true };
+    snprintf(error->message, sizeof error->message, "%s", message);
+    return false;
+}
+
+void client_succeed(struct argon_error *error)
+{
+    *error = (struct argon_error) { 0 };
+}
+
+/* ---- calls ------------------------------------------------------------------------------------------ */
+
+int64_t client_deadline(const struct argon_client *client)
+{
+    return clock_monotonic_micros() + client->timeout_micros;
+}
+
+bool client_call(struct argon_client *client, const struct client_call *call, struct arena *arena, ProtobufCMessage **response,
+                 struct argon_error *error)
+{
+    /* every write carries a request id: repeating it is safe */
+    const struct rpc_call_options options = { .deadline = client_deadline(client), .repeatable = true };
+    struct error err;
+    if (!rpc_client_call(client->rpc, call->method, call->request, call->response_type, &options, arena, response, &err))
+        return client_fail(error, &err);
+    client_succeed(error);
+    return true;
+}
+
+/* ---- what is known of projects ---------------------------------------------------------------------- */
+
+static struct known_project *find_project_locked(struct argon_client *client, const char *name)
+{
+    struct known_project *known;
+    HASH_FIND_STR(client->projects, name, known);
+    return known;
+}
+
+static void forget_locked(struct argon_client *client, struct known_project *known)
+{
+    HASH_DEL(client->projects, known);
+    free(known);
+}
+
+void client_saw_lsn(struct argon_client *client, const char *project, uint64_t lsn)
+{
+    mutex_lock(&client->lock);
+    struct known_project *known = find_project_locked(client, project);
+    if (!known) {
+        size_t len = strlen(project);
+        known = mem_zalloc(sizeof *known + len + 1);
+        memcpy(known->name, project, len + 1);
+        HASH_ADD_STR(client->projects, name, known);
+    }
+    if (known->lsn < lsn)
+        known->lsn = lsn;
+    mutex_unlock(&client->lock);
+}
+
+void client_forget_project(struct argon_client *client, const char *project)
+{
+    mutex_lock(&client->lock);
+    struct known_project *known = find_project_locked(client, project);
+    if (known)
+        forget_locked(client, known);
+    mutex_unlock(&client->lock);
+}
+
+void client_forget_all(struct argon_client *client)
+{
+    struct known_project *known, *next;
+    HASH_ITER(hh, client->projects, known, next)
+    forget_locked(client, known);
+}
+
+static bool learn_head(struct argon_client *client, const char *project, struct arena *arena, uint64_t *lsn, struct argon_error *error)
+{
+    Argon__Branch__V1__GetProjectRequest request = ARGON__BRANCH__V1__GET_PROJECT_REQUEST__INIT;
+    request.name = (char *)project;
+    const struct client_call call = { BRANCH_METHOD("Projects", "GetProject"), &request.base,
+                                      &argon__branch__v1__get_project_response__descriptor };
+    ProtobufCMessage *message;
+    if (!client_call(client, &call, arena, &message, error))
+        return false;
+    const Argon__Branch__V1__GetProjectResponse *response = (const void *)message;
+    *lsn = response->project ? response->project->head_lsn : 0;
+    client_saw_lsn(client, project, *lsn);
+    return true;
+}
+
+static bool learn_head_of_projects(struct argon_client *client, struct arena *arena, uint64_t *lsn, struct argon_error *error)
+{
+    Argon__Branch__V1__ListProjectsRequest request = ARGON__BRANCH__V1__LIST_PROJECTS_REQUEST__INIT;
+    request.page_size = 1;
+    const struct client_call call = { BRANCH_METHOD("Projects", "ListProjects"), &request.base,
+                                      &argon__branch__v1__list_projects_response__descriptor };
+    ProtobufCMessage *message;
+    if (!client_call(client, &call, arena, &message, error))
+        return false;
+    *lsn = ((const Argon__Branch__V1__ListProjectsResponse *)message)->lsn;
+    return true;
+}
+
+static bool find_since_lsn(struct argon_client *client, const char *project, uint64_t *lsn, struct argon_error *error)
+{
+    if (project) {
+        mutex_lock(&client->lock);
+        const struct known_project *known = find_project_locked(client, project);
+        if (known)
+            *lsn = known->lsn;
+        mutex_unlock(&client->lock);
+        if (known)
+            return true;
+    }
+    struct arena arena;
+    arena_init(&arena, 0);
+    bool ok = project ? learn_head(client, project, &arena, lsn, error) : learn_head_of_projects(client, &arena, lsn, error);
+    arena_destroy(&arena);
+    if (!ok)
+        error->not_applied = true; /* the write itself was not sent */
+    return ok;
+}
+
+bool client_begin_write(struct argon_client *client, const char *project, struct client_write *write, struct argon_error *error)
+{
+    uint64_t since_lsn = 0;
+    if (!find_since_lsn(client, project, &since_lsn, error))
+        return false;
+    write->options = (Argon__Branch__V1__WriteOptions)ARGON__BRANCH__V1__WRITE_OPTIONS__INIT;
+    random_id(write->request_id);
+    write->options.request_id = write->request_id;
+    write->options.since_lsn = since_lsn;
+    write->options.actor = client->actor;
+    return true;
+}
+
+/* ---- messages --------------------------------------------------------------------------------------- */
+
+bool client_target(const struct argon_target *from, Argon__Branch__V1__Target *to, struct argon_error *error)
+{
+    *to = (Argon__Branch__V1__Target)ARGON__BRANCH__V1__TARGET__INIT;
+    if (!from || !from->project || !from->branch || !from->collection)
+        return client_refuse(error, "a target needs project, branch and collection");
+    to->project = (char *)from->project;
+    to->branch = (char *)from->branch;
+    to->collection = (char *)from->collection;
+    return true;
+}
+
+bool client_document(const struct argon_document *from, struct arena *arena, Argon__Branch__V1__Document *to, struct argon_error *error)
+{
+    *to = (Argon__Branch__V1__Document)ARGON__BRANCH__V1__DOCUMENT__INIT;
+    if (!from->data)
+        return client_refuse(error, "a document has no data");
+    if (from->format == ARGON_FORMAT_BSON) {
+        to->bson = (ProtobufCBinaryData) { from->len, (uint8_t *)from->data };
+        return true;
+    }
+    if (from->len == SIZE_MAX) {
+        to->json = (char *)from->data;
+        return true;
+    }
+    if (memchr(from->data, '\0', from->len))
+        return client_refuse(error, "a JSON document has a zero byte");
+    to->json = arena_strndup(arena, from->data, from->len);
+    if (to->json)
+        return true;
+    struct error err;
+    error_out_of_memory(&err);
+    client_fail(error, &err);
+    error->not_applied = true;
+    return false;
+}
+
+struct argon_document client_shown(const Argon__Branch__V1__Document *document, enum argon_format format)
+{
+    if (!document)
+        return (struct argon_document) { .format = format };
+    if (document->bson.len)
+        return (struct argon_document) { ARGON_FORMAT_BSON, document->bson.data, document->bson.len };
+    return (struct argon_document) { format, document->json, strlen(document->json) };
+}
+
+void client_read(const struct argon_read *from, Argon__Branch__V1__ReadOptions *to)
+{
+    *to = (Argon__Branch__V1__ReadOptions)ARGON__BRANCH__V1__READ_OPTIONS__INIT;
+    to->as_of_lsn = from->as_of_lsn;
+    to->as_of_time = from->as_of_time_us;
+    to->min_lsn = from->min_lsn;
+    to->stale_ok = from->stale_ok;
+}

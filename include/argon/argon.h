@@ -1,0 +1,213 @@
+/* Argon for C programs: projects, branches and documents of a branch service.
+ *
+ *     struct argon_error err;
+ *     struct argon_client *argon = argon_open(&(struct argon_options) { .endpoint = "127.0.0.1:7800" }, &err);
+ *     struct argon_target items = { "shop", "main", "items" };
+ *     argon_insert(argon, &items, &(struct argon_document) ARGON_JSON("{\"_id\":\"tea\"}"), 1, ARGON_FAIL, NULL, &err);
+ *     argon_close(argon);
+ *
+ * Exactly once: every write gets a request id, and is repeated with it until its outcome is known or the
+ * timeout is over. A failed write with not_applied set changed nothing; without, nobody can tell.
+ *
+ * Functions that can fail return false (or NULL) and fill in *error, which must not be NULL; outputs are
+ * written only on success.
+ *
+ * Ownership  inputs are borrowed for the call. What a cursor or a watch shows lives until its next call.
+ * Threads    a client: any, at the same time. A cursor or a watch: one at a time.
+ *            Not after fork() in the child.
+ */
+#ifndef ARGON_ARGON_H
+#define ARGON_ARGON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Numerically gRPC's status codes. */
+enum argon_code {
+    ARGON_OK = 0,
+    ARGON_CANCELLED = 1,
+    ARGON_UNKNOWN = 2,
+    ARGON_INVALID_ARGUMENT = 3,
+    ARGON_DEADLINE_EXCEEDED = 4,
+    ARGON_NOT_FOUND = 5,
+    ARGON_ALREADY_EXISTS = 6,
+    ARGON_PERMISSION_DENIED = 7,
+    ARGON_RESOURCE_EXHAUSTED = 8,
+    ARGON_FAILED_PRECONDITION = 9,
+    ARGON_ABORTED = 10,
+    ARGON_OUT_OF_RANGE = 11,
+    ARGON_UNIMPLEMENTED = 12,
+    ARGON_INTERNAL = 13,
+    ARGON_UNAVAILABLE = 14,
+    ARGON_DATA_LOSS = 15,
+    ARGON_UNAUTHENTICATED = 16,
+};
+
+struct argon_error {
+    enum argon_code code;
+    bool not_applied; /* of a write: it definitely changed nothing */
+    char message[256];
+};
+
+/* ---- the client ------------------------------------------------------------------------------------- */
+
+struct argon_client;
+
+struct argon_options {
+    const char *endpoint; /* "HOST:PORT", several with commas between; NULL: ARGON_ENDPOINT, else 127.0.0.1:7800 */
+    uint32_t timeout_ms;  /* of one call with all its repetitions; 0: 30,000 */
+    const char *actor;    /* kept in the log with every write; NULL: none */
+};
+
+/* Connects at the first call. NULL: INVALID_ARGUMENT. options may be NULL. */
+struct argon_client *argon_open(const struct argon_options *options, struct argon_error *error);
+void argon_close(struct argon_client *client); /* after its cursors and watches; NULL is fine */
+
+/* ---- documents -------------------------------------------------------------------------------------- */
+
+enum argon_format { ARGON_FORMAT_BSON, ARGON_FORMAT_RELAXED_JSON, ARGON_FORMAT_CANONICAL_JSON };
+
+/* BSON bytes, or Extended JSON v2 (either format, as input). */
+struct argon_document {
+    enum argon_format format;
+    const void *data;
+    size_t len;
+};
+
+#define ARGON_JSON(text)                                                                                                                   \
+    {                                                                                                                                      \
+        ARGON_FORMAT_RELAXED_JSON, (text), SIZE_MAX                                                                                        \
+    } /* len SIZE_MAX: a string with its end */
+#define ARGON_BSON(bytes, n)                                                                                                               \
+    {                                                                                                                                      \
+        ARGON_FORMAT_BSON, (bytes), (n)                                                                                                    \
+    }
+
+struct argon_target {
+    const char *project, *branch, *collection;
+};
+
+/* ---- projects and branches -------------------------------------------------------------------------- */
+
+bool argon_create_project(struct argon_client *client, const char *project, struct argon_error *error);
+bool argon_delete_project(struct argon_client *client, const char *project, struct argon_error *error);
+
+struct argon_fork {
+    const char *from;    /* NULL: main */
+    uint64_t at_lsn;     /* 0: the head */
+    uint64_t at_time_us; /* microseconds since the epoch; 0: not given */
+};
+
+struct argon_branch {
+    uint64_t base_lsn; /* where its own changes begin */
+    uint64_t cut_lsn;  /* the state of the parent that it starts from */
+    uint64_t head_lsn;
+};
+
+/* fork and branch may be NULL. */
+bool argon_create_branch(struct argon_client *client, const char *project, const char *name, const struct argon_fork *fork,
+                         struct argon_branch *branch, struct argon_error *error);
+bool argon_get_branch(struct argon_client *client, const char *project, const char *name, struct argon_branch *branch,
+                      struct argon_error *error);
+bool argon_delete_branch(struct argon_client *client, const char *project, const char *name, struct argon_error *error);
+
+/* ---- writing ---------------------------------------------------------------------------------------- */
+
+struct argon_written {
+    uint64_t inserted, skipped, replaced, matched, modified, deleted;
+    uint64_t lsn; /* of the write; what read.min_lsn and watch.after_lsn take */
+};
+
+enum argon_on_duplicate { ARGON_FAIL, ARGON_SKIP, ARGON_REPLACE };
+
+/* written may be NULL. All documents are one batch: at most 99,999 and 48 MiB. */
+bool argon_insert(struct argon_client *client, const struct argon_target *target, const struct argon_document *documents, size_t n,
+                  enum argon_on_duplicate on_duplicate, struct argon_written *written, struct argon_error *error);
+/* update: operators, or for one document a replacement. many: all that match instead of the first. */
+bool argon_update(struct argon_client *client, const struct argon_target *target, const struct argon_document *filter,
+                  const struct argon_document *update, bool many, struct argon_written *written, struct argon_error *error);
+bool argon_delete(struct argon_client *client, const struct argon_target *target, const struct argon_document *filter, bool many,
+                  struct argon_written *written, struct argon_error *error);
+
+/* ---- reading ---------------------------------------------------------------------------------------- */
+
+/* Which state; all zero: every write that was acknowledged before the call. */
+struct argon_read {
+    uint64_t as_of_lsn;
+    uint64_t as_of_time_us;
+    uint64_t min_lsn;
+    bool stale_ok;
+};
+
+struct argon_query {
+    struct argon_document filter; /* data NULL: everything */
+    uint64_t skip, limit;         /* limit 0: none */
+    struct argon_read read;
+    enum argon_format format; /* how documents come back */
+};
+
+struct argon_cursor;
+
+/* query may be NULL. */
+struct argon_cursor *argon_find(struct argon_client *client, const struct argon_target *target, const struct argon_query *query,
+                                struct argon_error *error);
+/* The next document in _id order. False at the end (error->code is ARGON_OK) and on failure. */
+bool argon_cursor_next(struct argon_cursor *cursor, struct argon_document *document, struct argon_error *error);
+uint64_t argon_cursor_lsn(const struct argon_cursor *cursor); /* of the state that is shown; after the first next */
+void argon_cursor_close(struct argon_cursor *cursor);         /* NULL is fine */
+
+bool argon_count(struct argon_client *client, const struct argon_target *target, const struct argon_query *query, uint64_t *count,
+                 struct argon_error *error);
+
+/* ---- watching --------------------------------------------------------------------------------------- */
+
+enum argon_change_kind {
+    ARGON_INSERTED = 1,
+    ARGON_UPDATED = 2,
+    ARGON_DELETED = 3,
+    ARGON_COLLECTION_CREATED = 4,
+    ARGON_COLLECTION_RENAMED = 5,
+    ARGON_COLLECTION_DROPPED = 6,
+};
+
+struct argon_change {
+    enum argon_change_kind kind;
+    uint64_t lsn;
+    uint64_t time_us;
+    const char *collection;
+    const char *new_collection; /* of a rename, else "" */
+    const char *actor;
+    struct argon_document id;       /* a document with the one field _id */
+    struct argon_document document; /* after the change; data NULL for a delete */
+};
+
+struct argon_watch_options {
+    uint64_t after_lsn; /* changes behind it */
+    bool from_head;     /* instead: from now on */
+    bool stop_at_head;  /* end when everything there is has been shown */
+    enum argon_format format;
+};
+
+struct argon_watch;
+
+/* target->collection NULL: all. options may be NULL: everything from the beginning, then on and on. */
+struct argon_watch *argon_watch(struct argon_client *client, const struct argon_target *target, const struct argon_watch_options *options,
+                                struct argon_error *error);
+/* Waits for the next change; goes on by itself, without a gap or a repeat, when the server was away for less than
+ * the client's timeout. False at the end (ARGON_OK: at the head, or the branch or project was deleted, or must be watched
+ * anew from another LSN: error->message says which) and on failure. */
+bool argon_watch_next(struct argon_watch *watch, struct argon_change *change, struct argon_error *error);
+/* Everything up to here has been shown: after_lsn of a later watch. */
+uint64_t argon_watch_through(const struct argon_watch *watch);
+void argon_watch_close(struct argon_watch *watch); /* NULL is fine; not while another thread is in next */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,12 +1,8 @@
 #include "wal-service/wal_rpc.h"
 
-#include <inttypes.h>
-
 #include "common/base/clock.h"
 #include "common/base/limits.h"
 #include "wal-service/wal_rpc_internal.h"
-
-enum { MAX_HEADS_ASKED = 10000 };
 
 bool wal_rpc_check_id(const char *what, const char *id, size_t max, bool may_be_empty, struct error *err)
 {
@@ -103,45 +99,7 @@ static void on_get_head(void *service, struct rpc_call *call, const ProtobufCMes
     wal_get_head(head->rpc->wal, &head->query);
 }
 
-/* ---- GetHeads, GetStatus ------------------------------------------------------------------------- */
-
-static bool check_heads_request(const Argon__Wal__V1__GetHeadsRequest *request, struct error *err)
-{
-    if (!wal_rpc_check_id("project_id", request->project_id, MAX_PROJECT_ID_BYTES, false, err))
-        return false;
-    if (request->n_branch_ids > MAX_HEADS_ASKED)
-        return error_set(err, ERROR_INVALID_ARGUMENT, "%zu branch_ids, at most %d are allowed", request->n_branch_ids, MAX_HEADS_ASKED);
-    for (size_t i = 0; i < request->n_branch_ids; i++)
-        if (!wal_rpc_check_id("branch_id", request->branch_ids[i], MAX_BRANCH_ID_BYTES, false, err))
-            return error_wrap(err, "branch %zu", i);
-    return true;
-}
-
-/* last_lsns take in at least everything up to commit_lsn: what is committed meanwhile may be in them too. */
-static void on_get_heads(void *service, struct rpc_call *call, const ProtobufCMessage *message)
-{
-    const Argon__Wal__V1__GetHeadsRequest *request = (const Argon__Wal__V1__GetHeadsRequest *)message;
-    struct wal_rpc *rpc = service;
-    Argon__Wal__V1__GetHeadsResponse response = ARGON__WAL__V1__GET_HEADS_RESPONSE__INIT;
-    struct error err;
-    if (!check_heads_request(request, &err)) {
-        rpc_fail(call, &err);
-        return;
-    }
-    response.last_lsns = arena_alloc(rpc_call_arena(call), request->n_branch_ids * sizeof *response.last_lsns);
-    if (!response.last_lsns) {
-        fail_exhausted(call);
-        return;
-    }
-    struct bytes project = bytes_of_string(request->project_id);
-    struct log_head head;
-    log_store_head(rpc->store, project, &head);
-    response.commit_lsn = head.lsn;
-    response.n_last_lsns = request->n_branch_ids;
-    for (size_t i = 0; i < request->n_branch_ids; i++)
-        response.last_lsns[i] = log_store_branch_head(rpc->store, project, bytes_of_string(request->branch_ids[i]));
-    rpc_reply(call, &response.base);
-}
+/* ---- GetStatus ------------------------------------------------------------------------- */
 
 static void on_get_status(void *service, struct rpc_call *call, const ProtobufCMessage *message)
 {
@@ -229,7 +187,7 @@ static void on_find_lsn(void *service, struct rpc_call *call, const ProtobufCMes
 
 static const struct rpc_method wal_methods[] = {
     RPC_UNARY_INLINE("Append", wal_rpc_on_append), RPC_STREAM("Read", wal_rpc_on_read),      RPC_UNARY_INLINE("GetHead", on_get_head),
-    RPC_UNARY("GetHeads", on_get_heads),           RPC_UNARY_INLINE("FindLsn", on_find_lsn), RPC_UNARY("GetStatus", on_get_status),
+    RPC_UNARY("GetHeads", wal_rpc_on_get_heads),   RPC_UNARY_INLINE("FindLsn", on_find_lsn), RPC_UNARY("GetStatus", on_get_status),
 };
 
 void wal_rpc_init(struct wal_rpc *rpc, struct wal *wal, struct log_store *store, const char *store_name, const char *data_directory)

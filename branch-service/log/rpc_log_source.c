@@ -292,9 +292,22 @@ static bool build_keys(const struct log_key *keys, size_t n, struct arena *arena
     return true;
 }
 
-static bool result_from(const Argon__Wal__V1__AppendResult *in, struct log_append_result *result, struct error *err)
+/* Those that there is no memory for go unnamed. */
+static void conflicts_from(const Argon__Wal__V1__AppendResult *in, struct arena *arena, struct log_append_result *result)
+{
+    result->conflicts = arena_alloc(arena, in->n_conflicts * sizeof *result->conflicts);
+    result->n_conflicts = 0;
+    for (size_t i = 0; result->conflicts && i < in->n_conflicts; i++) {
+        const Argon__Wal__V1__Key *key = in->conflicts[i]->key;
+        if (key)
+            result->conflicts[result->n_conflicts++] = (struct log_key) { key->branch_id, key->collection, bytes_from(key->document_id) };
+    }
+}
+
+static bool result_from(const Argon__Wal__V1__AppendResult *in, struct arena *arena, struct log_append_result *result, struct error *err)
 {
     if (in->code != ERROR_OK) {
+        conflicts_from(in, arena, result);
         error_set(err, (enum error_code)in->code, "%s", in->message);
         err->outcome = in->not_applied ? OUTCOME_NOT_APPLIED : OUTCOME_UNKNOWN;
         return false;
@@ -350,7 +363,7 @@ bool log_source_append(struct log_source *source, const char *project, const str
     const Argon__Wal__V1__AppendResponse *response = (const Argon__Wal__V1__AppendResponse *)message;
     if (response->n_results != 1)
         return error_set(err, ERROR_INTERNAL, "the WAL service answered %zu results for one batch", response->n_results);
-    return result_from(response->results[0], result, err);
+    return result_from(response->results[0], arena, result, err);
 }
 
 bool log_source_status(struct log_source *source, int64_t deadline, struct arena *arena, struct log_status *status, struct error *err)

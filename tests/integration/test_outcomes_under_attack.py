@@ -73,7 +73,6 @@ def gated(cluster, gate):
 
 
 AFTER_ONE_APPEND = {
-    "CreateBranch": lambda a: a.create_branch("p", "new", timeout=2),
     "RenameBranch": lambda a: a.rpc.RenameBranch(project="p", name="old", new_name="new", timeout=2),
     "CreateProject": lambda a: a.rpc.CreateProject(name="new", timeout=2),
     "DeleteProject": lambda a: a.rpc.DeleteProject(name="p", timeout=2),
@@ -96,6 +95,12 @@ def test_what_was_committed_is_not_called_not_applied(argon, gate, gated, call):
             argon.head("p")
     else:
         assert "new" in [branch.name for branch in argon.rpc.ListBranches(project="p").branches]
+
+
+def test_a_branch_needs_nothing_of_the_log_behind_its_append(gate, gated):
+    gate.refuse_after(1)
+    branch = gated.create_branch("p", "new", timeout=2)
+    assert branch.head_lsn == branch.base_lsn == branch.cut_lsn > 0
 
 
 REPEATED = {

@@ -12,7 +12,7 @@
 enum { CONFLICT_BACKOFF_MICROS = 500 };
 
 /* Tries end so long before the deadline, that the client hears why and not only that its time is over. */
-enum { ANSWER_MARGIN_MICROS = 20 * 1000 };
+enum { ANSWER_MARGIN_MICROS = 100 * 1000 };
 
 enum try_outcome {
     TRY_DONE,
@@ -290,7 +290,7 @@ static bool look_for_request(struct write *write, struct arena *arena, struct lo
         .request_hash = write->step.hash,
         .since_lsn = write->since_lsn,
     };
-    if (!log_source_head(project_log(write->project), project_id(write->project), &query, write->request->deadline, arena, head, err)) {
+    if (!log_source_head(project_log(write->project), project_id(write->project), &query, write->last_try, arena, head, err)) {
         if (err->code == ERROR_INVALID_ARGUMENT) { /* the id is another request's */
             write->unasked = false;
             error_set_reason(err, REASON_REQUEST_ID_REUSED);
@@ -365,7 +365,7 @@ static enum try_outcome try_once(struct write *write, struct write_result *resul
         if (head.request_known)
             return follow_earlier(write, &head.request, result, err);
     }
-    if (write->tries++ > 0 && !project_refresh(write->project, write->request->deadline, err))
+    if (write->tries++ > 0 && !project_refresh(write->project, write->last_try, err))
         return err->code == ERROR_UNAVAILABLE || err->code == ERROR_ABORTED ? TRY_AGAIN : TRY_FAILED;
 
     struct project_catalog catalog;

@@ -5,6 +5,7 @@
 #include "branch-service/batch.h"
 #include "branch-service/lineage.h"
 #include "branch-service/names.h"
+#include "branch-service/write_named.h"
 #include "common/base/random.h"
 
 /* ---- describing ------------------------------------------------------------------------------------- */
@@ -228,18 +229,22 @@ static bool describe_result(struct project *project, const struct write_result *
         !catalog_decode_branch(document, &record, err))
         return false;
     project_catalog(project, &catalog);
-    bool ok = describe(project, &catalog, &record, arena, branch, err) && fill_heads(project, deadline, arena, branch, 1, err);
+    bool ok = describe(project, &catalog, &record, arena, branch, err);
     project_catalog_destroy(&catalog);
-    return ok;
+    if (!ok)
+        return false;
+    /* nothing is written on a branch before it is there */
+    branch->head_lsn = branch->base_lsn;
+    return run->entries[0].operation == LOG_INSERT || fill_heads(project, deadline, arena, branch, 1, err);
 }
 
 static bool execute(struct registry *registry, const char *project, struct change *change, const struct write_request *request,
                     struct write_result *result, struct error *err)
 {
     change->deadline = request->deadline;
-    if (!write_request_check(request, err) || !registry_find(registry, project, request->deadline, &change->project, err))
+    if (!write_request_check(request, err))
         return write_refuse(request, err);
-    return write_execute(change->project, request, evaluate, change, result, err);
+    return write_named(registry, project, request, evaluate, change, &change->project, result, err);
 }
 
 static bool execute_and_describe(struct registry *registry, const char *project, struct change *change, const struct write_request *request,

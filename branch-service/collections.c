@@ -2,6 +2,7 @@
 
 #include "branch-service/batch.h"
 #include "branch-service/names.h"
+#include "branch-service/write_named.h"
 #include "common/base/backoff.h"
 #include "common/base/clock.h"
 #include "common/base/random.h"
@@ -199,10 +200,9 @@ static bool execute(struct registry *registry, const char *project, struct chang
 {
     change->deadline = request->deadline;
     if (!name_check("branch", change->branch, err) || !name_check_collection(change->collection, err) ||
-        (change->new_name && !name_check_collection(change->new_name, err)) || !write_request_check(request, err) ||
-        !registry_find(registry, project, request->deadline, &change->project, err))
+        (change->new_name && !name_check_collection(change->new_name, err)) || !write_request_check(request, err))
         return write_refuse(request, err);
-    return write_execute(change->project, request, evaluate, change, result, err);
+    return write_named(registry, project, request, evaluate, change, &change->project, result, err);
 }
 
 bool collections_create(struct registry *registry, const struct collection_path *path, const struct write_request *request,

@@ -1,7 +1,10 @@
 /* The collection wrapper: insert, find, update, delete and count on a branch.
  *
- * Every write is one batch in this version: at most MAX_BATCH_ENTRIES documents and MAX_BATCH_BYTES; larger is
- * INVALID_ARGUMENT. Documents are visited in _id order.
+ * An insert is one batch: at most MAX_BATCH_ENTRIES - 1 documents and MAX_BATCH_BYTES less 64 KiB; larger is
+ * INVALID_ARGUMENT. What changes or deletes many goes in steps of at most MAX_STEP_DOCUMENTS and MAX_STEP_BYTES (or one
+ * document), each atomic, in _id order: every document is met at most once, also one that is inserted or changed while
+ * the steps go on. A step that fails has no effect; those before it stay, and that is the answer.
+ * Documents are visited in _id order.
  *
  * Ownership  inputs are borrowed; a find holds a view until find_close.
  * Errors     of the write path see write.h; INVALID_ARGUMENT for what query and bson refuse; ALREADY_EXISTS
@@ -12,21 +15,56 @@
 
 #include "branch-service/collections.h"
 
-enum on_duplicate { ON_DUPLICATE_FAIL, ON_DUPLICATE_SKIP };
+/* What becomes of a document whose _id is there, or stood earlier in the same request. */
+enum on_duplicate {
+    ON_DUPLICATE_FAIL,
+    ON_DUPLICATE_SKIP,
+    ON_DUPLICATE_REPLACE, /* it takes the place, in the order of the request; one that is equal byte for byte is skipped */
+    ON_DUPLICATE_REPORT,  /* an item error */
+};
 
-/* Documents get an _id when they have none. result->runs hold what was written: see documents_inserted. */
-CHECKED bool documents_insert(struct registry *registry, const struct collection_path *path, const struct bytes *documents, size_t n,
-                              enum on_duplicate on_duplicate, const struct write_request *request, struct write_result *result,
+struct insert_spec {
+    const struct bytes *documents;
+    size_t n;
+    enum on_duplicate on_duplicate;
+    bool skip_invalid; /* documents that cannot be stored are item errors, the others are written */
+    /* With skip_invalid: why document i could not even be read, or NULL. NULL: all could. */
+    const char *const *unreadable;
+};
+
+struct item_error {
+    uint32_t index;
+    enum error_code code;
+    const char *message; /* under 256 bytes */
+};
+
+/* What was not written, in the order of index. */
+struct item_errors {
+    struct item_error *items;
+    size_t n;
+};
+
+/* Documents get an _id when they have none. result->runs hold what was written: see documents_written. The item errors
+ * follow from request and committed batch, so a repetition gets them again; they live in result->arena. */
+CHECKED bool documents_insert(struct registry *registry, const struct collection_path *path, const struct insert_spec *spec,
+                              const struct write_request *request, struct write_result *result, struct item_errors *errors,
                               struct error *err);
-/* The run with the inserted documents; NULL when there are none. */
-const struct log_run *documents_inserted(const struct write_result *result);
+/* The run with the documents: LOG_INSERT entries are new, LOG_UPDATE entries replaced one. NULL when there are none. */
+const struct log_run *documents_written(const struct write_result *result);
 
-/* An update spec, or a replacement (multi is refused for it). */
+enum documents_scope {
+    DOCUMENTS_ONE,  /* the first match in _id order */
+    DOCUMENTS_MANY, /* all, in steps */
+    DOCUMENTS_ALL,  /* all in one batch; INVALID_ARGUMENT, with what they would take, when they do not fit one */
+};
+
+/* An update spec, or a replacement (of one document only). */
 CHECKED bool documents_update(struct registry *registry, const struct collection_path *path, struct bytes filter, struct bytes update,
-                              bool multi, bool must_replace, const struct write_request *request, struct write_result *result,
+                              enum documents_scope scope, bool must_replace, const struct write_request *request,
+                              struct write_result *result, struct error *err);
+CHECKED bool documents_delete(struct registry *registry, const struct collection_path *path, struct bytes filter,
+                              enum documents_scope scope, const struct write_request *request, struct write_result *result,
                               struct error *err);
-CHECKED bool documents_delete(struct registry *registry, const struct collection_path *path, struct bytes filter, bool multi,
-                              const struct write_request *request, struct write_result *result, struct error *err);
 
 struct find;
 struct find_spec {

@@ -32,6 +32,7 @@ void project_free(struct project *project)
     tree_unref(project->branches);
     tree_unref(project->projects);
     project_free_cuts(project);
+    project_free_noted(project);
     condition_destroy(&project->changed);
     mutex_destroy(&project->lock);
     free(project->id);

@@ -36,7 +36,11 @@ struct project {
 
     struct fork_cut *cuts; /* written by the holder only */
     struct build *builds;
+    struct noted *noted; /* own batches that do not follow the position yet */
+    size_t n_noted;
 };
+
+void project_free_noted(struct project *project);
 
 /* False: the deadline passed. */
 CHECKED bool project_hold(struct project *project, int64_t deadline);

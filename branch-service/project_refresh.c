@@ -400,3 +400,140 @@ void project_keep_past_view(struct project *project, const struct log_incarnatio
         view_cache_put(project->cache, key, tree, changed, through);
     mutex_unlock(&project->lock);
 }
+
+/* ---- what this replica appends itself ---------------------------------------------------------------- */
+
+bool project_is_known(struct project *project)
+{
+    mutex_lock(&project->lock);
+    bool attached = project->attached;
+    mutex_unlock(&project->lock);
+    return attached;
+}
+
+/* A batch that has not been folded in yet, in LSN order. */
+struct noted {
+    struct noted *next;
+    struct log_incarnation incarnation;
+    uint64_t first_lsn, last_lsn;
+    struct log_run *runs;
+    size_t n_runs;
+    struct arena arena;
+};
+
+enum { MAX_NOTED = 1024, MAX_NOTED_ENTRIES = 1000 };
+
+static bool copy_runs(struct noted *noted, const struct log_run *runs, size_t n_runs)
+{
+    noted->runs = arena_copy(&noted->arena, runs, n_runs * sizeof *runs);
+    noted->n_runs = n_runs;
+    for (size_t i = 0; noted->runs && i < n_runs; i++) {
+        struct log_run *run = &noted->runs[i];
+        run->branch_id = arena_strdup(&noted->arena, run->branch_id);
+        run->collection = arena_strdup(&noted->arena, run->collection);
+        run->actor = "";
+        run->entries = arena_copy(&noted->arena, run->entries, run->n_entries * sizeof *run->entries);
+        if (!run->branch_id || !run->collection || !run->entries)
+            return false;
+        for (size_t k = 0; k < run->n_entries; k++) {
+            struct log_entry *entry = &run->entries[k];
+            entry->document_id.data = arena_copy(&noted->arena, entry->document_id.data, entry->document_id.len);
+            entry->document.data = arena_copy(&noted->arena, entry->document.data, entry->document.len);
+            if (!entry->document_id.data || !entry->document.data)
+                return false;
+        }
+    }
+    return noted->runs != NULL;
+}
+
+static void free_noted(struct noted *noted)
+{
+    arena_destroy(&noted->arena);
+    free(noted);
+}
+
+void project_free_noted(struct project *project)
+{
+    for (struct noted *noted = project->noted, *next; noted; noted = next) {
+        next = noted->next;
+        free_noted(noted);
+    }
+    project->noted = NULL;
+}
+
+/* Those that follow the position; the rest that has become old goes. */
+static struct noted *take_noted_locked(struct project *project, uint64_t *position)
+{
+    struct noted *taken = NULL, **end = &taken;
+    while (project->noted) {
+        struct noted *noted = project->noted;
+        bool same = memcmp(&noted->incarnation, &project->incarnation, sizeof noted->incarnation) == 0;
+        if (same && noted->first_lsn > *position + 1)
+            break;
+        project->noted = noted->next;
+        project->n_noted--;
+        if (!same || noted->first_lsn <= *position) {
+            free_noted(noted);
+            continue;
+        }
+        *position = noted->last_lsn;
+        noted->next = NULL;
+        *end = noted;
+        end = &noted->next;
+    }
+    return taken;
+}
+
+void project_note_append(struct project *project, const struct log_incarnation *incarnation, const struct log_run *runs, size_t n_runs,
+                         uint64_t first_lsn, uint64_t last_lsn)
+{
+    if (last_lsn - first_lsn >= MAX_NOTED_ENTRIES)
+        return;
+    struct noted *noted = mem_zalloc(sizeof *noted);
+    arena_init(&noted->arena, 0);
+    noted->incarnation = *incarnation;
+    noted->first_lsn = first_lsn;
+    noted->last_lsn = last_lsn;
+    if (!copy_runs(noted, runs, n_runs)) {
+        free_noted(noted);
+        return;
+    }
+    mutex_lock(&project->lock);
+    struct noted **place = &project->noted;
+    while (*place && (*place)->first_lsn < first_lsn)
+        place = &(*place)->next;
+    noted->next = *place;
+    *place = noted;
+    if (++project->n_noted > MAX_NOTED) {
+        project_free_noted(project);
+        project->n_noted = 0;
+    }
+    while (!project->held && project->attached && project->noted) {
+        uint64_t position = project->position;
+        struct noted *taken = take_noted_locked(project, &position);
+        if (!taken)
+            break;
+        project->held = true;
+        const struct log_incarnation current = project->incarnation;
+        mutex_unlock(&project->lock);
+        struct pass pass;
+        struct error err;
+        bool ok = pass_begin(&pass, project, false, &err);
+        for (struct noted *one = taken; one; one = one->next)
+            for (size_t i = 0; ok && i < one->n_runs; i++)
+                ok = apply_run(&pass, &one->runs[i], &err);
+        if (ok)
+            publish(&pass, &current, position, false);
+        pass_destroy(&pass);
+        for (struct noted *next; taken; taken = next) {
+            next = taken->next;
+            free_noted(taken);
+        }
+        mutex_lock(&project->lock);
+        project->held = false;
+        condition_broadcast(&project->changed);
+        if (!ok)
+            break;
+    }
+    mutex_unlock(&project->lock);
+}

@@ -2,36 +2,24 @@
 
 #include <stdio.h>
 
-#include "branch-service/catalog.h"
-#include "branch-service/write_answer.h"
+#include "branch-service/reasons.h"
+#include "branch-service/write_conflict.h"
+#include "branch-service/write_internal.h"
 #include "common/base/backoff.h"
 #include "common/base/clock.h"
-#include "common/base/limits.h"
-#include "common/base/random.h"
 
 /* Two writers that met retry almost at once: the winner has committed already. */
 enum { CONFLICT_BACKOFF_MICROS = 500 };
 
+/* Tries end so long before the deadline, that the client hears why and not only that its time is over. */
+enum { ANSWER_MARGIN_MICROS = 100 * 1000 };
+
 enum try_outcome {
     TRY_DONE,
+    TRY_STEPPED, /* a step is committed, by us or by a copy of this request; there is more to do */
     TRY_REFUSED, /* the error is the answer, and the log has it */
     TRY_FAILED,
     TRY_AGAIN,
-};
-
-struct write {
-    struct project *project;
-    const struct write_request *request;
-    write_evaluate_fn *evaluate;
-    void *ctx;
-    struct log_request step;
-    char generated_id[ID_SIZE];
-    uint64_t since_lsn;
-    unsigned tries;
-    uint64_t begun;     /* of the project, at the first try */
-    bool unasked;       /* the user's id has not been looked for yet: an earlier copy may have been applied */
-    bool repeatable;    /* somebody may send it again: an outcome without effect is committed too */
-    bool maybe_applied; /* an append's outcome is not known */
 };
 
 bool write_request_check(const struct write_request *request, struct error *err)
@@ -100,15 +88,12 @@ static bool collect_run(void *ctx, const struct log_run *run, struct error *err)
     return true;
 }
 
-static enum try_outcome rebuild_answer(struct write *write, const struct log_request_outcome *earlier, struct write_result *result,
-                                       struct error *err)
+static enum try_outcome rebuild_answer(struct write *write, const struct log_request_outcome *earlier, const struct write_answer *answer,
+                                       struct write_result *result, struct error *err)
 {
-    struct write_answer answer;
-    write->maybe_applied = true; /* until the answer has been read */
-    if (!write_answer_decode(earlier->step.answer, &answer, err))
-        return TRY_FAILED;
-    if (answer.failure.code != ERROR_OK) {
-        *err = answer.failure;
+    if (answer->failure.code != ERROR_OK) {
+        *err = answer->failure;
+        write->progress.step = earlier->step.step; /* whether steps before it had an effect */
         return TRY_REFUSED;
     }
     struct collector collector = { .arena = &result->arena };
@@ -118,13 +103,64 @@ static enum try_outcome rebuild_answer(struct write *write, const struct log_req
     uint64_t complete;
     if (!log_source_read(project_log(write->project), &range, NULL, write->request->deadline, collect_run, &collector, &complete, err))
         return TRY_FAILED;
-    result->counts = answer.counts;
+    result->counts = answer->counts;
     result->first_lsn = earlier->first_lsn;
-    result->lsn = answer.lsn ? answer.lsn : earlier->last_lsn;
+    result->lsn = answer->lsn ? answer->lsn : earlier->last_lsn;
     result->timestamp = earlier->timestamp;
     result->runs = collector.runs;
     result->n_runs = collector.n_runs;
     return TRY_DONE;
+}
+
+/* ---- steps ------------------------------------------------------------------------------------------ */
+
+/* The next one begins behind what this one has covered. */
+static enum try_outcome step_forward(struct write *write, uint32_t step, struct bytes covered, const struct write_counts *counts,
+                                     const char *branch_id, const char *collection_id, struct error *err)
+{
+    if (covered.len == 0 || covered.len > sizeof write->after) {
+        error_set(err, ERROR_DATA_LOSS, "the log keeps a step that does not say how far it went");
+        return TRY_FAILED;
+    }
+    struct write_progress *progress = &write->progress;
+    memmove(write->after, covered.data, covered.len);
+    snprintf(write->branch_id, sizeof write->branch_id, "%s", branch_id);
+    snprintf(write->collection_id, sizeof write->collection_id, "%s", collection_id);
+    write->counts = *counts;
+    progress->step = step + 1;
+    progress->after = bytes_of(write->after, covered.len);
+    progress->max_documents = progress->max_documents < MAX_STEP_DOCUMENTS / 2 ? 2 * progress->max_documents : MAX_STEP_DOCUMENTS;
+    write->lost = 0;
+    write->conflict = (struct error) { 0 };
+    write->look = false; /* the log refuses what is not the successor of this step */
+    write->maybe_applied = write->unasked = false;
+    return TRY_STEPPED;
+}
+
+/* The log knows the request: an earlier copy, or one that runs on another replica, has come this far. */
+static enum try_outcome follow_earlier(struct write *write, const struct log_request_outcome *earlier, struct write_result *result,
+                                       struct error *err)
+{
+    struct write_answer answer;
+    write->maybe_applied = true; /* until the answer has been read */
+    if (!write_answer_decode(earlier->step.answer, &answer, err))
+        return TRY_FAILED;
+    if (earlier->step.last)
+        return rebuild_answer(write, earlier, &answer, result, err);
+    return step_forward(write, earlier->step.step, earlier->step.last_document_id, &answer.counts, answer.branch_id, answer.collection_id,
+                        err);
+}
+
+/* A step that keeps losing is made smaller, so that in the end only the document itself is in the way. */
+static void note_conflict(struct write *write)
+{
+    if (write->lost++ > 0 && write->progress.max_documents > 1)
+        write->progress.max_documents /= 2;
+}
+
+static uint64_t documents_done(const struct write_counts *counts)
+{
+    return counts->modified + counts->deleted;
 }
 
 /* ---- one try ---------------------------------------------------------------------------------------- */
@@ -155,6 +191,32 @@ static bool plan_record_only(struct write *write, struct arena *arena, const str
     return true;
 }
 
+static enum try_outcome commit_failed(struct write *write, const struct write_plan *plan, const struct log_append_result *appended,
+                                      struct error *err)
+{
+    if (err->outcome != OUTCOME_NOT_APPLIED) {
+        write->maybe_applied = write->repeatable = write->look = true;
+        if (err->code != ERROR_OUT_OF_RANGE)
+            return TRY_AGAIN;
+        error_set_reason(err, REASON_REQUEST_FORGOTTEN); /* nobody can tell any more */
+        return TRY_FAILED;
+    }
+    switch (err->code) {
+    case ERROR_ABORTED:
+        note_conflict(write);
+        write_name_conflicts(plan, appended->conflicts, appended->n_conflicts, err);
+        write->conflict = *err;
+        return TRY_AGAIN;
+    case ERROR_UNAVAILABLE:
+        return TRY_AGAIN;
+    case ERROR_FAILED_PRECONDITION: /* not the successor of the last committed step: a copy of the request is further */
+        write->look = true;
+        return TRY_AGAIN;
+    default:
+        return TRY_FAILED;
+    }
+}
+
 static enum try_outcome append(struct write *write, struct write_plan *plan, const struct write_answer *answer, struct write_result *result,
                                struct error *err)
 {
@@ -169,32 +231,35 @@ static enum try_outcome append(struct write *write, struct write_plan *plan, con
         .request = write->step,
         .since_lsn = write->since_lsn,
     };
+    batch.request.step = write->progress.step;
+    batch.request.last = !plan->more;
+    if (plan->more)
+        batch.request.last_document_id = plan->last_document_id;
     for (size_t i = 0; i < plan->n_runs; i++)
         plan->runs[i].actor = write->request->actor;
-    struct log_append_result appended;
+    struct log_append_result appended = { 0 };
     if (!write_answer_encode(answer, &result->arena, &batch.request.answer, err)) {
         err->outcome = OUTCOME_NOT_APPLIED;
         return TRY_FAILED;
     }
     if (!log_source_append(project_log(write->project), project_id(write->project), &plan->incarnation, &batch, write->request->deadline,
-                           &result->arena, &appended, err)) {
-        if (err->outcome == OUTCOME_NOT_APPLIED)
-            return err->code == ERROR_ABORTED || err->code == ERROR_UNAVAILABLE ? TRY_AGAIN : TRY_FAILED;
-        write->maybe_applied = write->repeatable = true;
-        return err->code == ERROR_OUT_OF_RANGE ? TRY_FAILED : TRY_AGAIN; /* forgotten: nobody can tell any more */
-    }
+                           &result->arena, &appended, err))
+        return commit_failed(write, plan, &appended, err);
     if (appended.repeated)
-        return rebuild_answer(write, &appended.earlier, result, err);
-    if (answer->failure.code != ERROR_OK) {
-        *err = answer->failure;
-        return TRY_REFUSED;
-    }
+        return follow_earlier(write, &appended.earlier, result, err);
     uint64_t lsn = appended.first_lsn;
     for (size_t i = 0; i < plan->n_runs; i++) {
         plan->runs[i].first_lsn = lsn;
         plan->runs[i].timestamp = appended.timestamp;
         lsn += plan->runs[i].n_entries;
     }
+    project_note_append(write->project, &plan->incarnation, plan->runs, plan->n_runs, appended.first_lsn, appended.last_lsn);
+    if (answer->failure.code != ERROR_OK) {
+        *err = answer->failure;
+        return TRY_REFUSED;
+    }
+    if (plan->more)
+        return step_forward(write, write->progress.step, plan->last_document_id, &plan->counts, plan->branch_id, plan->collection_id, err);
     result->counts = plan->counts;
     result->first_lsn = appended.first_lsn;
     result->lsn = answer->lsn ? answer->lsn : appended.last_lsn;
@@ -225,22 +290,72 @@ static bool look_for_request(struct write *write, struct arena *arena, struct lo
         .request_hash = write->step.hash,
         .since_lsn = write->since_lsn,
     };
-    if (!log_source_head(project_log(write->project), project_id(write->project), &query, write->request->deadline, arena, head, err)) {
-        if (err->code == ERROR_INVALID_ARGUMENT) /* the id is another request's */
+    if (!log_source_head(project_log(write->project), project_id(write->project), &query, write->last_try, arena, head, err)) {
+        if (err->code == ERROR_INVALID_ARGUMENT) { /* the id is another request's */
             write->unasked = false;
+            error_set_reason(err, REASON_REQUEST_ID_REUSED);
+        }
+        if (err->code == ERROR_OUT_OF_RANGE)
+            error_set_reason(err, REASON_REQUEST_FORGOTTEN);
         return false;
     }
-    if (!head->request_known && is_beyond_head(write, head->commit_lsn))
-        return error_set(err, ERROR_OUT_OF_RANGE,
-                         "outcome unknown: since_lsn %llu is beyond the head: it is of another project, or the log was replaced",
-                         (unsigned long long)write->since_lsn);
+    if (!head->request_known && is_beyond_head(write, head->commit_lsn)) {
+        error_set(err, ERROR_OUT_OF_RANGE,
+                  "outcome unknown: since_lsn %llu is beyond the head: it is of another project, or the log was replaced",
+                  (unsigned long long)write->since_lsn);
+        error_set_reason(err, REASON_OTHER_LOG);
+        return false;
+    }
     write->unasked = false;
     return true;
 }
 
+/* Evaluates the next step on what the replica has now, and appends it. `known`: that may be old; *settled = false then
+ * means that nothing was appended. */
+static enum try_outcome evaluate_step(struct write *write, const struct project_catalog *catalog, bool known, bool *settled,
+                                      struct write_result *result, struct error *err)
+{
+    struct write_plan plan = { .from = &write->progress, .counts = write->counts };
+    struct write_answer answer = { 0 };
+    *settled = false;
+    bool evaluated = write->evaluate(write->ctx, &result->arena, &plan, err);
+    if (known && (!evaluated || plan.n_runs == 0 || plan.unguarded))
+        return TRY_AGAIN;
+    *settled = true;
+    if (!evaluated && !is_definite(err->code))
+        return err->code == ERROR_ABORTED || err->code == ERROR_UNAVAILABLE ? TRY_AGAIN : TRY_FAILED;
+    answer.counts = evaluated ? plan.counts : write->counts;
+    if (!evaluated) {
+        if (write->progress.step > 0) {
+            error_wrap(err, "stopped after %llu documents", (unsigned long long)documents_done(&write->counts));
+            error_set_reason(err, REASON_PARTIALLY_APPLIED);
+        }
+        answer.failure = *err;
+    }
+    if (!evaluated || plan.n_runs == 0) {
+        /* the state that was seen is at least this one */
+        answer.lsn = evaluated ? plan.read_lsn : catalog->lsn;
+        if (!write->repeatable) {
+            if (!evaluated)
+                return TRY_REFUSED; /* nobody will ask the log for it */
+            result->counts = plan.counts;
+            result->lsn = plan.read_lsn;
+            return TRY_DONE;
+        }
+        plan = (struct write_plan) { .from = &write->progress, .counts = plan.counts };
+        if (!plan_record_only(write, &result->arena, catalog, &plan, err))
+            return TRY_FAILED;
+    }
+    if (plan.more) {
+        snprintf(answer.branch_id, sizeof answer.branch_id, "%s", plan.branch_id);
+        snprintf(answer.collection_id, sizeof answer.collection_id, "%s", plan.collection_id);
+    }
+    return append(write, &plan, &answer, result, err);
+}
+
 static enum try_outcome try_once(struct write *write, struct write_result *result, struct error *err)
 {
-    if (write->repeatable) {
+    if (write->look) {
         struct log_head head;
         if (!look_for_request(write, &result->arena, &head, err)) {
             if (err->code == ERROR_OUT_OF_RANGE)
@@ -248,89 +363,152 @@ static enum try_outcome try_once(struct write *write, struct write_result *resul
             return err->code == ERROR_UNAVAILABLE ? TRY_AGAIN : TRY_FAILED;
         }
         if (head.request_known)
-            return rebuild_answer(write, &head.request, result, err);
+            return follow_earlier(write, &head.request, result, err);
     }
-    if (write->tries++ > 0 && !project_refresh(write->project, write->request->deadline, err))
+    if (write->tries++ > 0 && !project_refresh(write->project, write->last_try, err))
         return err->code == ERROR_UNAVAILABLE || err->code == ERROR_ABORTED ? TRY_AGAIN : TRY_FAILED;
 
     struct project_catalog catalog;
     project_catalog(write->project, &catalog);
-    if (write->tries == 1)
+    if (!write->begun_known) {
         write->begun = catalog.begun;
+        write->begun_known = true;
+    }
+    enum try_outcome outcome = TRY_FAILED;
     if (write->begun != catalog.begun) {
         /* the name was resolved in the log before: the project may not exist in this one */
-        project_catalog_destroy(&catalog);
         error_set(err, ERROR_ABORTED, "the log was replaced while the request was carried out");
-        return TRY_FAILED;
+    } else {
+        bool settled;
+        if (!write->repeatable && write->since_lsn == 0)
+            write->since_lsn = catalog.lsn;
+        outcome = evaluate_step(write, &catalog, false, &settled, result, err);
     }
-    if (!write->repeatable && write->since_lsn == 0)
-        write->since_lsn = catalog.lsn;
-
-    struct write_plan plan = { 0 };
-    struct write_answer answer = { 0 };
-    enum try_outcome outcome = TRY_FAILED;
-    bool evaluated = write->evaluate(write->ctx, &result->arena, &plan, err);
-    if (!evaluated && !is_definite(err->code)) {
-        outcome = err->code == ERROR_ABORTED || err->code == ERROR_UNAVAILABLE ? TRY_AGAIN : TRY_FAILED;
-        goto out;
-    }
-    if (!evaluated)
-        answer.failure = *err;
-    answer.counts = plan.counts;
-    if (!evaluated || plan.n_runs == 0) {
-        /* the state that was seen is at least this one */
-        answer.lsn = evaluated ? plan.read_lsn : catalog.lsn;
-        if (!write->repeatable) {
-            if (!evaluated)
-                goto out;
-            result->counts = plan.counts;
-            result->lsn = plan.read_lsn;
-            outcome = TRY_DONE;
-            goto out;
-        }
-        if (!plan_record_only(write, &result->arena, &catalog, &plan, err))
-            goto out;
-    }
-    outcome = append(write, &plan, &answer, result, err);
-out:
     project_catalog_destroy(&catalog);
+    /* whatever was in the way may be a copy of this request */
+    if (outcome == TRY_AGAIN && write->repeatable)
+        write->look = true;
     return outcome;
 }
 
-bool write_execute(struct project *project, const struct write_request *request, write_evaluate_fn *evaluate, void *ctx,
-                   struct write_result *result, struct error *err)
+/* ---- the whole -------------------------------------------------------------------------------------- */
+
+void write_begin(struct write *write, const struct write_request *request, write_evaluate_fn *evaluate, void *ctx)
 {
-    struct write write = { .project = project, .request = request, .evaluate = evaluate, .ctx = ctx, .since_lsn = request->since_lsn };
-    write.repeatable = request->request_id[0] != '\0';
-    write.unasked = write.repeatable;
-    write.step.hash = request->hash;
-    write.step.last = true;
-    write.step.id = bytes_of_string(request->request_id);
-    if (!write.repeatable) {
-        random_id(write.generated_id);
-        write.step.id = bytes_of_string(write.generated_id);
-        write.since_lsn = 0;
+    *write = (struct write) { .request = request, .evaluate = evaluate, .ctx = ctx, .since_lsn = request->since_lsn };
+    write->repeatable = request->request_id[0] != '\0';
+    write->look = write->unasked = write->repeatable;
+    write->step.hash = request->hash;
+    write->step.id = bytes_of_string(request->request_id);
+    if (!write->repeatable) {
+        random_id(write->generated_id);
+        write->step.id = bytes_of_string(write->generated_id);
+        write->since_lsn = 0;
     }
+    int64_t left = request->deadline == NO_DEADLINE ? 0 : request->deadline - clock_monotonic_micros();
+    write->last_try = request->deadline - (left / 10 < ANSWER_MARGIN_MICROS ? left / 10 : ANSWER_MARGIN_MICROS);
+    write->progress = (struct write_progress) { .branch_id = write->branch_id,
+                                                .collection_id = write->collection_id,
+                                                .max_documents = MAX_STEP_DOCUMENTS };
+}
+
+bool write_give_up(const struct write *write, struct error *err)
+{
+    const int len = (int)write->step.id.len;
+    const char *id = (const char *)write->step.id.data;
+    err->outcome = OUTCOME_UNKNOWN;
+    if (write->progress.step > 0) {
+        error_wrap(err, "%s%llu documents are done; the request goes on when it is sent again with request_id %.*s",
+                   write->maybe_applied ? "at least " : "", (unsigned long long)documents_done(&write->counts), len, id);
+        error_set_reason(err, REASON_INCOMPLETE);
+    } else if (write->maybe_applied || write->unasked) {
+        error_wrap(err, "outcome unknown (request_id %.*s)", len, id);
+    } else {
+        err->outcome = OUTCOME_NOT_APPLIED;
+    }
+    return false;
+}
+
+static void begin_attempt(struct write_result *attempt, struct error *err)
+{
+    *attempt = (struct write_result) { 0 };
+    arena_init(&attempt->arena, 0);
+    *err = (struct error) { 0 };
+}
+
+bool write_try_known(struct write *write, struct project *project, struct write_result *result, struct error *err)
+{
+    struct write_result attempt;
+    struct project_catalog catalog;
+    enum try_outcome outcome = TRY_AGAIN;
+    bool settled = false;
+    if (!project_is_known(project))
+        return false;
+    begin_attempt(&attempt, err);
+    write->project = project;
+    project_catalog(project, &catalog);
+    /* one who knows of more than this replica does is better served by a fresh look */
+    if (!catalog.deleted && write->since_lsn <= catalog.lsn) {
+        if (!write->repeatable)
+            write->since_lsn = catalog.lsn;
+        outcome = evaluate_step(write, &catalog, true, &settled, &attempt, err);
+    }
+    if (write->maybe_applied) { /* the ordinary way has to find the same log */
+        write->begun = catalog.begun;
+        write->begun_known = true;
+    }
+    project_catalog_destroy(&catalog);
+    write->lost = 0;
+    if (outcome == TRY_DONE) {
+        *result = attempt;
+        return true;
+    }
+    arena_destroy(&attempt.arena);
+    return false;
+}
+
+bool write_finish(struct write *write, struct project *project, struct write_result *result, struct error *err)
+{
     struct backoff backoff = { .first_micros = CONFLICT_BACKOFF_MICROS };
     enum try_outcome outcome;
+    bool go_on;
+    if (write->maybe_applied && write->project != project) {
+        error_set(err, ERROR_ABORTED, "the project was replaced while the request was carried out");
+        return write_give_up(write, err);
+    }
+    write->project = project;
     do {
-        struct write_result attempt = { 0 };
-        arena_init(&attempt.arena, 0);
-        *err = (struct error) { 0 };
-        outcome = try_once(&write, &attempt, err);
+        struct write_result attempt;
+        begin_attempt(&attempt, err);
+        outcome = try_once(write, &attempt, err);
         if (outcome == TRY_DONE) {
             *result = attempt;
             return true;
         }
         arena_destroy(&attempt.arena);
-    } while (outcome == TRY_AGAIN && backoff_wait(&backoff, request->deadline));
-    if (outcome == TRY_REFUSED || !(write.maybe_applied || write.unasked)) {
-        err->outcome = OUTCOME_NOT_APPLIED;
-    } else {
-        err->outcome = OUTCOME_UNKNOWN;
-        error_wrap(err, "outcome unknown (request_id %.*s)", (int)write.step.id.len, (const char *)write.step.id.data);
+        go_on = outcome == TRY_AGAIN && backoff_wait(&backoff, write->last_try);
+        if (outcome == TRY_STEPPED) {
+            backoff.tries = 0;
+            go_on = clock_monotonic_micros() < write->request->deadline ||
+                    error_set(err, ERROR_DEADLINE_EXCEEDED, "deadline passed between two steps");
+        }
+    } while (go_on);
+    if (outcome == TRY_REFUSED) {
+        err->outcome = write->progress.step > 0 ? OUTCOME_UNKNOWN : OUTCOME_NOT_APPLIED;
+        return false;
     }
-    return false;
+    /* what kept it from being done says more than that the time is over */
+    if (err->code == ERROR_DEADLINE_EXCEEDED && write->conflict.code != ERROR_OK)
+        *err = write->conflict;
+    return write_give_up(write, err);
+}
+
+bool write_execute(struct project *project, const struct write_request *request, write_evaluate_fn *evaluate, void *ctx,
+                   struct write_result *result, struct error *err)
+{
+    struct write write;
+    write_begin(&write, request, evaluate, ctx);
+    return write_finish(&write, project, result, err);
 }
 
 void write_result_destroy(struct write_result *result)

@@ -1,21 +1,28 @@
-/* One write of a user, carried through: evaluated against a fresh state, appended, evaluated again when it
- * lost against another writer, and answered exactly once however often it is sent.
+/* One write of a user, carried through: evaluated against a state, appended, evaluated again when it lost against
+ * another writer, and answered exactly once however often it is sent.
  *
- *     look --known--> answer rebuilt from the log
+ *     look --known--> answer rebuilt from the log, or go on behind its last step
  *      |
  *     evaluate --no effect, nobody may repeat it--> answer
  *      |
- *     append --committed--> answer            --refused (ABORTED)--> look again
+ *     append --committed, the last step--> answer      --refused (ABORTED)--> look again
+ *            --committed, more to do--> refresh, evaluate the next step
  *            --outcome unknown--> look again: the request_id tells
  *
  * Every write has a request_id; one that comes without gets one here. When the request may be repeated (it
  * came with an id, or an append's outcome is not known) then an outcome without effect is committed too,
  * in the hidden collection `_requests`, before it is answered: a delayed copy then cannot take effect.
  *
- * Errors     err->outcome is NOT_APPLIED for whatever is definite. A request that came with an id may have been
- *            sent before: of it nothing is definite until the log has been asked. ABORTED: it lost until the
- *            deadline. OUT_OF_RANGE: since_lsn lies below the horizon, or beyond the head: it was learned from
- *            a project that is gone or from a log that has been replaced.
+ * Steps. A plan with `more` is one step of several. Each is a batch that names its place: the log takes only the
+ * successor of the last committed one, so copies of a request on several replicas push each other forward and
+ * have one effect together. Counts, and what the names meant, travel with each step; a copy that comes later goes
+ * on from there. A definite error ends the steps: it is committed as the last one, and what was done stays.
+ *
+ * Errors     err->outcome is NOT_APPLIED for whatever is definite and had no effect. A request that came with an id
+ *            may have been sent before: of it nothing is definite until the log has been asked. ABORTED: it lost
+ *            until the deadline (reason WRITE_CONFLICT, with keys). OUT_OF_RANGE: since_lsn lies below the
+ *            horizon, or beyond the head: it was learned from a project that is gone or from a log that has been
+ *            replaced. Reasons: docs/errors.md.
  */
 #ifndef ARGON_BRANCH_WRITE_H
 #define ARGON_BRANCH_WRITE_H
@@ -24,6 +31,9 @@
 #include "branch-service/project.h"
 #include "common/base/arena.h"
 #include "common/base/error.h"
+
+/* What a step holds at most, besides one document of any size. */
+enum { MAX_STEP_DOCUMENTS = 1000, MAX_STEP_BYTES = 16 * 1024 * 1024 };
 
 struct write_request {
     const char *request_id; /* empty: none */
@@ -39,10 +49,22 @@ struct write_counts {
     uint64_t inserted;
     uint64_t skipped;
     uint64_t deleted;
+    uint64_t replaced;
 };
 
-/* What evaluation comes to. No runs: no effect. */
+/* How far a write that goes in steps has come. */
+struct write_progress {
+    uint32_t step;             /* the one to evaluate, from 0 */
+    struct bytes after;        /* documents up to this key are done; empty at step 0 */
+    const char *branch_id;     /* what the names meant at step 0; empty then */
+    const char *collection_id; /* likewise */
+    size_t max_documents;      /* of this step: fewer after it has lost */
+};
+
+/* What evaluation comes to. No runs: no effect, or no more. */
 struct write_plan {
+    const struct write_progress *from; /* given to evaluation */
+    struct write_counts counts;        /* of the steps before when evaluation begins; it adds its own */
     uint64_t read_lsn;
     struct log_incarnation incarnation;
     struct log_run *runs;
@@ -51,7 +73,17 @@ struct write_plan {
     size_t n_read_keys;
     const struct log_key *write_keys;
     size_t n_write_keys;
-    struct write_counts counts;
+    /* The effect depends on something that the conflict check does not look at: do not append it from an old state. */
+    bool unguarded;
+    /* Another step follows, behind last_document_id. */
+    bool more;
+    struct bytes last_document_id;
+    const char *branch_id;
+    const char *collection_id;
+    /* For people who are told of conflicts: the collection's name, and of a delete the documents that go, in the order
+     * of the last run's entries. NULL: not known. */
+    const char *collection;
+    const struct bytes *old_ids;
 };
 
 /* Called when the project is fresh, perhaps several times. False: the definite answer is an error, or
@@ -60,11 +92,11 @@ typedef bool write_evaluate_fn(void *ctx, struct arena *arena, struct write_plan
 
 struct write_result {
     struct arena arena; /* owns the rest */
-    uint64_t lsn;       /* last LSN of the batch; without effect: the LSN of the state that was seen */
+    uint64_t lsn;       /* last LSN of the (last) batch; without effect: the LSN of the state that was seen */
     uint64_t first_lsn;
     uint64_t timestamp;
     struct write_counts counts;
-    struct log_run *runs; /* as committed, also when the answer is rebuilt */
+    struct log_run *runs; /* of the last batch, as committed, also when the answer is rebuilt */
     size_t n_runs;
 };
 

@@ -80,6 +80,9 @@ struct log_append_result {
     /* This step was committed before: the LSNs are of that time and nothing was written. */
     bool repeated;
     struct log_request_outcome earlier;
+    /* Filled in when the append fails with ABORTED: keys that were written after read_lsn, at most 64. */
+    struct log_key *conflicts;
+    size_t n_conflicts;
 };
 
 struct log_head {

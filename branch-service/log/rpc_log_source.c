@@ -1,6 +1,7 @@
 #include <argon/wal/v1/wal.pb-c.h>
 #include <stdlib.h>
 
+#include "branch-service/log/append_queue.h"
 #include "branch-service/log/log_source.h"
 #include "common/base/backoff.h"
 #include "common/base/limits.h"
@@ -9,6 +10,7 @@
 
 struct log_source {
     struct rpc_client *client;
+    struct append_queue *appends;
     char *target;
 };
 
@@ -18,6 +20,8 @@ static const char head_method[] = "/argon.wal.v1.Wal/GetHead";
 static const char heads_method[] = "/argon.wal.v1.Wal/GetHeads";
 static const char status_method[] = "/argon.wal.v1.Wal/GetStatus";
 
+static append_send_fn send_group;
+
 bool log_source_open(const char *target, struct log_source **source, struct error *err)
 {
     struct rpc_client *client;
@@ -26,6 +30,7 @@ bool log_source_open(const char *target, struct log_source **source, struct erro
     struct log_source *made = mem_zalloc(sizeof *made);
     made->client = client;
     made->target = mem_strdup(target);
+    made->appends = append_queue_new(send_group, made);
     *source = made;
     return true;
 }
@@ -34,6 +39,7 @@ void log_source_close(struct log_source *source)
 {
     if (!source)
         return;
+    append_queue_free(source->appends);
     rpc_client_close(source->client);
     free(source->target);
     free(source);
@@ -292,9 +298,22 @@ static bool build_keys(const struct log_key *keys, size_t n, struct arena *arena
     return true;
 }
 
-static bool result_from(const Argon__Wal__V1__AppendResult *in, struct log_append_result *result, struct error *err)
+/* Those that there is no memory for go unnamed. */
+static void conflicts_from(const Argon__Wal__V1__AppendResult *in, struct arena *arena, struct log_append_result *result)
+{
+    result->conflicts = arena_alloc(arena, in->n_conflicts * sizeof *result->conflicts);
+    result->n_conflicts = 0;
+    for (size_t i = 0; result->conflicts && i < in->n_conflicts; i++) {
+        const Argon__Wal__V1__Key *key = in->conflicts[i]->key;
+        if (key)
+            result->conflicts[result->n_conflicts++] = (struct log_key) { key->branch_id, key->collection, bytes_from(key->document_id) };
+    }
+}
+
+static bool result_from(const Argon__Wal__V1__AppendResult *in, struct arena *arena, struct log_append_result *result, struct error *err)
 {
     if (in->code != ERROR_OK) {
+        conflicts_from(in, arena, result);
         error_set(err, (enum error_code)in->code, "%s", in->message);
         err->outcome = in->not_applied ? OUTCOME_NOT_APPLIED : OUTCOME_UNKNOWN;
         return false;
@@ -310,47 +329,122 @@ static bool result_from(const Argon__Wal__V1__AppendResult *in, struct log_appen
     return true;
 }
 
+struct append_batch_message {
+    Argon__Wal__V1__Batch batch;
+    Argon__Wal__V1__RequestStep step;
+};
+
+static bool build_batch(const struct log_batch *batch, struct arena *arena, struct append_batch_message *message)
+{
+    Argon__Wal__V1__Batch *out = &message->batch;
+    Argon__Wal__V1__RequestStep *step = &message->step;
+    *out = (Argon__Wal__V1__Batch)ARGON__WAL__V1__BATCH__INIT;
+    *step = (Argon__Wal__V1__RequestStep)ARGON__WAL__V1__REQUEST_STEP__INIT;
+    if (!build_runs(batch, arena, out) || !build_keys(batch->read_keys, batch->n_read_keys, arena, &out->read_keys) ||
+        !build_keys(batch->write_keys, batch->n_write_keys, arena, &out->write_keys))
+        return false;
+    out->n_read_keys = batch->n_read_keys;
+    out->n_write_keys = batch->n_write_keys;
+    out->read_lsn = batch->read_lsn;
+    out->since_lsn = batch->since_lsn;
+    if (batch->request.id.len > 0) {
+        step->request_id = borrowed(batch->request.id);
+        step->request_hash = borrowed(batch->request.hash);
+        step->step = batch->request.step;
+        step->last = batch->request.last;
+        step->last_document_id = borrowed(batch->request.last_document_id);
+        step->answer = borrowed(batch->request.answer);
+        out->request = step;
+    }
+    return true;
+}
+
+static bool build_request(const struct append_group *group, struct arena *arena, Argon__Wal__V1__AppendRequest *request)
+{
+    size_t n = append_group_size(group);
+    struct append_batch_message *messages = arena_alloc(arena, n * sizeof *messages);
+    *request = (Argon__Wal__V1__AppendRequest)ARGON__WAL__V1__APPEND_REQUEST__INIT;
+    request->project_id = (char *)append_group_project(group);
+    request->incarnation = borrowed_incarnation(append_group_incarnation(group));
+    request->batches = arena_alloc(arena, n * sizeof(void *));
+    if (!messages || !request->batches)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (!build_batch(append_group_batch(group, i), arena, &messages[i]))
+            return false;
+        request->batches[i] = &messages[i].batch;
+    }
+    request->n_batches = n;
+    return true;
+}
+
+/* What the answers of a group point to. */
+struct append_answers {
+    Argon__Wal__V1__AppendResponse *response;
+    struct arena arena;
+};
+
+static void free_answers(void *kept)
+{
+    struct append_answers *answers = kept;
+    argon__wal__v1__append_response__free_unpacked(answers->response, NULL);
+    arena_destroy(&answers->arena);
+    free(answers);
+}
+
+static void on_append_failed(struct append_group *group, const struct error *failure)
+{
+    append_group_done(group, NULL, failure, NULL, NULL);
+}
+
+static void on_appended(void *ctx, const struct error *failure, struct bytes encoded)
+{
+    struct append_group *group = ctx;
+    const size_t n = append_group_size(group);
+    struct error err;
+    if (failure) {
+        on_append_failed(group, failure);
+        return;
+    }
+    struct append_answers *kept = mem_zalloc(sizeof *kept);
+    arena_init(&kept->arena, 0);
+    kept->response = argon__wal__v1__append_response__unpack(NULL, encoded.len, encoded.data);
+    struct append_answer *answers = arena_zalloc(&kept->arena, n * sizeof *answers);
+    if (!kept->response || kept->response->n_results != n || !answers) {
+        error_set(&err, ERROR_INTERNAL, "the WAL service answered %zu results for %zu batches",
+                  kept->response ? kept->response->n_results : 0, n);
+        free_answers(kept);
+        on_append_failed(group, &err);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        answers[i].ok = result_from(kept->response->results[i], &kept->arena, &answers[i].result, &answers[i].err);
+    append_group_done(group, answers, NULL, free_answers, kept);
+}
+
+static void send_group(void *ctx, struct append_group *group)
+{
+    struct log_source *source = ctx;
+    Argon__Wal__V1__AppendRequest request;
+    struct arena arena;
+    arena_init(&arena, 0);
+    if (build_request(group, &arena, &request)) {
+        const struct rpc_call_options options = { .deadline = append_group_deadline(group) };
+        rpc_client_start(source->client, append_method, &request.base, &options, on_appended, group);
+    } else {
+        struct error err;
+        error_out_of_memory(&err);
+        err.outcome = OUTCOME_NOT_APPLIED;
+        on_append_failed(group, &err);
+    }
+    arena_destroy(&arena);
+}
+
 bool log_source_append(struct log_source *source, const char *project, const struct log_incarnation *incarnation,
                        const struct log_batch *batch, int64_t deadline, struct arena *arena, struct log_append_result *result,
                        struct error *err)
 {
-    Argon__Wal__V1__Batch out = ARGON__WAL__V1__BATCH__INIT;
-    Argon__Wal__V1__RequestStep step = ARGON__WAL__V1__REQUEST_STEP__INIT;
-    if (!build_runs(batch, arena, &out) || !build_keys(batch->read_keys, batch->n_read_keys, arena, &out.read_keys) ||
-        !build_keys(batch->write_keys, batch->n_write_keys, arena, &out.write_keys)) {
-        error_out_of_memory(err);
-        err->outcome = OUTCOME_NOT_APPLIED;
-        return false;
-    }
-    out.n_read_keys = batch->n_read_keys;
-    out.n_write_keys = batch->n_write_keys;
-    out.read_lsn = batch->read_lsn;
-    out.since_lsn = batch->since_lsn;
-    if (batch->request.id.len > 0) {
-        step.request_id = borrowed(batch->request.id);
-        step.request_hash = borrowed(batch->request.hash);
-        step.step = batch->request.step;
-        step.last = batch->request.last;
-        step.last_document_id = borrowed(batch->request.last_document_id);
-        step.answer = borrowed(batch->request.answer);
-        out.request = &step;
-    }
-    Argon__Wal__V1__Batch *batches[] = { &out };
-    Argon__Wal__V1__AppendRequest request = ARGON__WAL__V1__APPEND_REQUEST__INIT;
-    request.project_id = (char *)project;
-    request.incarnation = borrowed_incarnation(incarnation);
-    request.batches = batches;
-    request.n_batches = 1;
-
-    const struct rpc_call_options options = { .deadline = deadline };
-    ProtobufCMessage *message;
-    if (!rpc_client_call(source->client, append_method, &request.base, &argon__wal__v1__append_response__descriptor, &options, arena,
-                         &message, err))
-        return false;
-    const Argon__Wal__V1__AppendResponse *response = (const Argon__Wal__V1__AppendResponse *)message;
-    if (response->n_results != 1)
-        return error_set(err, ERROR_INTERNAL, "the WAL service answered %zu results for one batch", response->n_results);
-    return result_from(response->results[0], result, err);
+    return append_queue_submit(source->appends, project, incarnation, batch, deadline, arena, result, err);
 }
 
 bool log_source_status(struct log_source *source, int64_t deadline, struct arena *arena, struct log_status *status, struct error *err)

@@ -47,17 +47,16 @@ void convert_write(const struct rpc_call *call, const char *method, const Protob
 {
     Argon__Branch__V1__WriteOptions *options = *write;
     *request = (struct write_request) { .request_id = "", .actor = "", .deadline = convert_deadline(call) };
-    if (!options)
-        return;
-    request->request_id = options->request_id;
-    request->since_lsn = options->since_lsn;
-    request->actor = options->actor;
-    if (options->request_id[0]) {
-        /* a repetition may know more (since_lsn): what is asked for is the same */
-        *write = NULL;
-        request->hash = hash_request(method, whole, arena);
-        *write = options;
+    if (options) {
+        request->request_id = options->request_id;
+        request->since_lsn = options->since_lsn;
+        request->actor = options->actor;
     }
+    /* a repetition may know more (since_lsn): what is asked for is the same. One that came without an id may be
+     * repeated, too: an error whose outcome is unknown names the id that it got here */
+    *write = NULL;
+    request->hash = hash_request(method, whole, arena);
+    *write = options;
 }
 
 struct read_options convert_read(const struct rpc_call *call, const Argon__Branch__V1__ReadOptions *options)

@@ -26,14 +26,16 @@ static void on_insert_one(void *service, struct rpc_call *call, const ProtobufCM
         fail_not_applied(call, &err);
         return;
     }
-    if (!documents_insert(service, &path, &document, 1, ON_DUPLICATE_FAIL, &write, &result, &err)) {
+    const struct insert_spec spec = { .documents = &document, .n = 1, .on_duplicate = ON_DUPLICATE_FAIL };
+    struct item_errors none;
+    if (!documents_insert(service, &path, &spec, &write, &result, &none, &err)) {
         rpc_fail(call, &err);
         return;
     }
     /* the id comes back the way the document came in */
     bool json = request->document->json[0] != '\0';
     Argon__Branch__V1__Format format = json ? ARGON__BRANCH__V1__FORMAT__FORMAT_RELAXED_JSON : ARGON__BRANCH__V1__FORMAT__FORMAT_BSON;
-    const struct log_run *run = documents_inserted(&result);
+    const struct log_run *run = documents_written(&result);
     response.inserted_id = &id;
     response.lsn = result.lsn;
     if (run && run->n_entries == 1 ? convert_id_out(run->entries[0].document, format, arena, &id, &err)
@@ -47,39 +49,89 @@ static void on_insert_one(void *service, struct rpc_call *call, const ProtobufCM
 static bool fill_inserted(const struct write_result *result, Argon__Branch__V1__Format format, struct arena *arena,
                           Argon__Branch__V1__InsertManyResponse *response, struct error *err)
 {
-    const struct log_run *run = documents_inserted(result);
+    const struct log_run *run = documents_written(result);
     size_t n = run ? run->n_entries : 0;
     Argon__Branch__V1__Document *ids = arena_alloc(arena, n * sizeof *ids);
     response->inserted_ids = arena_alloc(arena, n * sizeof(void *));
     if (!ids || !response->inserted_ids)
         return error_out_of_memory(err);
     for (size_t i = 0; i < n; i++) {
+        if (run->entries[i].operation != LOG_INSERT)
+            continue;
         if (!convert_id_out(run->entries[i].document, format, arena, &ids[i], err))
             return false;
-        response->inserted_ids[i] = &ids[i];
+        response->inserted_ids[response->n_inserted_ids++] = &ids[i];
     }
-    response->n_inserted_ids = n;
     response->inserted = result->counts.inserted;
     response->skipped = result->counts.skipped;
+    response->replaced = result->counts.replaced;
     response->lsn = result->lsn;
     return true;
 }
 
-static bool convert_documents_in(const Argon__Branch__V1__InsertManyRequest *request, struct arena *arena, struct bytes **documents,
-                                 struct error *err)
+static bool fill_errors(const struct item_errors *errors, struct arena *arena, Argon__Branch__V1__InsertManyResponse *response,
+                        struct error *err)
 {
-    *documents = arena_alloc(arena, request->n_documents * sizeof **documents);
-    if (!*documents)
+    Argon__Branch__V1__ItemError *items = arena_alloc(arena, errors->n * sizeof *items);
+    response->errors = arena_alloc(arena, errors->n * sizeof(void *));
+    if (!items || !response->errors)
+        return error_out_of_memory(err);
+    for (size_t i = 0; i < errors->n; i++) {
+        items[i] = (Argon__Branch__V1__ItemError)ARGON__BRANCH__V1__ITEM_ERROR__INIT;
+        items[i].index = errors->items[i].index;
+        items[i].code = (uint32_t)errors->items[i].code;
+        items[i].message = (char *)errors->items[i].message;
+        response->errors[i] = &items[i];
+    }
+    response->n_errors = errors->n;
+    return true;
+}
+
+static bool convert_on_duplicate(Argon__Branch__V1__OnDuplicate in, enum on_duplicate *out, struct error *err)
+{
+    switch (in) {
+    case ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_FAIL:
+        *out = ON_DUPLICATE_FAIL;
+        return true;
+    case ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_SKIP:
+        *out = ON_DUPLICATE_SKIP;
+        return true;
+    case ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_REPLACE:
+        *out = ON_DUPLICATE_REPLACE;
+        return true;
+    case ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_REPORT:
+        *out = ON_DUPLICATE_REPORT;
+        return true;
+    default:
+        return error_set(err, ERROR_INVALID_ARGUMENT, "on_duplicate %d is unknown", (int)in);
+    }
+}
+
+static bool convert_insert(const Argon__Branch__V1__InsertManyRequest *request, struct arena *arena, struct insert_spec *spec,
+                           struct error *err)
+{
+    struct bytes *documents = arena_zalloc(arena, request->n_documents * sizeof *documents);
+    const char **unreadable = arena_zalloc(arena, request->n_documents * sizeof *unreadable);
+    if (!documents || !unreadable)
         return error_out_of_memory(err);
     for (size_t i = 0; i < request->n_documents; i++) {
         char what[32];
         snprintf(what, sizeof what, "document %zu", i);
-        if (!convert_document_in(what, request->documents[i], false, arena, &(*documents)[i], err))
+        if (convert_document_in(request->skip_invalid ? "document" : what, request->documents[i], false, arena, &documents[i], err))
+            continue;
+        if (!request->skip_invalid || err->code != ERROR_INVALID_ARGUMENT)
             return false;
+        unreadable[i] = arena_strdup(arena, err->message);
+        if (!unreadable[i])
+            return error_out_of_memory(err);
     }
-    if (request->on_duplicate > ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_SKIP)
-        return error_set(err, ERROR_INVALID_ARGUMENT, "on_duplicate %d is unknown", (int)request->on_duplicate);
-    return convert_format(request->format, err);
+    *spec = (struct insert_spec) {
+        .documents = documents,
+        .n = request->n_documents,
+        .skip_invalid = request->skip_invalid,
+        .unreadable = unreadable,
+    };
+    return convert_on_duplicate(request->on_duplicate, &spec->on_duplicate, err) && convert_format(request->format, err);
 }
 
 static void on_insert_many(void *service, struct rpc_call *call, const ProtobufCMessage *message)
@@ -90,20 +142,19 @@ static void on_insert_many(void *service, struct rpc_call *call, const ProtobufC
     struct collection_path path;
     struct write_request write;
     struct write_result result;
-    struct bytes *documents;
+    struct insert_spec spec;
+    struct item_errors errors;
     struct error err;
     convert_write(call, "InsertMany", message, &request->write, arena, &write);
-    if (!convert_target(request->target, &path, &err) || !convert_documents_in(request, arena, &documents, &err)) {
+    if (!convert_target(request->target, &path, &err) || !convert_insert(request, arena, &spec, &err)) {
         fail_not_applied(call, &err);
         return;
     }
-    enum on_duplicate on_duplicate =
-        request->on_duplicate == ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_SKIP ? ON_DUPLICATE_SKIP : ON_DUPLICATE_FAIL;
-    if (!documents_insert(service, &path, documents, request->n_documents, on_duplicate, &write, &result, &err)) {
+    if (!documents_insert(service, &path, &spec, &write, &result, &errors, &err)) {
         rpc_fail(call, &err);
         return;
     }
-    if (fill_inserted(&result, request->format, arena, &response, &err))
+    if (fill_inserted(&result, request->format, arena, &response, &err) && fill_errors(&errors, arena, &response, &err))
         rpc_reply(call, &response.base);
     else
         rpc_fail(call, &err);
@@ -118,7 +169,7 @@ struct update_call {
     Argon__Branch__V1__Document *filter;
     Argon__Branch__V1__Document *update;
     Argon__Branch__V1__WriteOptions **write;
-    bool multi;
+    enum documents_scope scope;
     bool must_replace;
 };
 
@@ -137,7 +188,7 @@ static void run_update(void *service, struct rpc_call *call, const ProtobufCMess
         fail_not_applied(call, &err);
         return;
     }
-    if (!documents_update(service, &path, filter, spec, update->multi, update->must_replace, &write, &result, &err)) {
+    if (!documents_update(service, &path, filter, spec, update->scope, update->must_replace, &write, &result, &err)) {
         rpc_fail(call, &err);
         return;
     }
@@ -148,17 +199,26 @@ static void run_update(void *service, struct rpc_call *call, const ProtobufCMess
     rpc_reply(call, &response.base);
 }
 
+static enum documents_scope many_scope(bool atomic)
+{
+    return atomic ? DOCUMENTS_ALL : DOCUMENTS_MANY;
+}
+
 static void on_update_one(void *service, struct rpc_call *call, const ProtobufCMessage *message)
 {
     Argon__Branch__V1__UpdateRequest *request = (Argon__Branch__V1__UpdateRequest *)message;
-    const struct update_call update = { "UpdateOne", request->target, request->filter, request->update, &request->write, false, false };
+    /* one document is atomic whether or not that is asked for */
+    const struct update_call update = { "UpdateOne", request->target, request->filter, request->update, &request->write, DOCUMENTS_ONE,
+                                        false };
     run_update(service, call, message, &update);
 }
 
 static void on_update_many(void *service, struct rpc_call *call, const ProtobufCMessage *message)
 {
     Argon__Branch__V1__UpdateRequest *request = (Argon__Branch__V1__UpdateRequest *)message;
-    const struct update_call update = { "UpdateMany", request->target, request->filter, request->update, &request->write, true, false };
+    const struct update_call update = {
+        "UpdateMany", request->target, request->filter, request->update, &request->write, many_scope(request->atomic), false
+    };
     run_update(service, call, message, &update);
 }
 
@@ -166,12 +226,13 @@ static void on_replace_one(void *service, struct rpc_call *call, const ProtobufC
 {
     Argon__Branch__V1__ReplaceRequest *request = (Argon__Branch__V1__ReplaceRequest *)message;
     const struct update_call update = {
-        "ReplaceOne", request->target, request->filter, request->replacement, &request->write, false, true
+        "ReplaceOne", request->target, request->filter, request->replacement, &request->write, DOCUMENTS_ONE, true
     };
     run_update(service, call, message, &update);
 }
 
-static void run_delete(void *service, struct rpc_call *call, const ProtobufCMessage *message, const char *method, bool multi)
+static void run_delete(void *service, struct rpc_call *call, const ProtobufCMessage *message, const char *method,
+                       enum documents_scope scope)
 {
     Argon__Branch__V1__DeleteRequest *request = (Argon__Branch__V1__DeleteRequest *)message;
     Argon__Branch__V1__DeleteResponse response = ARGON__BRANCH__V1__DELETE_RESPONSE__INIT;
@@ -186,7 +247,7 @@ static void run_delete(void *service, struct rpc_call *call, const ProtobufCMess
         fail_not_applied(call, &err);
         return;
     }
-    if (!documents_delete(service, &path, filter, multi, &write, &result, &err)) {
+    if (!documents_delete(service, &path, filter, scope, &write, &result, &err)) {
         rpc_fail(call, &err);
         return;
     }
@@ -198,12 +259,13 @@ static void run_delete(void *service, struct rpc_call *call, const ProtobufCMess
 
 static void on_delete_one(void *service, struct rpc_call *call, const ProtobufCMessage *message)
 {
-    run_delete(service, call, message, "DeleteOne", false);
+    run_delete(service, call, message, "DeleteOne", DOCUMENTS_ONE);
 }
 
 static void on_delete_many(void *service, struct rpc_call *call, const ProtobufCMessage *message)
 {
-    run_delete(service, call, message, "DeleteMany", true);
+    const Argon__Branch__V1__DeleteRequest *request = (const Argon__Branch__V1__DeleteRequest *)message;
+    run_delete(service, call, message, "DeleteMany", many_scope(request->atomic));
 }
 
 /* ---- find ------------------------------------------------------------------------------------------- */

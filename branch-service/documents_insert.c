@@ -1,0 +1,341 @@
+#include <bson/bson.h>
+#include <stdio.h>
+#include <uthash.h>
+
+#include "branch-service/batch.h"
+#include "branch-service/documents_internal.h"
+#include "branch-service/query/update.h"
+#include "branch-service/reasons.h"
+#include "branch-service/write_conflict.h"
+#include "branch-service/write_named.h"
+#include "common/base/clock.h"
+#include "common/base/random.h"
+#include "common/bson/bson_check.h"
+#include "common/bson/key_encoding.h"
+
+/* Of an _id in a message. */
+enum { SHOWN_ID_BYTES = 120 };
+
+struct new_document {
+    UT_hash_handle hh; /* by key */
+    struct bytes key;
+    struct bytes document;
+    const char *invalid;        /* why it cannot be stored; NULL: it can */
+    bool generated_id;          /* it came without one */
+    struct new_document *first; /* of the request with this _id; itself if it is that */
+
+    /* Of the first, while a plan is made: */
+    bool present;            /* there is a document with this _id now */
+    struct bytes image;      /* that is */
+    struct log_entry *entry; /* what the plan does with it so far */
+};
+
+struct insert {
+    struct project *project;
+    const struct collection_path *path;
+    enum on_duplicate on_duplicate;
+    int64_t deadline;
+    struct new_document *documents;
+    size_t n;
+};
+
+/* ---- the request ------------------------------------------------------------------------------------ */
+
+static bool has_id(struct bytes document)
+{
+    bson_t bson;
+    bson_iter_t iter;
+    return bson_init_static(&bson, document.data, document.len) && bson_iter_init_find(&iter, &bson, "_id");
+}
+
+static bool prepare_document(struct bytes in, struct arena *arena, struct new_document *out, struct error *err)
+{
+    bson_t prepared;
+    struct buffer key = { 0 };
+    if (!bson_check(in, err) || !document_prepare(in, &prepared, err))
+        return false;
+    struct bytes document = bytes_of(bson_get_data(&prepared), prepared.len);
+    bool ok = key_encode_document_id(document, &key, err);
+    if (ok) {
+        out->generated_id = !has_id(in);
+        out->document = bytes_of(arena_copy(arena, document.data, document.len), document.len);
+        out->key = bytes_of(arena_copy(arena, key.data, key.len), key.len);
+        ok = (out->document.data && out->key.data) || error_out_of_memory(err);
+    }
+    bson_destroy(&prepared);
+    buffer_destroy(&key);
+    return ok;
+}
+
+/* False: the whole request fails. A document that is only passed over has `invalid` set. */
+static bool prepare_item(const struct insert_spec *spec, size_t i, struct arena *arena, struct new_document *document, struct error *err)
+{
+    document->first = document;
+    if (spec->unreadable && spec->unreadable[i]) {
+        document->invalid = spec->unreadable[i];
+        return true;
+    }
+    if (prepare_document(spec->documents[i], arena, document, err))
+        return true;
+    if (spec->skip_invalid && err->code == ERROR_INVALID_ARGUMENT) {
+        document->invalid = arena_strdup(arena, err->message);
+        return document->invalid || error_out_of_memory(err);
+    }
+    return spec->n == 1 ? false : error_wrap(err, "document %zu", i);
+}
+
+static bool prepare_insert(struct insert *insert, const struct insert_spec *spec, struct arena *arena, struct error *err)
+{
+    struct new_document *seen = NULL, *other;
+    struct batch_size size = { 0 };
+    const size_t n = spec->n;
+    if (n == 0)
+        return error_set(err, ERROR_INVALID_ARGUMENT, "there are no documents to insert");
+    /* also of those that will be passed over: each of them takes room in the answer */
+    struct batch_size whole = { .documents = n - 1 };
+    if (!batch_size_add(&whole, (struct bytes) { 0 }, 0, err))
+        return false;
+    insert->documents = arena_zalloc(arena, n * sizeof *insert->documents);
+    if (!insert->documents)
+        return error_out_of_memory(err);
+    insert->n = n;
+    bool ok = true;
+    for (size_t i = 0; ok && i < n; i++) {
+        struct new_document *document = &insert->documents[i];
+        ok = prepare_item(spec, i, arena, document, err);
+        if (!ok || document->invalid)
+            continue;
+        ok = batch_size_add(&size, document->key, document->document.len, err);
+        HASH_FIND(hh, seen, document->key.data, document->key.len, other);
+        if (other)
+            document->first = other;
+        else
+            HASH_ADD_KEYPTR(hh, seen, document->key.data, document->key.len, document);
+    }
+    HASH_CLEAR(hh, seen);
+    return ok;
+}
+
+/* ---- the plan --------------------------------------------------------------------------------------- */
+
+static void format_id(struct bytes document, char *text, size_t size)
+{
+    struct buffer json = { 0 };
+    write_format_id(document, &json);
+    size_t shown = json.len < SHOWN_ID_BYTES ? json.len : SHOWN_ID_BYTES;
+    while (shown < json.len && shown > 0 && (json.data[shown] & 0xC0) == 0x80)
+        shown--; /* whole characters only */
+    snprintf(text, size, "%.*s", (int)shown, (const char *)json.data);
+    buffer_destroy(&json);
+}
+
+static bool refuse_duplicate(const struct insert *insert, const struct new_document *document, struct error *err)
+{
+    char id[SHOWN_ID_BYTES + 1];
+    format_id(document->document, id, sizeof id);
+    error_set(err, ERROR_ALREADY_EXISTS, "collection '%s' has a document %s already", insert->path->collection, id);
+    error_set_reason(err, REASON_DUPLICATE_KEY);
+    write_name_document(insert->path->collection, document->document, err);
+    return false;
+}
+
+/* The collection's id, with the record that creates it in the batch when there is none. */
+static bool ensure_collection(const struct insert *insert, const struct target *target, struct batch *batch, const char **id,
+                              struct error *err)
+{
+    if (target->collection_id[0]) {
+        *id = target->collection_id;
+        return true;
+    }
+    char *made = arena_alloc(batch->arena, ID_SIZE);
+    struct bytes document;
+    if (!made)
+        return error_out_of_memory(err);
+    random_id(made);
+    const struct collection_record record = { .name = insert->path->collection, .id = made, .created_at = clock_wall_micros() };
+    *id = made;
+    return catalog_encode_collection(&record, batch->arena, &document, err) &&
+           batch_add_record(batch, target->branch_id, COLLECTIONS_COLLECTION, LOG_INSERT, insert->path->collection, document, err);
+}
+
+struct entries {
+    struct log_entry *items;
+    size_t n;
+};
+
+static void put(struct entries *entries, enum log_operation operation, struct new_document *first, const struct new_document *document)
+{
+    if (!first->entry) {
+        first->entry = &entries->items[entries->n++];
+        *first->entry = (struct log_entry) { .operation = operation, .document_id = document->key };
+    }
+    first->entry->document = first->image = document->document;
+    first->present = true;
+}
+
+static bool plan_document(const struct insert *insert, const struct target *target, struct new_document *document, struct entries *entries,
+                          struct write_plan *plan, struct error *err)
+{
+    struct new_document *first = document->first;
+    struct tree_item item;
+    if (document->invalid)
+        return true;
+    if (document == first) {
+        first->entry = NULL;
+        first->present = target->documents && tree_get(target->documents, document->key, &item);
+        first->image = first->present ? item.document : (struct bytes) { 0 };
+    }
+    if (!first->present) {
+        plan->counts.inserted++;
+        put(entries, LOG_INSERT, first, document);
+        return true;
+    }
+    switch (insert->on_duplicate) {
+    case ON_DUPLICATE_FAIL:
+        return refuse_duplicate(insert, document, err);
+    case ON_DUPLICATE_REPLACE:
+        if (!bytes_equal(first->image, document->document)) {
+            plan->counts.replaced++;
+            put(entries, LOG_UPDATE, first, document);
+            return true;
+        }
+        break;
+    case ON_DUPLICATE_REPORT:
+        plan->unguarded = true;
+        return true;
+    case ON_DUPLICATE_SKIP:
+        break;
+    }
+    plan->counts.skipped++;
+    plan->unguarded = true; /* what is passed over is not touched */
+    return true;
+}
+
+static bool plan_insert(const struct insert *insert, const struct target *target, struct arena *arena, struct write_plan *plan,
+                        struct error *err)
+{
+    struct batch batch;
+    struct log_run *run;
+    const char *collection_id;
+    struct entries entries = { .items = arena_alloc(arena, insert->n * sizeof *entries.items) };
+    if (!entries.items)
+        return error_out_of_memory(err);
+    for (size_t i = 0; i < insert->n; i++)
+        if (!plan_document(insert, target, &insert->documents[i], &entries, plan, err))
+            return false;
+    plan->read_lsn = target->lsn;
+    plan->collection = insert->path->collection;
+    if (entries.n == 0)
+        return true;
+    if (!batch_begin(&batch, arena, target->branch_id, err) ||
+        !batch_read_collection(&batch, target->branch_id, insert->path->collection, err) ||
+        !ensure_collection(insert, target, &batch, &collection_id, err) ||
+        !batch_add_run(&batch, target->branch_id, collection_id, entries.n, &run, err))
+        return false;
+    memcpy(run->entries, entries.items, entries.n * sizeof *entries.items);
+    return batch_finish(&batch, target->lsn, &target->incarnation, plan, err);
+}
+
+static bool evaluate_insert(void *ctx, struct arena *arena, struct write_plan *plan, struct error *err)
+{
+    const struct insert *insert = ctx;
+    struct target target;
+    if (!project_open_target(insert->project, insert->path->branch, insert->path->collection, 0, insert->deadline, &target, err))
+        return false;
+    bool ok = plan_insert(insert, &target, arena, plan, err);
+    target_destroy(&target);
+    return ok;
+}
+
+/* ---- the answer ------------------------------------------------------------------------------------- */
+
+const struct log_run *documents_written(const struct write_result *result)
+{
+    for (size_t i = 0; i < result->n_runs; i++)
+        if (strcmp(result->runs[i].collection, COLLECTIONS_COLLECTION) != 0 && strcmp(result->runs[i].collection, REQUESTS_COLLECTION) != 0)
+            return &result->runs[i];
+    return NULL;
+}
+
+struct written_key {
+    UT_hash_handle hh;
+    struct bytes key;
+};
+
+/* Which documents of the request the committed batch holds. One without an _id is always there, under the id that it
+ * got the first time. */
+static bool mark_written(const struct insert *insert, const struct write_result *result, struct arena *arena, bool *written,
+                         struct error *err)
+{
+    const struct log_run *run = documents_written(result);
+    const size_t n = run ? run->n_entries : 0;
+    struct written_key *keys = arena_alloc(arena, n * sizeof *keys), *set = NULL, *found;
+    if (!keys)
+        return error_out_of_memory(err);
+    for (size_t i = 0; i < n; i++) {
+        keys[i].key = run->entries[i].document_id;
+        HASH_ADD_KEYPTR(hh, set, keys[i].key.data, keys[i].key.len, &keys[i]);
+    }
+    for (size_t i = 0; i < insert->n; i++) {
+        const struct new_document *document = &insert->documents[i];
+        if (document->invalid)
+            continue;
+        HASH_FIND(hh, set, document->key.data, document->key.len, found);
+        written[i] = document->generated_id || (found && document->first == document);
+    }
+    HASH_CLEAR(hh, set);
+    return true;
+}
+
+static bool list_errors(const struct insert *insert, struct write_result *result, struct item_errors *errors, struct error *err)
+{
+    struct arena *arena = &result->arena;
+    bool report = insert->on_duplicate == ON_DUPLICATE_REPORT;
+    bool *written = arena_zalloc(arena, insert->n * sizeof *written);
+    size_t n = 0;
+    *errors = (struct item_errors) { 0 };
+    if (!written)
+        return error_out_of_memory(err);
+    if (report && !mark_written(insert, result, arena, written, err))
+        return false;
+    for (size_t i = 0; i < insert->n; i++)
+        n += insert->documents[i].invalid || (report && !written[i]);
+    errors->items = arena_alloc(arena, n * sizeof *errors->items);
+    if (!errors->items)
+        return error_out_of_memory(err);
+    for (size_t i = 0; i < insert->n; i++) {
+        const struct new_document *document = &insert->documents[i];
+        if (document->invalid) {
+            errors->items[errors->n++] = (struct item_error) { (uint32_t)i, ERROR_INVALID_ARGUMENT, document->invalid };
+        } else if (report && !written[i]) {
+            char id[SHOWN_ID_BYTES + 1], text[SHOWN_ID_BYTES + 64];
+            format_id(document->document, id, sizeof id);
+            snprintf(text, sizeof text, "a document %s exists", id);
+            errors->items[errors->n] = (struct item_error) { (uint32_t)i, ERROR_ALREADY_EXISTS, arena_strdup(arena, text) };
+            if (!errors->items[errors->n++].message)
+                return error_out_of_memory(err);
+        }
+    }
+    return true;
+}
+
+bool documents_insert(struct registry *registry, const struct collection_path *path, const struct insert_spec *spec,
+                      const struct write_request *request, struct write_result *result, struct item_errors *errors, struct error *err)
+{
+    struct insert insert = { .path = path, .on_duplicate = spec->on_duplicate, .deadline = request->deadline };
+    struct arena arena;
+    arena_init(&arena, 0);
+    bool ok = documents_check_path(path, err) && write_request_check(request, err) && prepare_insert(&insert, spec, &arena, err);
+    if (!ok)
+        write_refuse(request, err);
+    ok = ok && write_named(registry, path->project, request, evaluate_insert, &insert, &insert.project, result, err);
+    /* the caller builds its answer from the result, which borrows from here: hand the memory over */
+    if (ok) {
+        arena_adopt(&result->arena, &arena);
+        ok = list_errors(&insert, result, errors, err) || write_keep_unknown(err);
+        if (!ok)
+            write_result_destroy(result);
+    }
+    arena_destroy(&arena);
+    return ok;
+}

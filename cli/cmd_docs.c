@@ -5,9 +5,9 @@
 #include "cli/find_stream.h"
 #include "cli/input.h"
 #include "cli/insert_batch.h"
+#include "cli/read_state.h"
 
 static struct {
-    uint64_t at_lsn;
     uint64_t skip;
     uint64_t limit;
     bool many;
@@ -118,13 +118,6 @@ static bool docs_insert(struct cli *cli, struct error *err)
 
 /* ---- find, count ----------------------------------------------------------------------------------- */
 
-static void fill_read(const struct cli *cli, Argon__Branch__V1__ReadOptions *read)
-{
-    *read = (Argon__Branch__V1__ReadOptions)ARGON__BRANCH__V1__READ_OPTIONS__INIT;
-    read->as_of_lsn = options.at_lsn;
-    read->min_lsn = cli->options->min_lsn;
-}
-
 static bool docs_find(struct cli *cli, struct error *err)
 {
     Argon__Branch__V1__FindRequest request = ARGON__BRANCH__V1__FIND_REQUEST__INIT;
@@ -132,9 +125,9 @@ static bool docs_find(struct cli *cli, struct error *err)
     Argon__Branch__V1__Document filter;
     Argon__Branch__V1__ReadOptions read;
     uint64_t lsn;
-    if (!cli_target(cli, cli->args[0], &target, err) || (cli->n_args > 1 && !cli_document(cli, "FILTER", cli->args[1], &filter, err)))
+    if (!cli_target(cli, cli->args[0], &target, err) || !read_state_fill(cli, &read, err) ||
+        (cli->n_args > 1 && !cli_document(cli, "FILTER", cli->args[1], &filter, err)))
         return false;
-    fill_read(cli, &read);
     request.target = &target;
     request.filter = cli->n_args > 1 ? &filter : NULL;
     request.skip = options.skip;
@@ -149,9 +142,9 @@ static bool docs_count(struct cli *cli, struct error *err)
     Argon__Branch__V1__Target target;
     Argon__Branch__V1__Document filter;
     Argon__Branch__V1__ReadOptions read;
-    if (!cli_target(cli, cli->args[0], &target, err) || (cli->n_args > 1 && !cli_document(cli, "FILTER", cli->args[1], &filter, err)))
+    if (!cli_target(cli, cli->args[0], &target, err) || !read_state_fill(cli, &read, err) ||
+        (cli->n_args > 1 && !cli_document(cli, "FILTER", cli->args[1], &filter, err)))
         return false;
-    fill_read(cli, &read);
     request.target = &target;
     request.filter = cli->n_args > 1 ? &filter : NULL;
     request.skip = options.skip;
@@ -257,8 +250,7 @@ static bool docs_delete(struct cli *cli, struct error *err)
 static const struct config_option insert_options[] = {
     { "on-duplicate", 0, CONFIG_STRING, &options.on_duplicate, "fail", NULL, 0, 0, "fail|skip", "when an _id exists already" },
 };
-static const struct config_option read_options[] = {
-    { "at-lsn", 0, CONFIG_UINT, &options.at_lsn, NULL, NULL, 0, 0, "LSN", "read the state at this LSN" },
+static const struct config_option page_options[] = {
     { "skip", 0, CONFIG_UINT, &options.skip, NULL, NULL, 0, 0, "N", "pass over the first N" },
     { "limit", 0, CONFIG_UINT, &options.limit, NULL, NULL, 0, 0, "N", "at most N; 0: all" },
 };
@@ -269,20 +261,23 @@ static const struct config_option many_options[] = {
 static const struct command commands[] = {
     { "insert", "COLLECTION JSON...|- -p PROJECT [-b BRANCH]", "Insert documents, all or none; - reads them from standard input",
       "argon docs insert users '{\"name\": \"Ada\", \"age\": 36}' -p shop -b dev", 2, ANY_NUMBER_OF_ARGS, docs_insert, insert_options,
-      ARRAY_LEN(insert_options) },
+      ARRAY_LEN(insert_options), NULL },
     { "find", "COLLECTION [FILTER] -p PROJECT [-b BRANCH]", "Print the documents that match, in _id order",
-      "argon docs find users '{\"age\": 36}' -p shop -b dev --at-lsn 120 --limit 10", 1, 2, docs_find, read_options,
-      ARRAY_LEN(read_options) },
+      "argon docs find users '{\"age\": 36}' -p shop -b dev --at-lsn 120 --limit 10", 1, 2, docs_find, page_options,
+      ARRAY_LEN(page_options), &read_state_options },
     { "update", "COLLECTION FILTER UPDATE -p PROJECT [-b BRANCH]", "Change the first match, or all with --many",
       "argon docs update users '{\"name\": \"Ada\"}' '{\"$set\": {\"age\": 37}}' -p shop -b dev", 3, 3, docs_update, many_options,
-      ARRAY_LEN(many_options) },
+      ARRAY_LEN(many_options), NULL },
     { "replace", "COLLECTION FILTER DOC -p PROJECT [-b BRANCH]", "Replace the first match",
-      "argon docs replace users '{\"name\": \"Ada\"}' '{\"name\": \"Ada\", \"age\": 38}' -p shop -b dev", 3, 3, docs_replace, NULL, 0 },
+      "argon docs replace users '{\"name\": \"Ada\"}' '{\"name\": \"Ada\", \"age\": 38}' -p shop -b dev", 3, 3, docs_replace, NULL, 0,
+      NULL },
     { "delete", "COLLECTION FILTER -p PROJECT [-b BRANCH]", "Delete the first match, or all with --many",
-      "argon docs delete users '{\"age\": {\"$lt\": 18}}' --many -p shop -b dev", 2, 2, docs_delete, many_options,
-      ARRAY_LEN(many_options) },
+      "argon docs delete users '{\"age\": {\"$lt\": 18}}' --many -p shop -b dev", 2, 2, docs_delete, many_options, ARRAY_LEN(many_options),
+      NULL },
     { "count", "COLLECTION [FILTER] -p PROJECT [-b BRANCH]", "Count the documents that match",
-      "argon docs count users '{\"age\": 36}' -p shop -b dev", 1, 2, docs_count, read_options, ARRAY_LEN(read_options) },
+      "argon docs count users '{\"age\": 36}' -p shop -b dev", 1, 2, docs_count, page_options, ARRAY_LEN(page_options),
+      &read_state_options },
 };
 
-const struct command_group docs_group = { "docs", "Insert, find, change, delete and count documents", commands, ARRAY_LEN(commands) };
+const struct command_group docs_group = { "docs", "Insert, find, change, delete and count documents", commands, ARRAY_LEN(commands),
+                                          GROUP_REMOTE };

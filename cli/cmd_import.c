@@ -214,8 +214,8 @@ static const struct config_option import_options[] = {
 
 static const struct command commands[] = {
     { NULL, "FILE|- -p PROJECT [-b BRANCH] -c COLLECTION", "Insert the documents of a file: NDJSON or a JSON array",
-      "argon import users.ndjson -p shop -b dev -c users --on-duplicate skip", 1, 1, run_import, import_options,
-      ARRAY_LEN(import_options) },
+      "argon import users.ndjson -p shop -b dev -c users --on-duplicate skip", 1, 1, run_import, import_options, ARRAY_LEN(import_options),
+      NULL },
 };
 
-const struct command_group import_group = { "import", "Insert the documents of a file", commands, ARRAY_LEN(commands) };
+const struct command_group import_group = { "import", "Insert the documents of a file", commands, ARRAY_LEN(commands), GROUP_REMOTE };

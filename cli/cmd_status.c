@@ -31,7 +31,7 @@ static bool status(struct cli *cli, struct error *err)
 
 static const struct command commands[] = {
     { NULL, "", "Show the state of the branch service and of the WAL service behind it", "argon status --endpoint 127.0.0.1:7800", 0, 0,
-      status, NULL, 0 },
+      status, NULL, 0, NULL },
 };
 
-const struct command_group status_group = { "status", "Show the state of the services", commands, ARRAY_LEN(commands) };
+const struct command_group status_group = { "status", "Show the state of the services", commands, ARRAY_LEN(commands), GROUP_REMOTE };

@@ -12,7 +12,9 @@ enum { DEFAULT_TIMEOUT = 30 * MICROS_PER_SECOND };
 
 bool connection_open(struct connection *connection, const struct global_options *options, struct error *err)
 {
-    const struct rpc_client_options client_options = { .target = options->endpoint, .max_message_bytes = MAX_MESSAGE_BYTES };
+    const struct rpc_client_options client_options = { .target = options->endpoint,
+                                                       .balance = strchr(options->endpoint, ',') ? RPC_ROUND_ROBIN : RPC_PICK_FIRST,
+                                                       .max_message_bytes = MAX_MESSAGE_BYTES };
     struct rpc_client *client;
     if (!rpc_client_open(&client_options, &client, err))
         return error_wrap(err, "endpoint %s", options->endpoint);
@@ -129,6 +131,14 @@ bool connection_stream(struct connection *connection, const char *method, const 
 void connection_report(const struct connection *connection, const struct error *err)
 {
     fprintf(stderr, "argon: %s: %s\n", error_code_name(err->code), err->message);
+    if (err->reason)
+        fprintf(stderr, "argon: reason %s\n", err->reason);
+    const char *next;
+    for (const char *key = err->keys; *key; key = next) {
+        size_t len = strcspn(key, "\n");
+        fprintf(stderr, "argon: in the way: %.*s\n", (int)len, key);
+        next = key + len + (key[len] == '\n');
+    }
     if (connection->unresolved)
         fprintf(stderr,
                 "argon: whether the write took effect is unknown; to finish it exactly once, repeat the command with "

@@ -264,7 +264,8 @@ static const struct rpc_method project_methods[] = {
 };
 static const struct rpc_method branch_methods[] = {
     RPC_UNARY("CreateBranch", on_create_branch), RPC_UNARY("GetBranch", on_get_branch),       RPC_UNARY("ListBranches", on_list_branches),
-    RPC_UNARY("RenameBranch", on_other),         RPC_UNARY("DeleteBranch", on_delete_branch),
+    RPC_UNARY("RenameBranch", on_other),         RPC_UNARY("DeleteBranch", on_delete_branch), RPC_STREAM("Watch", on_other),
+    RPC_STREAM("Materialize", on_other),
 };
 static const struct rpc_method document_methods[] = {
     RPC_UNARY("InsertOne", on_other),  RPC_UNARY("InsertMany", on_insert_many), RPC_STREAM("Find", on_find),
@@ -305,6 +306,10 @@ static int start_service(void **state)
     setenv("ARGON_PROJECT", "shop", 1);
     unsetenv("ARGON_BRANCH");
     assert_non_null(mkdtemp(scratch));
+    char folder[64];
+    snprintf(folder, sizeof folder, "%s/.xdg", scratch); /* the user's own files stay out of it */
+    setenv("XDG_CONFIG_HOME", folder, 1);
+    setenv("XDG_STATE_HOME", folder, 1);
     return chdir(scratch);
 }
 
@@ -316,7 +321,7 @@ static int stop_service(void **state)
     rpc_shutdown();
     condition_destroy(&seen.changed);
     mutex_destroy(&seen.lock);
-    return rmdir(scratch);
+    return system("rm -rf .xdg") == 0 ? rmdir(scratch) : 1;
 }
 
 static int forget(void **state)
@@ -419,7 +424,8 @@ static void failures_have_codes_and_names(void **state)
 {
     (void)state;
     assert_runs("$A branches get x", 3);
-    assert_string_equal(errors, "argon: NOT_FOUND: branch 'x' does not exist\n");
+    assert_string_equal(errors, "argon: NOT_FOUND: branch 'x' does not exist\n"
+                                "argon: project 'shop' is from the environment, ARGON_PROJECT\n");
     assert_string_equal(out, "");
     assert_runs("$A branches delete x -p missing", 3);
     assert_string_equal(errors, "argon: NOT_FOUND: project 'missing' does not exist\n");

@@ -48,7 +48,7 @@ static bool add_standard_input(struct insert_batch *batch, struct error *err)
     return ok;
 }
 
-/* {"inserted":1,"skipped":0,"inserted_ids":[{"_id":...}],"lsn":12} */
+/* {"inserted":1,"replaced":0,"skipped":0,"inserted_ids":[{"_id":...}],"lsn":12} */
 static bool print_inserted(struct cli *cli, const Argon__Branch__V1__InsertManyResponse *response, struct error *err)
 {
     struct buffer ids = { 0 }, sentence = { 0 };
@@ -57,6 +57,10 @@ static bool print_inserted(struct cli *cli, const Argon__Branch__V1__InsertManyR
     snprintf(text, sizeof text, "Inserted %" PRIu64 " document%s at LSN %" PRIu64 ".", response->inserted,
              response->inserted == 1 ? "" : "s", response->lsn);
     buffer_append(&sentence, text, strlen(text));
+    if (response->replaced) {
+        snprintf(text, sizeof text, " Replaced %" PRIu64 ".", response->replaced);
+        buffer_append(&sentence, text, strlen(text));
+    }
     if (response->skipped) {
         snprintf(text, sizeof text, " Skipped %" PRIu64 " whose _id exists.", response->skipped);
         buffer_append(&sentence, text, strlen(text));
@@ -80,8 +84,9 @@ static bool print_inserted(struct cli *cli, const Argon__Branch__V1__InsertManyR
     if (ok && (ids.failed || sentence.failed))
         ok = error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for the ids that were inserted");
     if (ok) {
-        const struct field fields[] = { FIELD_U64("inserted", response->inserted), FIELD_U64("skipped", response->skipped),
-                                        FIELD_JSON("inserted_ids", (const char *)ids.data), FIELD_U64("lsn", response->lsn) };
+        const struct field fields[] = { FIELD_U64("inserted", response->inserted), FIELD_U64("replaced", response->replaced),
+                                        FIELD_U64("skipped", response->skipped), FIELD_JSON("inserted_ids", (const char *)ids.data),
+                                        FIELD_U64("lsn", response->lsn) };
         output_result(&cli->out, (const char *)sentence.data, fields, ARRAY_LEN(fields));
     }
     buffer_destroy(&ids);
@@ -94,12 +99,8 @@ static bool docs_insert(struct cli *cli, struct error *err)
     struct insert_batch batch = { 0 };
     Argon__Branch__V1__Target target;
     Argon__Branch__V1__WriteOptions write;
-    Argon__Branch__V1__OnDuplicate on_duplicate = ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_FAIL;
-    bool ok = cli_target(cli, cli->args[0], &target, err);
-    if (ok && strcmp(options.on_duplicate, "skip") == 0)
-        on_duplicate = ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_SKIP;
-    else if (ok && strcmp(options.on_duplicate, "fail") != 0)
-        ok = error_set(err, ERROR_INVALID_ARGUMENT, "option --on-duplicate: '%s' is neither fail nor skip", options.on_duplicate);
+    struct insert_rules rules;
+    bool ok = cli_target(cli, cli->args[0], &target, err) && insert_rules_parse(options.on_duplicate, &rules, err);
     for (size_t i = 1; ok && i < cli->n_args; i++) {
         if (strcmp(cli->args[i], "-") == 0)
             ok = add_standard_input(&batch, err);
@@ -110,7 +111,7 @@ static bool docs_insert(struct cli *cli, struct error *err)
         ok = error_set(err, ERROR_INVALID_ARGUMENT, "there is no document to insert");
     const Argon__Branch__V1__InsertManyResponse *response;
     ok = ok && connection_begin_write(&cli->connection, target.project, &cli->arena, &write, err) &&
-         insert_batch_send(&batch, &cli->connection, &target, on_duplicate, &write, &cli->arena, &response, err) &&
+         insert_batch_send(&batch, &cli->connection, &target, &rules, &write, &cli->arena, &response, err) &&
          print_inserted(cli, response, err);
     insert_batch_destroy(&batch);
     return ok;
@@ -248,7 +249,7 @@ static bool docs_delete(struct cli *cli, struct error *err)
 /* ---- the table --------------------------------------------------------------------------------------- */
 
 static const struct config_option insert_options[] = {
-    { "on-duplicate", 0, CONFIG_STRING, &options.on_duplicate, "fail", NULL, 0, 0, "fail|skip", "when an _id exists already" },
+    { "on-duplicate", 0, CONFIG_STRING, &options.on_duplicate, "fail", NULL, 0, 0, "fail|skip|replace", "when an _id exists already" },
 };
 static const struct config_option page_options[] = {
     { "skip", 0, CONFIG_UINT, &options.skip, NULL, NULL, 0, 0, "N", "pass over the first N" },

@@ -97,6 +97,13 @@ bool connection_begin_write(struct connection *connection, const char *project, 
     return true;
 }
 
+void connection_resume_write(struct connection *connection, const char *base_id, uint64_t since_lsn)
+{
+    snprintf(connection->base_id, sizeof connection->base_id, "%s", base_id);
+    connection->base_since_lsn = since_lsn;
+    connection->goes_on = true;
+}
+
 bool connection_next_write(struct connection *connection, uint64_t number, uint64_t since_lsn, Argon__Branch__V1__WriteOptions *write,
                            struct error *err)
 {
@@ -116,7 +123,8 @@ bool connection_write(struct connection *connection, const char *method, const P
     connection->unresolved = true;
     bool ok = connection_read(connection, method, request, response_type, arena, response, err);
     /* Overload and shutdown refuse a call before anybody looks at its request_id: of an earlier copy they say nothing. */
-    bool unasked = !ok && connection->options->request_id[0] && (err->code == ERROR_UNAVAILABLE || err->code == ERROR_RESOURCE_EXHAUSTED);
+    bool repeats = connection->options->request_id[0] || connection->goes_on;
+    bool unasked = !ok && repeats && (err->code == ERROR_UNAVAILABLE || err->code == ERROR_RESOURCE_EXHAUSTED);
     connection->unresolved = unasked || (!ok && err->outcome != OUTCOME_NOT_APPLIED);
     return ok;
 }
@@ -139,7 +147,9 @@ void connection_report(const struct connection *connection, const struct error *
         fprintf(stderr, "argon: in the way: %.*s\n", (int)len, key);
         next = key + len + (key[len] == '\n');
     }
-    if (connection->unresolved)
+    if (connection->unresolved && connection->remembers)
+        fprintf(stderr, "argon: whether the write took effect is unknown; the same command again finishes it exactly once\n");
+    else if (connection->unresolved)
         fprintf(stderr,
                 "argon: whether the write took effect is unknown; to finish it exactly once, repeat the command with "
                 "--request-id %s --since-lsn %" PRIu64 "\n",

@@ -415,7 +415,7 @@ static void wrong_usage_is_code_2(void **state)
     assert_has(errors, "INVALID_ARGUMENT: FILTER: ");
     assert_runs("ARGON_PROJECT= $A branches list", 2);
     assert_has(errors, "-p PROJECT");
-    assert_runs("$A import - -c users --on-duplicate replace", 2);
+    assert_runs("$A import - -c users --on-duplicate other", 2);
     assert_runs("$A import -", 2);
     assert_has(errors, "-c COLLECTION");
 }
@@ -523,7 +523,7 @@ static void inserts_answer_with_ids(void **state)
 {
     (void)state;
     assert_runs("$A docs insert users '{\"_id\":5}' -o json | tr -d ' '", 0);
-    assert_string_equal(out, "{\"inserted\":1,\"skipped\":0,\"inserted_ids\":[{\"_id\":5}],\"lsn\":42}\n");
+    assert_string_equal(out, "{\"inserted\":1,\"replaced\":0,\"skipped\":0,\"inserted_ids\":[{\"_id\":5}],\"lsn\":42}\n");
     assert_runs("printf '{}\\n{}\\n{}' | $A docs insert users - ", 0);
     assert_string_equal(out, "Inserted 3 documents at LSN 43.\n");
     assert_runs("$A docs insert users - </dev/null", 2);
@@ -535,7 +535,7 @@ static void an_import_goes_in_batches(void **state)
     assert_runs("for i in 1 2 3 4 5 6 7; do echo '{\"a\":'$i'}'; done > in;"
                 "$A import in -c users --batch-size 3 -o json --request-id base; r=$?; rm in; exit $r",
                 0);
-    assert_string_equal(out, "{\"read\":7,\"inserted\":7,\"skipped\":0,\"lsn\":44}\n");
+    assert_string_equal(out, "{\"read\":7,\"inserted\":7,\"replaced\":0,\"skipped\":0,\"failed\":0,\"lsn\":44}\n");
     assert_int_equal(seen.writes, 3);
     assert_int_equal(seen.documents, 7);
     assert_string_equal(seen.ids[0], "base-0");
@@ -556,7 +556,7 @@ static void an_import_says_how_far_it_got(void **state)
     assert_has(errors, "4 documents read, 2 inserted, 0 skipped; all before line 2 (byte 5) are in\n");
     assert_has(errors, "ALREADY_EXISTS: documents of lines 3 to 4: _id 5 exists\n");
     assert_runs("printf '{}\\n{}\\n{}\\n{\"dup\":1}\\n{}' | $A import - -c users --batch-size 2 --on-duplicate skip -o json", 0);
-    assert_has(out, "{\"read\":5,\"inserted\":4,\"skipped\":1,");
+    assert_has(out, "{\"read\":5,\"inserted\":4,\"replaced\":0,\"skipped\":1,");
     assert_runs("printf '[{},\\n{\"a\":}]' | $A import - -c users", 2);
     assert_has(errors, "INVALID_ARGUMENT: line 2: ");
     assert_has(errors, "2 documents read, 0 inserted");

@@ -2,10 +2,12 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/when.h"
 
 static struct {
     const char *from;
     uint64_t at_lsn;
+    const char *at_time;
     bool show_type;
 } options;
 
@@ -41,7 +43,8 @@ static bool branches_create(struct cli *cli, struct error *err)
 {
     Argon__Branch__V1__CreateBranchRequest request = ARGON__BRANCH__V1__CREATE_BRANCH_REQUEST__INIT;
     Argon__Branch__V1__WriteOptions write;
-    if (!cli_project(cli, &request.project, err) || !connection_begin_write(&cli->connection, request.project, &cli->arena, &write, err))
+    if (!when_choose(options.at_lsn, options.at_time, &request.at_time, err) || !cli_project(cli, &request.project, err) ||
+        !connection_begin_write(&cli->connection, request.project, &cli->arena, &write, err))
         return false;
     request.name = (char *)cli->args[0];
     request.from = (char *)options.from;
@@ -160,6 +163,7 @@ static bool branches_delete(struct cli *cli, struct error *err)
 static const struct config_option create_options[] = {
     { "from", 0, CONFIG_STRING, &options.from, "main", NULL, 0, 0, "BRANCH", "the parent" },
     { "at-lsn", 0, CONFIG_UINT, &options.at_lsn, NULL, NULL, 0, 0, "LSN", "start from the parent's state at this LSN, not from its head" },
+    { "at-time", 0, CONFIG_STRING, &options.at_time, NULL, NULL, 0, 0, "TIME", "from its state at this time: " WHEN_HELP },
 };
 static const struct config_option list_options[] = {
     { "show-type", 0, CONFIG_BOOL, &options.show_type, NULL, NULL, 0, 0, NULL, "say of each branch how it is stored" },
@@ -167,15 +171,16 @@ static const struct config_option list_options[] = {
 
 static const struct command commands[] = {
     { "create", "NAME -p PROJECT", "Create a branch; nothing is copied", "argon branches create dev -p shop --from main --at-lsn 120", 1, 1,
-      branches_create, create_options, ARRAY_LEN(create_options) },
-    { "get", "NAME -p PROJECT", "Show a branch, where it began and its head LSN", "argon branches get dev -p shop -o json", 1, 1,
-      branches_get, NULL, 0 },
+      branches_create, create_options, ARRAY_LEN(create_options), NULL },
+    { "get", "BRANCH -p PROJECT", "Show a branch, where it began and its head LSN", "argon branches get dev -p shop -o json", 1, 1,
+      branches_get, NULL, 0, NULL },
     { "list", "-p PROJECT", "List the branches of a project", "argon branches list -p shop --show-type", 0, 0, branches_list, list_options,
-      ARRAY_LEN(list_options) },
-    { "rename", "NAME NEW_NAME -p PROJECT", "Rename a branch", "argon branches rename dev develop -p shop", 2, 2, branches_rename, NULL,
-      0 },
-    { "delete", "NAME -p PROJECT", "Delete a branch; its children stay", "argon branches delete dev -p shop --yes", 1, 1, branches_delete,
-      NULL, 0 },
+      ARRAY_LEN(list_options), NULL },
+    { "rename", "BRANCH NEW_NAME -p PROJECT", "Rename a branch", "argon branches rename dev develop -p shop", 2, 2, branches_rename, NULL,
+      0, NULL },
+    { "delete", "BRANCH -p PROJECT", "Delete a branch; its children stay", "argon branches delete dev -p shop --yes", 1, 1, branches_delete,
+      NULL, 0, NULL },
 };
 
-const struct command_group branches_group = { "branches", "Create, show, list, rename and delete branches", commands, ARRAY_LEN(commands) };
+const struct command_group branches_group = { "branches", "Create, show, list, rename and delete branches", commands, ARRAY_LEN(commands),
+                                              GROUP_REMOTE };

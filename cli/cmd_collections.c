@@ -1,20 +1,15 @@
 #include <inttypes.h>
 
 #include "cli/command.h"
-
-static struct {
-    uint64_t at_lsn;
-} options;
+#include "cli/read_state.h"
 
 static bool collections_list(struct cli *cli, struct error *err)
 {
     Argon__Branch__V1__ListCollectionsRequest request = ARGON__BRANCH__V1__LIST_COLLECTIONS_REQUEST__INIT;
-    Argon__Branch__V1__ReadOptions read = ARGON__BRANCH__V1__READ_OPTIONS__INIT;
-    if (!cli_project(cli, &request.project, err))
+    Argon__Branch__V1__ReadOptions read;
+    if (!cli_project(cli, &request.project, err) || !read_state_fill(cli, &read, err))
         return false;
     request.branch = (char *)cli->options->branch;
-    read.as_of_lsn = options.at_lsn;
-    read.min_lsn = cli->options->min_lsn;
     request.read = &read;
     request.page_size = MAX_PAGE_SIZE;
     output_list_begin(&cli->out);
@@ -31,6 +26,7 @@ static bool collections_list(struct cli *cli, struct error *err)
             output_list_row(&cli->out, fields, ARRAY_LEN(fields));
         }
         request.page_token = page->next_page_token;
+        read = (Argon__Branch__V1__ReadOptions)ARGON__BRANCH__V1__READ_OPTIONS__INIT;
         read.as_of_lsn = page->lsn; /* all pages of one state */
     } while (request.page_token[0] && !output_failed(&cli->out));
     output_list_end(&cli->out);
@@ -105,20 +101,16 @@ static bool collections_drop(struct cli *cli, struct error *err)
     return true;
 }
 
-static const struct config_option list_options[] = {
-    { "at-lsn", 0, CONFIG_UINT, &options.at_lsn, NULL, NULL, 0, 0, "LSN", "those of the state at this LSN" },
-};
-
 static const struct command commands[] = {
     { "list", "-p PROJECT [-b BRANCH]", "List the collections of a branch", "argon collections list -p shop -b dev", 0, 0, collections_list,
-      list_options, ARRAY_LEN(list_options) },
+      NULL, 0, &read_state_options },
     { "create", "NAME -p PROJECT [-b BRANCH]", "Create an empty collection", "argon collections create users -p shop -b dev", 1, 1,
-      collections_create, NULL, 0 },
-    { "rename", "NAME NEW_NAME -p PROJECT [-b BRANCH]", "Rename a collection", "argon collections rename users people -p shop -b dev", 2, 2,
-      collections_rename, NULL, 0 },
-    { "drop", "NAME -p PROJECT [-b BRANCH]", "Drop a collection of a branch; other branches keep theirs",
-      "argon collections drop users -p shop -b dev --yes", 1, 1, collections_drop, NULL, 0 },
+      collections_create, NULL, 0, NULL },
+    { "rename", "COLLECTION NEW_NAME -p PROJECT [-b BRANCH]", "Rename a collection", "argon collections rename users people -p shop -b dev",
+      2, 2, collections_rename, NULL, 0, NULL },
+    { "drop", "COLLECTION -p PROJECT [-b BRANCH]", "Drop a collection of a branch; other branches keep theirs",
+      "argon collections drop users -p shop -b dev --yes", 1, 1, collections_drop, NULL, 0, NULL },
 };
 
 const struct command_group collections_group = { "collections", "List, create, rename and drop the collections of a branch", commands,
-                                                 ARRAY_LEN(commands) };
+                                                 ARRAY_LEN(commands), GROUP_REMOTE };

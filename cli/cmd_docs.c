@@ -5,9 +5,9 @@
 #include "cli/find_stream.h"
 #include "cli/input.h"
 #include "cli/insert_batch.h"
+#include "cli/read_state.h"
 
 static struct {
-    uint64_t at_lsn;
     uint64_t skip;
     uint64_t limit;
     bool many;
@@ -48,7 +48,7 @@ static bool add_standard_input(struct insert_batch *batch, struct error *err)
     return ok;
 }
 
-/* {"inserted":1,"skipped":0,"inserted_ids":[{"_id":...}],"lsn":12} */
+/* {"inserted":1,"replaced":0,"skipped":0,"inserted_ids":[{"_id":...}],"lsn":12} */
 static bool print_inserted(struct cli *cli, const Argon__Branch__V1__InsertManyResponse *response, struct error *err)
 {
     struct buffer ids = { 0 }, sentence = { 0 };
@@ -57,6 +57,10 @@ static bool print_inserted(struct cli *cli, const Argon__Branch__V1__InsertManyR
     snprintf(text, sizeof text, "Inserted %" PRIu64 " document%s at LSN %" PRIu64 ".", response->inserted,
              response->inserted == 1 ? "" : "s", response->lsn);
     buffer_append(&sentence, text, strlen(text));
+    if (response->replaced) {
+        snprintf(text, sizeof text, " Replaced %" PRIu64 ".", response->replaced);
+        buffer_append(&sentence, text, strlen(text));
+    }
     if (response->skipped) {
         snprintf(text, sizeof text, " Skipped %" PRIu64 " whose _id exists.", response->skipped);
         buffer_append(&sentence, text, strlen(text));
@@ -80,8 +84,9 @@ static bool print_inserted(struct cli *cli, const Argon__Branch__V1__InsertManyR
     if (ok && (ids.failed || sentence.failed))
         ok = error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for the ids that were inserted");
     if (ok) {
-        const struct field fields[] = { FIELD_U64("inserted", response->inserted), FIELD_U64("skipped", response->skipped),
-                                        FIELD_JSON("inserted_ids", (const char *)ids.data), FIELD_U64("lsn", response->lsn) };
+        const struct field fields[] = { FIELD_U64("inserted", response->inserted), FIELD_U64("replaced", response->replaced),
+                                        FIELD_U64("skipped", response->skipped), FIELD_JSON("inserted_ids", (const char *)ids.data),
+                                        FIELD_U64("lsn", response->lsn) };
         output_result(&cli->out, (const char *)sentence.data, fields, ARRAY_LEN(fields));
     }
     buffer_destroy(&ids);
@@ -94,12 +99,8 @@ static bool docs_insert(struct cli *cli, struct error *err)
     struct insert_batch batch = { 0 };
     Argon__Branch__V1__Target target;
     Argon__Branch__V1__WriteOptions write;
-    Argon__Branch__V1__OnDuplicate on_duplicate = ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_FAIL;
-    bool ok = cli_target(cli, cli->args[0], &target, err);
-    if (ok && strcmp(options.on_duplicate, "skip") == 0)
-        on_duplicate = ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_SKIP;
-    else if (ok && strcmp(options.on_duplicate, "fail") != 0)
-        ok = error_set(err, ERROR_INVALID_ARGUMENT, "option --on-duplicate: '%s' is neither fail nor skip", options.on_duplicate);
+    struct insert_rules rules;
+    bool ok = cli_target(cli, cli->args[0], &target, err) && insert_rules_parse(options.on_duplicate, &rules, err);
     for (size_t i = 1; ok && i < cli->n_args; i++) {
         if (strcmp(cli->args[i], "-") == 0)
             ok = add_standard_input(&batch, err);
@@ -110,20 +111,13 @@ static bool docs_insert(struct cli *cli, struct error *err)
         ok = error_set(err, ERROR_INVALID_ARGUMENT, "there is no document to insert");
     const Argon__Branch__V1__InsertManyResponse *response;
     ok = ok && connection_begin_write(&cli->connection, target.project, &cli->arena, &write, err) &&
-         insert_batch_send(&batch, &cli->connection, &target, on_duplicate, &write, &cli->arena, &response, err) &&
+         insert_batch_send(&batch, &cli->connection, &target, &rules, &write, &cli->arena, &response, err) &&
          print_inserted(cli, response, err);
     insert_batch_destroy(&batch);
     return ok;
 }
 
 /* ---- find, count ----------------------------------------------------------------------------------- */
-
-static void fill_read(const struct cli *cli, Argon__Branch__V1__ReadOptions *read)
-{
-    *read = (Argon__Branch__V1__ReadOptions)ARGON__BRANCH__V1__READ_OPTIONS__INIT;
-    read->as_of_lsn = options.at_lsn;
-    read->min_lsn = cli->options->min_lsn;
-}
 
 static bool docs_find(struct cli *cli, struct error *err)
 {
@@ -132,9 +126,9 @@ static bool docs_find(struct cli *cli, struct error *err)
     Argon__Branch__V1__Document filter;
     Argon__Branch__V1__ReadOptions read;
     uint64_t lsn;
-    if (!cli_target(cli, cli->args[0], &target, err) || (cli->n_args > 1 && !cli_document(cli, "FILTER", cli->args[1], &filter, err)))
+    if (!cli_target(cli, cli->args[0], &target, err) || !read_state_fill(cli, &read, err) ||
+        (cli->n_args > 1 && !cli_document(cli, "FILTER", cli->args[1], &filter, err)))
         return false;
-    fill_read(cli, &read);
     request.target = &target;
     request.filter = cli->n_args > 1 ? &filter : NULL;
     request.skip = options.skip;
@@ -149,9 +143,9 @@ static bool docs_count(struct cli *cli, struct error *err)
     Argon__Branch__V1__Target target;
     Argon__Branch__V1__Document filter;
     Argon__Branch__V1__ReadOptions read;
-    if (!cli_target(cli, cli->args[0], &target, err) || (cli->n_args > 1 && !cli_document(cli, "FILTER", cli->args[1], &filter, err)))
+    if (!cli_target(cli, cli->args[0], &target, err) || !read_state_fill(cli, &read, err) ||
+        (cli->n_args > 1 && !cli_document(cli, "FILTER", cli->args[1], &filter, err)))
         return false;
-    fill_read(cli, &read);
     request.target = &target;
     request.filter = cli->n_args > 1 ? &filter : NULL;
     request.skip = options.skip;
@@ -255,10 +249,9 @@ static bool docs_delete(struct cli *cli, struct error *err)
 /* ---- the table --------------------------------------------------------------------------------------- */
 
 static const struct config_option insert_options[] = {
-    { "on-duplicate", 0, CONFIG_STRING, &options.on_duplicate, "fail", NULL, 0, 0, "fail|skip", "when an _id exists already" },
+    { "on-duplicate", 0, CONFIG_STRING, &options.on_duplicate, "fail", NULL, 0, 0, "fail|skip|replace", "when an _id exists already" },
 };
-static const struct config_option read_options[] = {
-    { "at-lsn", 0, CONFIG_UINT, &options.at_lsn, NULL, NULL, 0, 0, "LSN", "read the state at this LSN" },
+static const struct config_option page_options[] = {
     { "skip", 0, CONFIG_UINT, &options.skip, NULL, NULL, 0, 0, "N", "pass over the first N" },
     { "limit", 0, CONFIG_UINT, &options.limit, NULL, NULL, 0, 0, "N", "at most N; 0: all" },
 };
@@ -269,20 +262,23 @@ static const struct config_option many_options[] = {
 static const struct command commands[] = {
     { "insert", "COLLECTION JSON...|- -p PROJECT [-b BRANCH]", "Insert documents, all or none; - reads them from standard input",
       "argon docs insert users '{\"name\": \"Ada\", \"age\": 36}' -p shop -b dev", 2, ANY_NUMBER_OF_ARGS, docs_insert, insert_options,
-      ARRAY_LEN(insert_options) },
+      ARRAY_LEN(insert_options), NULL },
     { "find", "COLLECTION [FILTER] -p PROJECT [-b BRANCH]", "Print the documents that match, in _id order",
-      "argon docs find users '{\"age\": 36}' -p shop -b dev --at-lsn 120 --limit 10", 1, 2, docs_find, read_options,
-      ARRAY_LEN(read_options) },
+      "argon docs find users '{\"age\": 36}' -p shop -b dev --at-lsn 120 --limit 10", 1, 2, docs_find, page_options,
+      ARRAY_LEN(page_options), &read_state_options },
     { "update", "COLLECTION FILTER UPDATE -p PROJECT [-b BRANCH]", "Change the first match, or all with --many",
       "argon docs update users '{\"name\": \"Ada\"}' '{\"$set\": {\"age\": 37}}' -p shop -b dev", 3, 3, docs_update, many_options,
-      ARRAY_LEN(many_options) },
+      ARRAY_LEN(many_options), NULL },
     { "replace", "COLLECTION FILTER DOC -p PROJECT [-b BRANCH]", "Replace the first match",
-      "argon docs replace users '{\"name\": \"Ada\"}' '{\"name\": \"Ada\", \"age\": 38}' -p shop -b dev", 3, 3, docs_replace, NULL, 0 },
+      "argon docs replace users '{\"name\": \"Ada\"}' '{\"name\": \"Ada\", \"age\": 38}' -p shop -b dev", 3, 3, docs_replace, NULL, 0,
+      NULL },
     { "delete", "COLLECTION FILTER -p PROJECT [-b BRANCH]", "Delete the first match, or all with --many",
-      "argon docs delete users '{\"age\": {\"$lt\": 18}}' --many -p shop -b dev", 2, 2, docs_delete, many_options,
-      ARRAY_LEN(many_options) },
+      "argon docs delete users '{\"age\": {\"$lt\": 18}}' --many -p shop -b dev", 2, 2, docs_delete, many_options, ARRAY_LEN(many_options),
+      NULL },
     { "count", "COLLECTION [FILTER] -p PROJECT [-b BRANCH]", "Count the documents that match",
-      "argon docs count users '{\"age\": 36}' -p shop -b dev", 1, 2, docs_count, read_options, ARRAY_LEN(read_options) },
+      "argon docs count users '{\"age\": 36}' -p shop -b dev", 1, 2, docs_count, page_options, ARRAY_LEN(page_options),
+      &read_state_options },
 };
 
-const struct command_group docs_group = { "docs", "Insert, find, change, delete and count documents", commands, ARRAY_LEN(commands) };
+const struct command_group docs_group = { "docs", "Insert, find, change, delete and count documents", commands, ARRAY_LEN(commands),
+                                          GROUP_REMOTE };

@@ -2,24 +2,23 @@
 #include <string.h>
 
 #include "cli/command.h"
-#include "cli/export_file.h"
 #include "cli/find_stream.h"
+#include "cli/read_state.h"
+#include "cli/whole_file.h"
 
 static struct {
     const char *collection;
-    uint64_t at_lsn;
 } options;
 
 static bool export_to(struct cli *cli, FILE *file, uint64_t *n, uint64_t *lsn, struct error *err)
 {
     Argon__Branch__V1__FindRequest request = ARGON__BRANCH__V1__FIND_REQUEST__INIT;
     Argon__Branch__V1__Target target;
-    Argon__Branch__V1__ReadOptions read = ARGON__BRANCH__V1__READ_OPTIONS__INIT;
+    Argon__Branch__V1__ReadOptions read;
     struct output out;
-    if (!cli_target(cli, options.collection, &target, err) || !output_init(&out, file, "ndjson", cli->options->canonical, err))
+    if (!cli_target(cli, options.collection, &target, err) || !read_state_fill(cli, &read, err) ||
+        !output_init(&out, file, "ndjson", cli->options->canonical, err))
         return false;
-    read.as_of_lsn = options.at_lsn;
-    read.min_lsn = cli->options->min_lsn;
     request.target = &target;
     request.read = &read;
     bool ok = find_stream_print(cli, &request, &out, lsn, err) && output_finish(&out, err);
@@ -42,14 +41,14 @@ static bool run_export(struct cli *cli, struct error *err)
         return true;
     }
 
-    struct export_file file;
-    if (!export_file_open(&file, path, err))
+    struct whole_file file;
+    if (!whole_file_open(&file, path, false, err))
         return false;
     if (!export_to(cli, file.stream, &n, &lsn, err)) {
-        export_file_abandon(&file);
+        whole_file_abandon(&file);
         return false;
     }
-    if (!export_file_commit(&file, err))
+    if (!whole_file_commit(&file, err))
         return false;
     const struct field fields[] = { FIELD_STRING("file", path), FIELD_U64("documents", n), FIELD_U64("lsn", lsn) };
     char sentence[512];
@@ -60,13 +59,14 @@ static bool run_export(struct cli *cli, struct error *err)
 
 static const struct config_option export_options[] = {
     { "collection", 'c', CONFIG_STRING, &options.collection, NULL, NULL, 0, 0, "COLLECTION", "whose documents" },
-    { "at-lsn", 0, CONFIG_UINT, &options.at_lsn, NULL, NULL, 0, 0, "LSN", "the state at this LSN, not the newest" },
 };
 
 static const struct command commands[] = {
     { NULL, "[FILE|-] -p PROJECT [-b BRANCH] -c COLLECTION",
       "Write the documents of a collection as NDJSON; a FILE is replaced once all is in it",
-      "argon export users.ndjson -p shop -b dev -c users --at-lsn 120", 0, 1, run_export, export_options, ARRAY_LEN(export_options) },
+      "argon export users.ndjson -p shop -b dev -c users --at-lsn 120", 0, 1, run_export, export_options, ARRAY_LEN(export_options),
+      &read_state_options },
 };
 
-const struct command_group export_group = { "export", "Write the documents of a collection to a file", commands, ARRAY_LEN(commands) };
+const struct command_group export_group = { "export", "Write the documents of a collection to a file", commands, ARRAY_LEN(commands),
+                                            GROUP_REMOTE };

@@ -99,10 +99,12 @@ static bool projects_delete(struct cli *cli, struct error *err)
 }
 
 static const struct command commands[] = {
-    { "create", "NAME", "Create a project, with the branch main", "argon projects create shop", 1, 1, projects_create, NULL, 0 },
-    { "get", "NAME", "Show a project and its head LSN", "argon projects get shop -o json", 1, 1, projects_get, NULL, 0 },
-    { "list", "", "List all projects", "argon projects list", 0, 0, projects_list, NULL, 0 },
-    { "delete", "NAME", "Delete a project and all that is in it", "argon projects delete shop --yes", 1, 1, projects_delete, NULL, 0 },
+    { "create", "NAME", "Create a project, with the branch main", "argon projects create shop", 1, 1, projects_create, NULL, 0, NULL },
+    { "get", "PROJECT", "Show a project and its head LSN", "argon projects get shop -o json", 1, 1, projects_get, NULL, 0, NULL },
+    { "list", "", "List all projects", "argon projects list", 0, 0, projects_list, NULL, 0, NULL },
+    { "delete", "PROJECT", "Delete a project and all that is in it", "argon projects delete shop --yes", 1, 1, projects_delete, NULL, 0,
+      NULL },
 };
 
-const struct command_group projects_group = { "projects", "Create, show, list and delete projects", commands, ARRAY_LEN(commands) };
+const struct command_group projects_group = { "projects", "Create, show, list and delete projects", commands, ARRAY_LEN(commands),
+                                              GROUP_REMOTE };

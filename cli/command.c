@@ -9,7 +9,8 @@
 bool cli_project(const struct cli *cli, char **project, struct error *err)
 {
     if (!cli->options->project[0])
-        return error_set(err, ERROR_INVALID_ARGUMENT, "which project? Say -p PROJECT, or set ARGON_PROJECT");
+        return error_set(err, ERROR_INVALID_ARGUMENT,
+                         "which project? Say -p PROJECT, set ARGON_PROJECT, or: argon context set project=PROJECT");
     *project = (char *)cli->options->project;
     return true;
 }
@@ -42,6 +43,16 @@ bool cli_document(struct cli *cli, const char *what, const char *json, Argon__Br
     document->bson.len = bson.len;
     bson_destroy(&bson);
     return true;
+}
+
+bool cli_reach_branch(struct cli *cli, const char *project, const char *branch, struct error *err)
+{
+    Argon__Branch__V1__GetBranchRequest request = ARGON__BRANCH__V1__GET_BRANCH_REQUEST__INIT;
+    request.project = (char *)project;
+    request.name = (char *)branch;
+    ProtobufCMessage *message;
+    return connection_read(&cli->connection, BRANCH_METHOD("Branches", "GetBranch"), &request.base,
+                           &argon__branch__v1__get_branch_response__descriptor, &cli->arena, &message, err);
 }
 
 bool cli_confirm(const struct cli *cli, struct error *err, const char *question, ...)

@@ -50,6 +50,13 @@ struct command {
     bool (*run)(struct cli *cli, struct error *err);
     const struct config_option *options;
     size_t n_options;
+    const struct config_table *shared; /* further options, which several commands have; NULL: none */
+};
+
+enum group_kind {
+    GROUP_REMOTE, /* its commands talk to a branch service */
+    GROUP_LOCAL,  /* they need none */
+    GROUP_HIDDEN, /* local, and not shown among the commands */
 };
 
 struct command_group {
@@ -57,6 +64,7 @@ struct command_group {
     const char *summary;
     const struct command *commands;
     size_t n_commands;
+    enum group_kind kind;
 };
 
 enum { ANY_NUMBER_OF_ARGS = 100000 };
@@ -68,6 +76,12 @@ extern const struct command_group docs_group;
 extern const struct command_group import_group;
 extern const struct command_group export_group;
 extern const struct command_group status_group;
+extern const struct command_group log_group;
+extern const struct command_group watch_group;
+extern const struct command_group materialize_group;
+extern const struct command_group context_group;
+extern const struct command_group completion_group;
+extern const struct command_group help_group;
 
 /* INVALID_ARGUMENT when neither -p nor ARGON_PROJECT names one. */
 CHECKED bool cli_project(const struct cli *cli, char **project, struct error *err);
@@ -75,6 +89,8 @@ CHECKED bool cli_project(const struct cli *cli, char **project, struct error *er
 CHECKED bool cli_target(const struct cli *cli, const char *collection, Argon__Branch__V1__Target *target, struct error *err);
 /* Extended JSON from the command line; `what` names it in errors. The bytes live in the arena. */
 CHECKED bool cli_document(struct cli *cli, const char *what, const char *json, Argon__Branch__V1__Document *document, struct error *err);
+/* A short call, within --timeout: is the branch there? Before a stream that has no deadline. */
+CHECKED bool cli_reach_branch(struct cli *cli, const char *project, const char *branch, struct error *err);
 /* Asks before something is lost, if a person sits there and has not said --yes. CANCELLED when it is not wanted. */
 CHECKED bool cli_confirm(const struct cli *cli, struct error *err, const char *question, ...) PRINTF_LIKE(3, 4);
 

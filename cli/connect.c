@@ -12,7 +12,9 @@ enum { DEFAULT_TIMEOUT = 30 * MICROS_PER_SECOND };
 
 bool connection_open(struct connection *connection, const struct global_options *options, struct error *err)
 {
-    const struct rpc_client_options client_options = { .target = options->endpoint, .max_message_bytes = MAX_MESSAGE_BYTES };
+    const struct rpc_client_options client_options = { .target = options->endpoint,
+                                                       .balance = strchr(options->endpoint, ',') ? RPC_ROUND_ROBIN : RPC_PICK_FIRST,
+                                                       .max_message_bytes = MAX_MESSAGE_BYTES };
     struct rpc_client *client;
     if (!rpc_client_open(&client_options, &client, err))
         return error_wrap(err, "endpoint %s", options->endpoint);
@@ -95,6 +97,13 @@ bool connection_begin_write(struct connection *connection, const char *project, 
     return true;
 }
 
+void connection_resume_write(struct connection *connection, const char *base_id, uint64_t since_lsn)
+{
+    snprintf(connection->base_id, sizeof connection->base_id, "%s", base_id);
+    connection->base_since_lsn = since_lsn;
+    connection->goes_on = true;
+}
+
 bool connection_next_write(struct connection *connection, uint64_t number, uint64_t since_lsn, Argon__Branch__V1__WriteOptions *write,
                            struct error *err)
 {
@@ -114,7 +123,8 @@ bool connection_write(struct connection *connection, const char *method, const P
     connection->unresolved = true;
     bool ok = connection_read(connection, method, request, response_type, arena, response, err);
     /* Overload and shutdown refuse a call before anybody looks at its request_id: of an earlier copy they say nothing. */
-    bool unasked = !ok && connection->options->request_id[0] && (err->code == ERROR_UNAVAILABLE || err->code == ERROR_RESOURCE_EXHAUSTED);
+    bool repeats = connection->options->request_id[0] || connection->goes_on;
+    bool unasked = !ok && repeats && (err->code == ERROR_UNAVAILABLE || err->code == ERROR_RESOURCE_EXHAUSTED);
     connection->unresolved = unasked || (!ok && err->outcome != OUTCOME_NOT_APPLIED);
     return ok;
 }
@@ -129,7 +139,17 @@ bool connection_stream(struct connection *connection, const char *method, const 
 void connection_report(const struct connection *connection, const struct error *err)
 {
     fprintf(stderr, "argon: %s: %s\n", error_code_name(err->code), err->message);
-    if (connection->unresolved)
+    if (err->reason)
+        fprintf(stderr, "argon: reason %s\n", err->reason);
+    const char *next;
+    for (const char *key = err->keys; *key; key = next) {
+        size_t len = strcspn(key, "\n");
+        fprintf(stderr, "argon: in the way: %.*s\n", (int)len, key);
+        next = key + len + (key[len] == '\n');
+    }
+    if (connection->unresolved && connection->remembers)
+        fprintf(stderr, "argon: whether the write took effect is unknown; the same command again finishes it exactly once\n");
+    else if (connection->unresolved)
         fprintf(stderr,
                 "argon: whether the write took effect is unknown; to finish it exactly once, repeat the command with "
                 "--request-id %s --since-lsn %" PRIu64 "\n",

@@ -23,6 +23,8 @@ struct connection {
     uint64_t base_since_lsn;
     char request_id[MAX_REQUEST_ID_BYTES + 1];
     bool unresolved; /* sent, and nobody said what became of it */
+    bool goes_on;    /* an earlier run of the command may have sent it, too */
+    bool remembers;  /* the same command finds the id again */
 };
 
 CHECKED bool connection_open(struct connection *connection, const struct global_options *options, struct error *err);
@@ -37,6 +39,8 @@ CHECKED bool connection_read(struct connection *connection, const char *method, 
  * projects themselves (project NULL), from the list of them. The strings of *write belong to the connection and the options. */
 CHECKED bool connection_begin_write(struct connection *connection, const char *project, struct arena *arena,
                                     Argon__Branch__V1__WriteOptions *write, struct error *err);
+/* Instead of it: goes on with the base id of an earlier run. */
+void connection_resume_write(struct connection *connection, const char *base_id, uint64_t since_lsn);
 /* For commands of many writes: those of one base id are told apart by a number behind it, so that the whole
  * command can be repeated. since_lsn is the LSN that the write before this one answered. */
 CHECKED bool connection_next_write(struct connection *connection, uint64_t number, uint64_t since_lsn,

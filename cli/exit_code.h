@@ -14,6 +14,9 @@ enum cli_exit {
     CLI_EXIT_UNAVAILABLE = 6, /* UNAVAILABLE, DEADLINE_EXCEEDED */
     CLI_EXIT_EXHAUSTED = 7,   /* RESOURCE_EXHAUSTED */
     CLI_EXIT_DATA_LOSS = 8,   /* DATA_LOSS */
+    /* as shells name the end by a signal */
+    CLI_EXIT_INTERRUPTED = 130,
+    CLI_EXIT_TERMINATED = 143,
 };
 
 enum cli_exit cli_exit_of(enum error_code code);

@@ -1,23 +1,14 @@
 #include "cli/find_stream.h"
 
-/* A stream without a deadline would wait for ever for a service that is not there; a short call first does not. */
-static bool reach_branch(struct cli *cli, const Argon__Branch__V1__Target *target, struct error *err)
-{
-    Argon__Branch__V1__GetBranchRequest request = ARGON__BRANCH__V1__GET_BRANCH_REQUEST__INIT;
-    request.project = target->project;
-    request.name = target->branch;
-    ProtobufCMessage *message;
-    return connection_read(&cli->connection, BRANCH_METHOD("Branches", "GetBranch"), &request.base,
-                           &argon__branch__v1__get_branch_response__descriptor, &cli->arena, &message, err);
-}
-
 bool find_stream_print(struct cli *cli, const Argon__Branch__V1__FindRequest *request, struct output *out, uint64_t *lsn, struct error *err)
 {
     struct rpc_client_stream *stream = NULL;
     bool ok = false, begun = false;
     uint64_t read_lsn = 0;
-    if (!reach_branch(cli, request->target, err) || !connection_stream(&cli->connection, BRANCH_METHOD("Documents", "Find"), &request->base,
-                                                                       &argon__branch__v1__find_response__descriptor, &stream, err))
+    /* without a deadline it would wait for ever for a service that is not there */
+    if (!cli_reach_branch(cli, request->target->project, request->target->branch, err) ||
+        !connection_stream(&cli->connection, BRANCH_METHOD("Documents", "Find"), &request->base,
+                           &argon__branch__v1__find_response__descriptor, &stream, err))
         goto out;
 
     for (bool more = true; more && !output_failed(out);) {

@@ -1,38 +1,59 @@
 #include "cli/help.h"
 
+#include "cli/exit_code.h"
+#include "cli/program.h"
+
+const char help_summary[] = "Branches, past states and documents of an Argon branch service.";
+const char help_example[] = "argon projects create shop\n"
+                            "argon branches create dev -p shop\n"
+                            "argon docs insert users '{\"name\": \"Ada\"}' -p shop -b dev\n"
+                            "argon docs find users '{\"name\": \"Ada\"}' -p shop -b dev\n";
+const struct help_exit_code help_exit_codes[HELP_EXIT_CODES] = {
+    { CLI_EXIT_OK, "it worked" },
+    { CLI_EXIT_FAILURE, "any other failure" },
+    { CLI_EXIT_USAGE, "usage, INVALID_ARGUMENT, OUT_OF_RANGE" },
+    { CLI_EXIT_NOT_FOUND, "NOT_FOUND" },
+    { CLI_EXIT_EXISTS, "ALREADY_EXISTS" },
+    { CLI_EXIT_CONFLICT, "ABORTED, FAILED_PRECONDITION" },
+    { CLI_EXIT_UNAVAILABLE, "UNAVAILABLE, DEADLINE_EXCEEDED" },
+    { CLI_EXIT_EXHAUSTED, "RESOURCE_EXHAUSTED" },
+    { CLI_EXIT_DATA_LOSS, "DATA_LOSS" },
+    { CLI_EXIT_INTERRUPTED, "watch or log --follow ended by Ctrl-C (SIGINT)" },
+    { CLI_EXIT_TERMINATED, "the same by SIGTERM" },
+};
+
 static void print_name(FILE *out, const struct command_group *group, const struct command *command)
 {
     fprintf(out, "argon %s%s%s", group->name, command->name ? " " : "", command->name ? command->name : "");
 }
 
-void help_print_program(FILE *out, const struct help *help)
+/* Each line of a text, two blanks before it. */
+static void print_indented(FILE *out, const char *text)
 {
-    fputs("Branches, past states and documents of an Argon branch service.\n\n"
-          "Usage: argon COMMAND [ARGUMENTS] [OPTIONS]\n\n"
-          "Commands (argon COMMAND --help tells more):\n",
-          out);
-    for (size_t i = 0; i < help->n_groups; i++)
-        fprintf(out, "  %-12s %s\n", help->groups[i]->name, help->groups[i]->summary);
+    for (bool begins = true; *text; text++) {
+        if (begins)
+            fputs("  ", out);
+        fputc(*text, out);
+        begins = *text == '\n';
+    }
+}
+
+void help_print_program(FILE *out)
+{
+    fprintf(out, "%s\n\nUsage: argon COMMAND [ARGUMENTS] [OPTIONS]\n\nCommands (argon COMMAND --help tells more):\n", help_summary);
+    for (size_t i = 0; i < program_n_groups; i++)
+        if (program_groups[i]->kind != GROUP_HIDDEN)
+            fprintf(out, "  %-12s %s\n", program_groups[i]->name, program_groups[i]->summary);
     fputs("\nOptions of every command:\n", out);
-    config_print_help(out, help->global->options, help->global->n);
-    fputs("\nDocuments, filters and updates are written as Extended JSON v2.\n"
-          "\nExit codes:\n"
-          "  0  it worked\n"
-          "  1  any other failure\n"
-          "  2  usage, INVALID_ARGUMENT, OUT_OF_RANGE\n"
-          "  3  NOT_FOUND\n"
-          "  4  ALREADY_EXISTS\n"
-          "  5  ABORTED, FAILED_PRECONDITION\n"
-          "  6  UNAVAILABLE, DEADLINE_EXCEEDED\n"
-          "  7  RESOURCE_EXHAUSTED\n"
-          "  8  DATA_LOSS\n"
-          "A write whose outcome is unknown says so on stderr, with the options that repeat it exactly once.\n"
-          "\nExample:\n"
-          "  argon projects create shop\n"
-          "  argon branches create dev -p shop\n"
-          "  argon docs insert users '{\"name\": \"Ada\"}' -p shop -b dev\n"
-          "  argon docs find users '{\"name\": \"Ada\"}' -p shop -b dev\n",
+    config_print_help(out, program_options_table.options, program_options_table.n);
+    fputs("\nDocuments, filters and updates are written as Extended JSON v2. What is given neither as an option nor in the environment\n"
+          "comes from the context (argon context --help), then from the default.\n"
+          "\nExit codes:\n",
           out);
+    for (size_t i = 0; i < HELP_EXIT_CODES; i++)
+        fprintf(out, "  %-3d  %s\n", help_exit_codes[i].code, help_exit_codes[i].meaning);
+    fputs("A write whose outcome is unknown says so on stderr, with the options that repeat it exactly once.\n\nExample:\n", out);
+    print_indented(out, help_example);
 }
 
 void help_print_group(FILE *out, const struct command_group *group)
@@ -41,22 +62,23 @@ void help_print_group(FILE *out, const struct command_group *group)
     for (size_t i = 0; i < group->n_commands; i++) {
         const struct command *command = &group->commands[i];
         fprintf(out, "  %-8s %s\n           %s%s\n", command->name, command->summary, command->usage,
-                command->n_options ? " [OPTIONS]" : "");
+                command->n_options || command->shared ? " [OPTIONS]" : "");
     }
     fprintf(out, "\nExample:\n  %s\n", group->commands[0].example);
 }
 
-void help_print_command(FILE *out, const struct help *help, const struct command_group *group, const struct command *command)
+void help_print_command(FILE *out, const struct command_group *group, const struct command *command)
 {
     fprintf(out, "%s\n\nUsage: ", command->summary);
     print_name(out, group, command);
     fprintf(out, "%s%s\n", command->usage[0] ? " " : "", command->usage);
-    if (command->n_options) {
+    if (command->n_options || command->shared)
         fputs("\nOptions:\n", out);
-        config_print_help(out, command->options, command->n_options);
-    }
+    config_print_help(out, command->options, command->n_options);
+    if (command->shared)
+        config_print_help(out, command->shared->options, command->shared->n);
     fputs("\nOptions of every command:\n", out);
-    config_print_help(out, help->global->options, help->global->n);
+    config_print_help(out, program_options_table.options, program_options_table.n);
     fprintf(out, "\nExample:\n  %s\n", command->example);
 }
 
@@ -68,4 +90,13 @@ void help_print_usage(FILE *out, const struct command_group *group, const struct
     fputs("See: ", out);
     print_name(out, group, command);
     fputs(" --help\n", out);
+}
+
+void help_print_option_name(FILE *out, const struct config_option *option)
+{
+    if (option->letter)
+        fprintf(out, "-%c, ", option->letter);
+    fprintf(out, "--%s", option->name);
+    if (option->kind != CONFIG_BOOL)
+        fprintf(out, " %s", option->argument ? option->argument : "VALUE");
 }

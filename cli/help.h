@@ -6,16 +6,23 @@
 
 #include "cli/command.h"
 
-struct help {
-    const struct command_group *const *groups;
-    size_t n_groups;
-    const struct config_table *global;
-};
-
-void help_print_program(FILE *out, const struct help *help);
+void help_print_program(FILE *out);
 void help_print_group(FILE *out, const struct command_group *group);
-void help_print_command(FILE *out, const struct help *help, const struct command_group *group, const struct command *command);
+void help_print_command(FILE *out, const struct command_group *group, const struct command *command);
 /* The usage line alone, and where the rest is. */
 void help_print_usage(FILE *out, const struct command_group *group, const struct command *command);
+
+/* Of a program's option: "-p, --project PROJECT". */
+void help_print_option_name(FILE *out, const struct config_option *option);
+
+extern const char help_summary[];
+extern const char help_example[];
+/* What follows from each exit code. */
+struct help_exit_code {
+    int code;
+    const char *meaning;
+};
+enum { HELP_EXIT_CODES = 11 };
+extern const struct help_exit_code help_exit_codes[HELP_EXIT_CODES];
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "common/base/memory.h"
 
@@ -28,6 +29,7 @@ struct input {
     uint8_t *data; /* [begin, end) has been read and not yet handed out */
     size_t capacity, begin, end;
     struct input_place place; /* of data[begin] */
+    XXH3_state_t *digest;     /* of what has been handed out or passed over */
 };
 
 struct input *input_of_descriptor(int fd)
@@ -35,6 +37,10 @@ struct input *input_of_descriptor(int fd)
     struct input *input = mem_zalloc(sizeof *input);
     input->fd = fd;
     input->place.line = 1;
+    input->digest = XXH3_createState();
+    if (!input->digest)
+        abort();
+    XXH3_64bits_reset(input->digest);
     return input;
 }
 
@@ -55,13 +61,16 @@ void input_close(struct input *input)
         return;
     if (input->owns_fd)
         close(input->fd);
+    XXH3_freeState(input->digest);
     free(input->data);
     free(input);
 }
 
 struct input_place input_place(const struct input *input)
 {
-    return input->place;
+    struct input_place place = input->place;
+    place.digest = XXH3_64bits_digest(input->digest);
+    return place;
 }
 
 uint64_t input_size(const struct input *input)
@@ -101,6 +110,7 @@ static bool read_more(struct input *input, struct error *err)
 
 static void pass(struct input *input, size_t n)
 {
+    XXH3_64bits_update(input->digest, input->data + input->begin, n);
     input->begin += n;
     input->place.offset += n;
 }
@@ -262,5 +272,20 @@ bool input_next(struct input *input, struct bytes *text, struct input_place *pla
     *text = bytes_of(input->data + input->begin, len);
     pass(input, len);
     input->place.line += lines;
+    return true;
+}
+
+bool input_skip_to(struct input *input, struct input_place place, struct error *err)
+{
+    struct bytes text = bytes_of("", 0);
+    bool ok = true;
+    while (ok && text.data && input->place.offset < place.offset) {
+        struct input_place begin;
+        ok = input_next(input, &text, &begin, err);
+    }
+    struct input_place reached = input_place(input);
+    if (!ok || reached.offset != place.offset || reached.digest != place.digest)
+        return error_set(err, ERROR_FAILED_PRECONDITION, "the file has changed before line %" PRIu64 " (byte %" PRIu64 ")", place.line,
+                         place.offset);
     return true;
 }

@@ -25,6 +25,7 @@ struct input;
 struct input_place {
     uint64_t line;   /* from 1 */
     uint64_t offset; /* bytes, from 0 */
+    uint64_t digest; /* of all bytes before it; only from input_place */
 };
 
 /* "-": standard input. */
@@ -36,6 +37,10 @@ void input_close(struct input *input); /* NULL is fine */
 /* The next object and where it begins; the text is valid until the next call. At the end text->data is
  * NULL. After an error there is nothing more to be had. */
 CHECKED bool input_next(struct input *input, struct bytes *text, struct input_place *place, struct error *err);
+
+/* Passes over all documents before a place that input_place told of the same input in another run. FAILED_PRECONDITION
+ * when what stands before it is not the same any more. */
+CHECKED bool input_skip_to(struct input *input, struct input_place place, struct error *err);
 
 /* How far the reading has come. */
 struct input_place input_place(const struct input *input);

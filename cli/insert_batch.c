@@ -1,5 +1,23 @@
 #include "cli/insert_batch.h"
 
+bool insert_rules_parse(const char *on_duplicate, struct insert_rules *rules, struct error *err)
+{
+    static const struct {
+        const char *name;
+        Argon__Branch__V1__OnDuplicate value;
+    } choices[] = {
+        { "fail", ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_FAIL },
+        { "skip", ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_SKIP },
+        { "replace", ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_REPLACE },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(choices); i++)
+        if (strcmp(on_duplicate, choices[i].name) == 0) {
+            *rules = (struct insert_rules) { .on_duplicate = choices[i].value };
+            return true;
+        }
+    return error_set(err, ERROR_INVALID_ARGUMENT, "option --on-duplicate: '%s' is none of fail, skip, replace", on_duplicate);
+}
+
 void insert_batch_destroy(struct insert_batch *batch)
 {
     buffer_destroy(&batch->documents);
@@ -26,7 +44,7 @@ bool insert_batch_add(struct insert_batch *batch, struct bytes bson, struct erro
 }
 
 bool insert_batch_send(const struct insert_batch *batch, struct connection *connection, Argon__Branch__V1__Target *target,
-                       Argon__Branch__V1__OnDuplicate on_duplicate, Argon__Branch__V1__WriteOptions *write, struct arena *arena,
+                       const struct insert_rules *rules, Argon__Branch__V1__WriteOptions *write, struct arena *arena,
                        const Argon__Branch__V1__InsertManyResponse **response, struct error *err)
 {
     Argon__Branch__V1__Document *documents = arena_alloc(arena, batch->n * sizeof *documents);
@@ -46,7 +64,8 @@ bool insert_batch_send(const struct insert_batch *batch, struct connection *conn
     request.target = target;
     request.n_documents = batch->n;
     request.documents = pointers;
-    request.on_duplicate = on_duplicate;
+    request.on_duplicate = rules->on_duplicate;
+    request.skip_invalid = rules->skip_invalid;
     request.write = write;
     ProtobufCMessage *message;
     if (!connection_write(connection, BRANCH_METHOD("Documents", "InsertMany"), &request.base,

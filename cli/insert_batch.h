@@ -12,13 +12,22 @@ struct insert_batch {
     size_t n;
 };
 
+/* What becomes of documents that cannot go in as they are. */
+struct insert_rules {
+    Argon__Branch__V1__OnDuplicate on_duplicate;
+    bool skip_invalid; /* the service reports them, and writes the others */
+};
+
+/* fail, skip or replace. */
+CHECKED bool insert_rules_parse(const char *on_duplicate, struct insert_rules *rules, struct error *err);
+
 void insert_batch_destroy(struct insert_batch *batch);
 void insert_batch_clear(struct insert_batch *batch);
 CHECKED bool insert_batch_add(struct insert_batch *batch, struct bytes bson, struct error *err);
 
 /* Sends it as the write that was begun; *response lives in the arena. */
 CHECKED bool insert_batch_send(const struct insert_batch *batch, struct connection *connection, Argon__Branch__V1__Target *target,
-                               Argon__Branch__V1__OnDuplicate on_duplicate, Argon__Branch__V1__WriteOptions *write, struct arena *arena,
+                               const struct insert_rules *rules, Argon__Branch__V1__WriteOptions *write, struct arena *arena,
                                const Argon__Branch__V1__InsertManyResponse **response, struct error *err);
 
 #endif

@@ -5,30 +5,8 @@
 #include "cli/command.h"
 #include "cli/exit_code.h"
 #include "cli/help.h"
+#include "cli/program.h"
 #include "common/rpc/rpc.h"
-
-static struct global_options options;
-
-static const struct config_option option_rows[] = {
-    { "project", 'p', CONFIG_STRING, &options.project, NULL, "ARGON_PROJECT", 0, 0, "PROJECT", "project to work in" },
-    { "branch", 'b', CONFIG_STRING, &options.branch, "main", "ARGON_BRANCH", 0, 0, "BRANCH", "branch to work on" },
-    { "endpoint", 0, CONFIG_STRING, &options.endpoint, "127.0.0.1:7800", "ARGON_ENDPOINT", 0, 0, "HOST:PORT", "the branch service" },
-    { "output", 'o', CONFIG_STRING, &options.output, "table", NULL, 0, 0, "FORMAT", "table, json or ndjson" },
-    { "canonical", 0, CONFIG_BOOL, &options.canonical, NULL, NULL, 0, 0, NULL, "documents as canonical Extended JSON, not relaxed" },
-    { "timeout", 0, CONFIG_DURATION, &options.timeout, NULL, NULL, 1, 0, "DURATION",
-      "for each request (default 30s; find and export: none)" },
-    { "min-lsn", 0, CONFIG_UINT, &options.min_lsn, NULL, NULL, 0, 0, "LSN", "reads wait until this LSN is visible" },
-    { "request-id", 0, CONFIG_STRING, &options.request_id, NULL, NULL, 0, 0, "ID", "of a write, to repeat it exactly once" },
-    { "since-lsn", 0, CONFIG_UINT, &options.since_lsn, NULL, NULL, 0, 0, "LSN", "an LSN known before the id was first sent" },
-    { "actor", 0, CONFIG_STRING, &options.actor, NULL, "ARGON_ACTOR", 0, 0, "NAME", "who writes; kept in the log" },
-    { "yes", 'y', CONFIG_BOOL, &options.yes, NULL, NULL, 0, 0, NULL, "delete without asking" },
-};
-static const struct config_table global_table = { option_rows, ARRAY_LEN(option_rows) };
-
-static const struct command_group *const groups[] = {
-    &projects_group, &branches_group, &collections_group, &docs_group, &import_group, &export_group, &status_group,
-};
-static const struct help help = { .groups = groups, .n_groups = ARRAY_LEN(groups), .global = &global_table };
 
 /* Takes the first word that is neither a global option nor its value out of argv; NULL when there is none.
  * The options of a command are known only after its name, and stand behind it. */
@@ -38,8 +16,8 @@ static const char *take_word(int *argc, char **argv)
         const char *argument = argv[i];
         if (argument[0] == '-' && argument[1] != '\0') {
             bool is_long = argument[1] == '-';
-            for (size_t o = 0; o < ARRAY_LEN(option_rows); o++) {
-                const struct config_option *option = &option_rows[o];
+            for (size_t o = 0; o < program_options_table.n; o++) {
+                const struct config_option *option = &program_options_table.options[o];
                 bool alone = is_long ? strcmp(argument + 2, option->name) == 0 : argument[1] == option->letter && argument[2] == '\0';
                 if (alone && option->kind != CONFIG_BOOL)
                     i++; /* its value */
@@ -53,26 +31,13 @@ static const char *take_word(int *argc, char **argv)
     return NULL;
 }
 
-static bool is_called(const char *name, const char *word)
-{
-    return word && strcmp(name, word) == 0;
-}
-
-static const struct command_group *find_group(const char *word)
-{
-    for (size_t i = 0; i < ARRAY_LEN(groups); i++)
-        if (is_called(groups[i]->name, word))
-            return groups[i];
-    return NULL;
-}
-
 static const struct command *find_command(const struct command_group *group, int *argc, char **argv)
 {
     if (!group->commands[0].name)
         return &group->commands[0];
     const char *word = take_word(argc, argv);
     for (size_t i = 0; i < group->n_commands; i++)
-        if (is_called(group->commands[i].name, word))
+        if (word && strcmp(group->commands[i].name, word) == 0)
             return &group->commands[i];
     return NULL;
 }
@@ -84,11 +49,17 @@ static enum cli_exit usage_error(const struct command_group *group, const struct
     return CLI_EXIT_USAGE;
 }
 
-static enum cli_exit run_command(const struct command *command, struct cli *cli)
+static void report(const struct connection *connection, const struct error *err)
+{
+    connection_report(connection, err);
+    program_explain(stderr, err->code);
+}
+
+static enum cli_exit run_command(const struct command_group *group, const struct command *command, struct cli *cli)
 {
     struct error err = { 0 };
-    if (!connection_open(&cli->connection, cli->options, &err)) {
-        fprintf(stderr, "argon: %s: %s\n", error_code_name(err.code), err.message);
+    if (group->kind == GROUP_REMOTE && !connection_open(&cli->connection, cli->options, &err)) {
+        report(&cli->connection, &err);
         return cli_exit_of(err.code);
     }
     /* what was printed before a failure is let out too, but the first failure is the one that counts */
@@ -99,7 +70,7 @@ static enum cli_exit run_command(const struct command *command, struct cli *cli)
         ok = false;
     }
     if (!ok)
-        connection_report(&cli->connection, &err);
+        report(&cli->connection, &err);
     connection_close(&cli->connection);
     return ok ? CLI_EXIT_OK : cli_exit_of(err.code);
 }
@@ -107,24 +78,35 @@ static enum cli_exit run_command(const struct command *command, struct cli *cli)
 static enum cli_exit parse_and_run(const struct command_group *group, const struct command *command, int argc, char **argv)
 {
     struct error err = { 0 };
-    const struct config_table tables[] = { global_table, { command->options, command->n_options } };
+    struct config_table tables[] = { program_options_table, { command->options, command->n_options }, { NULL, 0 } };
+    if (command->shared)
+        tables[2] = *command->shared;
     const char **args = calloc((size_t)argc + 1, sizeof *args);
-    struct cli cli = { .options = &options, .args = args };
+    struct cli cli = { .options = &program_options, .args = args };
+    struct context context = { 0 };
     enum cli_exit result = CLI_EXIT_FAILURE;
     if (!args)
         return result;
     arena_init(&cli.arena, 0);
+    if (group->kind != GROUP_HIDDEN && !context_load(&context, &err)) {
+        connection_report(&cli.connection, &err);
+        result = cli_exit_of(err.code);
+        goto out;
+    }
+    program_use_context(&context);
     if (!config_parse(tables, ARRAY_LEN(tables), argc, argv, args, &cli.n_args, &err) ||
-        !output_init(&cli.out, stdout, options.output, options.canonical, &err))
+        !output_init(&cli.out, stdout, program_options.output, program_options.canonical, &err))
         result = usage_error(group, command, err.message);
     else if (cli.n_args < command->min_args)
         result = usage_error(group, command, "an argument is missing");
     else if (cli.n_args > command->max_args)
         result = usage_error(group, command, "there are too many arguments");
     else
-        result = run_command(command, &cli);
+        result = run_command(group, command, &cli);
+out:
     output_destroy(&cli.out);
     arena_destroy(&cli.arena);
+    context_destroy(&context);
     free(args);
     return result;
 }
@@ -133,10 +115,10 @@ static enum cli_exit dispatch(int argc, char **argv)
 {
     bool wants_help = config_wants_help(argc, argv);
     const char *word = take_word(&argc, argv);
-    const struct command_group *group = find_group(word);
+    const struct command_group *group = word ? program_find_group(word) : NULL;
     if (!group) {
         if (wants_help && !word) {
-            help_print_program(stdout, &help);
+            help_print_program(stdout);
             return CLI_EXIT_OK;
         }
         for (int i = 1; i < argc && !word; i++)
@@ -146,13 +128,13 @@ static enum cli_exit dispatch(int argc, char **argv)
             }
         if (word)
             fprintf(stderr, "argon: INVALID_ARGUMENT: there is no command '%s'\n", word);
-        help_print_program(stderr, &help);
+        help_print_program(stderr);
         return CLI_EXIT_USAGE;
     }
     const struct command *command = find_command(group, &argc, argv);
     if (wants_help) {
         if (command)
-            help_print_command(stdout, &help, group, command);
+            help_print_command(stdout, group, command);
         else
             help_print_group(stdout, group);
         return CLI_EXIT_OK;

@@ -111,7 +111,7 @@ static void append_json_value(struct buffer *buffer, const struct field *field)
 }
 
 /* For a terminal: control characters in a name must not reach it. */
-static void append_plain_value(struct buffer *buffer, const struct field *field)
+void output_append_plain(struct buffer *buffer, const struct field *field)
 {
     switch (field->kind) {
     case FIELD_STRING:
@@ -165,7 +165,7 @@ void output_object(struct output *out, const struct field *fields, size_t n)
             append_text(&out->text, fields[i].name);
             for (size_t pad = strlen(fields[i].name); pad < width + 2; pad++)
                 buffer_append_u8(&out->text, ' ');
-            append_plain_value(&out->text, &fields[i]);
+            output_append_plain(&out->text, &fields[i]);
             buffer_append_u8(&out->text, '\n');
         }
     } else {
@@ -214,7 +214,7 @@ void output_list_row(struct output *out, const struct field *fields, size_t n)
         assert(n > 0 && n <= OUTPUT_MAX_COLUMNS);
         out->columns = n;
         for (size_t i = 0; i < n; i++) {
-            append_plain_value(&out->cells, &fields[i]);
+            output_append_plain(&out->cells, &fields[i]);
             buffer_append_u8(&out->cells, '\0');
         }
     } else {
@@ -239,6 +239,19 @@ bool output_list_document(struct output *out, struct bytes bson, struct error *e
     write_buffer(out, &out->text);
     out->items++;
     return true;
+}
+
+void output_list_line(struct output *out, const char *line)
+{
+    write_text(out, line);
+    write_text(out, "\n");
+    out->items++;
+}
+
+void output_flush(struct output *out)
+{
+    if (fflush(out->file) != 0 && out->errnum == 0)
+        out->errnum = errno ? errno : EIO;
 }
 
 /* Characters, for what lines up: bytes that do not continue a UTF-8 sequence. */
@@ -292,8 +305,7 @@ bool output_failed(const struct output *out)
 
 bool output_finish(struct output *out, struct error *err)
 {
-    if (fflush(out->file) != 0 && out->errnum == 0)
-        out->errnum = errno ? errno : EIO;
+    output_flush(out);
     if (out->errnum == 0)
         return true;
     if (out->errnum == EPIPE) {

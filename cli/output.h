@@ -69,6 +69,10 @@ void output_result(struct output *out, const char *sentence, const struct field 
 void output_list_begin(struct output *out);
 void output_list_row(struct output *out, const struct field *fields, size_t n);
 CHECKED bool output_list_document(struct output *out, struct bytes bson, struct error *err);
+/* For people, at once: one line instead of a row. */
+void output_list_line(struct output *out, const char *line);
+/* Lets a list that goes on for long out to where it is read. */
+void output_flush(struct output *out);
 void output_list_end(struct output *out);
 
 /* Has a write failed? Then a long list can stop. */
@@ -77,5 +81,7 @@ CHECKED bool output_finish(struct output *out, struct error *err);
 
 /* Appends the text in quotes. */
 void output_append_json_string(struct buffer *buffer, const char *text);
+/* As a table shows it: times in ISO 8601, no control characters, "-" for nothing. */
+void output_append_plain(struct buffer *buffer, const struct field *field);
 
 #endif

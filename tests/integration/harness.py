@@ -277,7 +277,8 @@ class Cluster:
         return client
 
     def argon(self, *arguments, input=None, check=True, timeout=120, endpoint=None):
-        environment = {**os.environ, "ARGON_ENDPOINT": endpoint or self.branches[0].address}
+        folder = str(self.directory)  # the user's own files stay out of it
+        environment = {**os.environ, "ARGON_ENDPOINT": endpoint or self.branches[0].address, "XDG_CONFIG_HOME": folder, "XDG_STATE_HOME": folder}
         result = subprocess.run(
             [str(BIN / "argon"), *arguments], input=input, capture_output=True, text=True, timeout=timeout, env=environment
         )

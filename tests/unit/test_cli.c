@@ -26,11 +26,13 @@ static struct {
     struct condition changed;
     unsigned project_reads;
     unsigned writes;
+    unsigned reads;       /* of what streams */
     unsigned unavailable; /* so many writes are refused before one gets through */
     bool loses_answers;   /* writes fail without a word on their outcome */
     char ids[8][MAX_REQUEST_ID_BYTES + 1];
     uint64_t since[8];
-    uint64_t at_lsn, min_lsn;
+    uint64_t at_lsn, min_lsn, as_of_time;
+    bool stale_ok;
     uint64_t documents;
     uint64_t lsn;
     char text[256]; /* what else was asked */
@@ -135,6 +137,7 @@ static void on_create_branch(void *service, struct rpc_call *call, const Protobu
     mutex_lock(&seen.lock);
     snprintf(seen.text, sizeof seen.text, "%s %s %s %s", request->project, request->name, request->from, request->write->actor);
     seen.at_lsn = request->at_lsn;
+    seen.as_of_time = request->at_time;
     mutex_unlock(&seen.lock);
     Argon__Branch__V1__Branch branch;
     fill_branch(&branch, request->name);
@@ -204,6 +207,8 @@ static void on_find(void *service, struct rpc_call *call, const ProtobufCMessage
     const Argon__Branch__V1__FindRequest *request = (const void *)message;
     mutex_lock(&seen.lock);
     seen.at_lsn = request->read->as_of_lsn;
+    seen.as_of_time = request->read->as_of_time;
+    seen.stale_ok = request->read->stale_ok;
     seen.min_lsn = request->read->min_lsn;
     snprintf(seen.text, sizeof seen.text, "%s/%s/%s skip %u limit %u", request->target->project, request->target->branch,
              request->target->collection, (unsigned)request->skip, (unsigned)request->limit);
@@ -249,6 +254,94 @@ static void on_count(void *service, struct rpc_call *call, const ProtobufCMessag
     rpc_reply(call, &response.base);
 }
 
+static bool send_changes(struct rpc_call *call, uint64_t first, uint64_t last, Argon__Branch__V1__WatchEnd end)
+{
+    enum { MAX = 1000 };
+    static Argon__Branch__V1__Change changes[MAX], *pointers[MAX];
+    Argon__Branch__V1__WatchResponse response = ARGON__BRANCH__V1__WATCH_RESPONSE__INIT;
+    bson_t *id = BCON_NEW("_id", BCON_INT32(5));
+    Argon__Branch__V1__Document document = ARGON__BRANCH__V1__DOCUMENT__INIT;
+    document.bson.data = (uint8_t *)bson_get_data(id);
+    document.bson.len = id->len;
+    for (uint64_t lsn = first; lsn <= last; lsn++) {
+        Argon__Branch__V1__Change *change = &changes[response.n_changes];
+        *change = (Argon__Branch__V1__Change)ARGON__BRANCH__V1__CHANGE__INIT;
+        change->kind = ARGON__BRANCH__V1__CHANGE_KIND__CHANGE_INSERT;
+        change->lsn = lsn;
+        change->timestamp = 1700000000000000 + lsn;
+        change->collection = (char *)"users";
+        change->actor = (char *)"ada";
+        change->branch_id = (char *)"b1";
+        change->document_id = &document;
+        pointers[response.n_changes++] = change;
+    }
+    response.changes = pointers;
+    response.through_lsn = last;
+    response.end = end;
+    bool sent = rpc_stream_send(call, &response.base);
+    bson_destroy(id);
+    return sent;
+}
+
+/* With stop_at_head a change at each LSN up to the head. Else one, and then the connection is lost; behind LSN 3 the
+ * branch is deleted. */
+static void on_watch(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    (void)service;
+    const Argon__Branch__V1__WatchRequest *request = (const void *)message;
+    mutex_lock(&seen.lock);
+    uint64_t head = seen.lsn;
+    seen.at_lsn = request->after_lsn;
+    seen.reads++;
+    snprintf(seen.text, sizeof seen.text, "%s/%s/%s%s", request->project, request->branch, request->collection,
+             request->omit_documents ? " without documents" : "");
+    mutex_unlock(&seen.lock);
+    if (request->stop_at_head)
+        (void)send_changes(call, request->after_lsn + 1, head, ARGON__BRANCH__V1__WATCH_END__WATCH_END_AT_HEAD);
+    else if (request->after_lsn >= 3)
+        (void)send_changes(call, 4, 3, ARGON__BRANCH__V1__WATCH_END__WATCH_END_BRANCH_DELETED);
+    else if (send_changes(call, request->after_lsn + 1, request->after_lsn + 1, ARGON__BRANCH__V1__WATCH_END__WATCH_END_UNSPECIFIED)) {
+        fail_with(call, ERROR_UNAVAILABLE, "gone for a while");
+        return;
+    }
+    rpc_finish(call);
+}
+
+static void on_materialize(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    (void)service;
+    (void)message;
+    for (int i = 0; i < 2; i++) {
+        Argon__Branch__V1__MaterializeResponse response = ARGON__BRANCH__V1__MATERIALIZE_RESPONSE__INIT;
+        Argon__Branch__V1__MaterializeProgress progress = ARGON__BRANCH__V1__MATERIALIZE_PROGRESS__INIT, *all[] = { &progress };
+        progress.collection = (char *)"users";
+        progress.entries = 10 + (uint64_t)i;
+        progress.done = i == 1;
+        progress.documents = progress.done ? 3 : 0;
+        progress.bytes = progress.done ? 99 : 0;
+        response.progress = all;
+        response.n_progress = 1;
+        response.lsn = 12;
+        if (!rpc_stream_send(call, &response.base))
+            break;
+    }
+    rpc_finish(call);
+}
+
+static void on_get_status(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    (void)service;
+    const Argon__Branch__V1__GetStatusRequest *request = (const void *)message;
+    Argon__Branch__V1__GetStatusResponse response = ARGON__BRANCH__V1__GET_STATUS_RESPONSE__INIT;
+    response.version = (char *)"1";
+    response.wal_endpoint = (char *)"wal:1";
+    response.wal_reachable = strcmp(request->project, "unreachable") != 0;
+    response.view_hits = 3;
+    response.view_misses = 1;
+    response.commit_lsn = 41;
+    rpc_reply(call, &response.base);
+}
+
 static void on_other(void *service, struct rpc_call *call, const ProtobufCMessage *message)
 {
     (void)service;
@@ -264,8 +357,10 @@ static const struct rpc_method project_methods[] = {
 };
 static const struct rpc_method branch_methods[] = {
     RPC_UNARY("CreateBranch", on_create_branch), RPC_UNARY("GetBranch", on_get_branch),       RPC_UNARY("ListBranches", on_list_branches),
-    RPC_UNARY("RenameBranch", on_other),         RPC_UNARY("DeleteBranch", on_delete_branch),
+    RPC_UNARY("RenameBranch", on_other),         RPC_UNARY("DeleteBranch", on_delete_branch), RPC_STREAM("Watch", on_watch),
+    RPC_STREAM("Materialize", on_materialize),
 };
+static const struct rpc_method admin_methods[] = { RPC_UNARY("GetStatus", on_get_status) };
 static const struct rpc_method document_methods[] = {
     RPC_UNARY("InsertOne", on_other),  RPC_UNARY("InsertMany", on_insert_many), RPC_STREAM("Find", on_find),
     RPC_UNARY("FindOne", on_other),    RPC_UNARY("UpdateOne", on_update),       RPC_UNARY("UpdateMany", on_update),
@@ -292,6 +387,7 @@ static int start_service(void **state)
     assert_true(rpc_server_add(server, &argon__branch__v1__branches__descriptor, branch_methods, ARRAY_LEN(branch_methods), NULL, &err));
     assert_true(
         rpc_server_add(server, &argon__branch__v1__documents__descriptor, document_methods, ARRAY_LEN(document_methods), NULL, &err));
+    assert_true(rpc_server_add(server, &argon__branch__v1__admin__descriptor, admin_methods, ARRAY_LEN(admin_methods), NULL, &err));
     assert_true(rpc_server_start(server, &err));
     ssize_t n = readlink("/proc/self/exe", program, sizeof program - 16);
     assert_true(n > 0);
@@ -305,6 +401,10 @@ static int start_service(void **state)
     setenv("ARGON_PROJECT", "shop", 1);
     unsetenv("ARGON_BRANCH");
     assert_non_null(mkdtemp(scratch));
+    char folder[64];
+    snprintf(folder, sizeof folder, "%s/.xdg", scratch); /* the user's own files stay out of it */
+    setenv("XDG_CONFIG_HOME", folder, 1);
+    setenv("XDG_STATE_HOME", folder, 1);
     return chdir(scratch);
 }
 
@@ -316,14 +416,16 @@ static int stop_service(void **state)
     rpc_shutdown();
     condition_destroy(&seen.changed);
     mutex_destroy(&seen.lock);
-    return rmdir(scratch);
+    return system("rm -rf .xdg") == 0 ? rmdir(scratch) : 1;
 }
 
 static int forget(void **state)
 {
     (void)state;
     mutex_lock(&seen.lock);
-    seen.project_reads = seen.writes = seen.unavailable = 0;
+    seen.project_reads = seen.reads = seen.writes = seen.unavailable = 0;
+    seen.as_of_time = 0;
+    seen.stale_ok = false;
     seen.loses_answers = false;
     seen.at_lsn = seen.min_lsn = seen.documents = 0;
     seen.lsn = 41;
@@ -381,7 +483,8 @@ static void help_stands_at_every_level(void **state)
     assert_has(out, "Exit codes:");
     assert_has(out, "Example:");
     assert_has(out, "[ARGON_ENDPOINT]");
-    static const char *const groups[] = { "projects", "branches", "collections", "docs", "import", "export", "status" };
+    static const char *const groups[] = { "projects", "branches", "collections", "docs",    "log",         "watch",
+                                          "import",   "export",   "status",      "context", "materialize", "completion" };
     for (size_t i = 0; i < ARRAY_LEN(groups); i++) {
         char line[64];
         snprintf(line, sizeof line, "$A %s --help", groups[i]);
@@ -410,7 +513,7 @@ static void wrong_usage_is_code_2(void **state)
     assert_has(errors, "INVALID_ARGUMENT: FILTER: ");
     assert_runs("ARGON_PROJECT= $A branches list", 2);
     assert_has(errors, "-p PROJECT");
-    assert_runs("$A import - -c users --on-duplicate replace", 2);
+    assert_runs("$A import - -c users --on-duplicate other", 2);
     assert_runs("$A import -", 2);
     assert_has(errors, "-c COLLECTION");
 }
@@ -419,7 +522,8 @@ static void failures_have_codes_and_names(void **state)
 {
     (void)state;
     assert_runs("$A branches get x", 3);
-    assert_string_equal(errors, "argon: NOT_FOUND: branch 'x' does not exist\n");
+    assert_string_equal(errors, "argon: NOT_FOUND: branch 'x' does not exist\n"
+                                "argon: project 'shop' is from the environment, ARGON_PROJECT\n");
     assert_string_equal(out, "");
     assert_runs("$A branches delete x -p missing", 3);
     assert_string_equal(errors, "argon: NOT_FOUND: project 'missing' does not exist\n");
@@ -517,7 +621,7 @@ static void inserts_answer_with_ids(void **state)
 {
     (void)state;
     assert_runs("$A docs insert users '{\"_id\":5}' -o json | tr -d ' '", 0);
-    assert_string_equal(out, "{\"inserted\":1,\"skipped\":0,\"inserted_ids\":[{\"_id\":5}],\"lsn\":42}\n");
+    assert_string_equal(out, "{\"inserted\":1,\"replaced\":0,\"skipped\":0,\"inserted_ids\":[{\"_id\":5}],\"lsn\":42}\n");
     assert_runs("printf '{}\\n{}\\n{}' | $A docs insert users - ", 0);
     assert_string_equal(out, "Inserted 3 documents at LSN 43.\n");
     assert_runs("$A docs insert users - </dev/null", 2);
@@ -529,7 +633,7 @@ static void an_import_goes_in_batches(void **state)
     assert_runs("for i in 1 2 3 4 5 6 7; do echo '{\"a\":'$i'}'; done > in;"
                 "$A import in -c users --batch-size 3 -o json --request-id base; r=$?; rm in; exit $r",
                 0);
-    assert_string_equal(out, "{\"read\":7,\"inserted\":7,\"skipped\":0,\"lsn\":44}\n");
+    assert_string_equal(out, "{\"read\":7,\"inserted\":7,\"replaced\":0,\"skipped\":0,\"failed\":0,\"lsn\":44}\n");
     assert_int_equal(seen.writes, 3);
     assert_int_equal(seen.documents, 7);
     assert_string_equal(seen.ids[0], "base-0");
@@ -550,7 +654,7 @@ static void an_import_says_how_far_it_got(void **state)
     assert_has(errors, "4 documents read, 2 inserted, 0 skipped; all before line 2 (byte 5) are in\n");
     assert_has(errors, "ALREADY_EXISTS: documents of lines 3 to 4: _id 5 exists\n");
     assert_runs("printf '{}\\n{}\\n{}\\n{\"dup\":1}\\n{}' | $A import - -c users --batch-size 2 --on-duplicate skip -o json", 0);
-    assert_has(out, "{\"read\":5,\"inserted\":4,\"skipped\":1,");
+    assert_has(out, "{\"read\":5,\"inserted\":4,\"replaced\":0,\"skipped\":1,");
     assert_runs("printf '[{},\\n{\"a\":}]' | $A import - -c users", 2);
     assert_has(errors, "INVALID_ARGUMENT: line 2: ");
     assert_has(errors, "2 documents read, 0 inserted");
@@ -614,6 +718,149 @@ static void an_export_is_whole_or_not_there(void **state)
     assert_runs("$A docs find users >/dev/full", 7);
 }
 
+static void a_state_is_named_by_lsn_time_or_staleness(void **state)
+{
+    (void)state;
+    assert_runs("$A docs find users --at-time 2023-11-14T22:13:20.000005Z", 0);
+    assert_int_equal(seen.as_of_time, 1700000000000005);
+    assert_int_equal(seen.at_lsn, 0);
+    assert_runs("$A export -c users --stale-ok", 0);
+    assert_true(seen.stale_ok);
+    assert_runs("$A branches create dev --at-time 2023-11-14T23:13:20+01:00", 0);
+    assert_int_equal(seen.as_of_time, 1700000000000000);
+    assert_runs("$A docs count users --at-time 2023-11-14T22:13:20Z --at-lsn 5", 2);
+    assert_has(errors, "--at-lsn and --at-time exclude each other");
+    assert_runs("$A branches create dev --at-time 2023-11-14T22:13:20Z --at-lsn 5", 2);
+    assert_int_equal(seen.writes, 1);
+    assert_runs("$A collections list --stale-ok --at-lsn 5", 2);
+    assert_has(errors, "--stale-ok and --at-lsn exclude each other");
+    assert_runs("$A docs find users --at-time yesterday", 2);
+    assert_has(errors, "option --at-time: 'yesterday' is no time");
+}
+
+static void a_watch_goes_on_by_itself(void **state)
+{
+    (void)state;
+    assert_runs("$A watch --after-lsn 0 -c users -o ndjson | sed 's/,\"time.*//'", 0);
+    assert_string_equal(out, "{\"lsn\":1\n{\"lsn\":2\n{\"lsn\":3\n");
+    assert_string_equal(seen.text, "shop/main/users");
+    assert_has(errors, "(gone for a while); going on behind LSN 1\nargon: connected again\n");
+    assert_has(errors, "NOT_FOUND: branch 'main' has been deleted, after LSN 3\n");
+    assert_runs("$A watch --after-lsn 2 --no-documents", 3);
+    assert_string_equal(out, "       3  2023-11-14T22:13:20.000003Z  insert  users  5  by ada\n");
+    assert_string_equal(seen.text, "shop/main/ without documents");
+    assert_runs("$A watch --after-lsn 1 -o json | tr -d '\n' | sed 's/,\"time[^}]*//g'", 0);
+    assert_string_equal(out, "[{\"lsn\":2},{\"lsn\":3}]");
+    assert_runs("$A watch --after-lsn 0 >/dev/full", 7);
+    assert_runs("$A watch --after-lsn no", 2);
+    assert_has(errors, "option --after-lsn: 'no' is not a whole number");
+    assert_runs("$A watch --after-lsn 0 --since 10m", 2);
+    assert_runs("$A watch -b x", 3);
+}
+
+static void a_log_shows_the_newest_first(void **state)
+{
+    (void)state;
+    assert_runs("$A log -n 3 -o ndjson | sed 's/,\"time.*//'", 0);
+    assert_string_equal(out, "{\"lsn\":41\n{\"lsn\":40\n{\"lsn\":39\n");
+    assert_string_equal(seen.text, "shop/main/ without documents");
+    assert_runs("$A log -n 2 --reverse --documents -o ndjson | sed 's/,\"time.*//'", 0);
+    assert_string_equal(out, "{\"lsn\":40\n{\"lsn\":41\n");
+    assert_string_equal(seen.text, "shop/main/");
+    assert_runs("$A log --after-lsn 39 -o ndjson | sed 's/,\"time.*//'", 0);
+    assert_string_equal(out, "{\"lsn\":41\n{\"lsn\":40\n");
+    assert_runs("$A log --reverse --after-lsn 39 -o ndjson | sed 's/,\"time.*//'", 0);
+    assert_string_equal(out, "{\"lsn\":40\n{\"lsn\":41\n");
+    assert_runs("$A log | wc -l", 0);
+    assert_string_equal(out, "20\n");
+    assert_runs("$A log -n 1", 0);
+    assert_string_equal(out, "      41  2023-11-14T22:13:20.000041Z  insert  users  5  by ada\n");
+    assert_runs("$A log -n 1 -o json | tr -d '\n'", 0);
+    assert_string_equal(out, "[{\"lsn\":41,\"time\":\"2023-11-14T22:13:20.000041Z\",\"kind\":\"insert\",\"collection\":\"users\","
+                             "\"new_collection\":null,\"id\":5,\"actor\":\"ada\",\"branch_id\":\"b1\"}]");
+    assert_runs("$A log --document-id 5.0 -n 1 -o ndjson | wc -l", 0);
+    assert_string_equal(out, "1\n");
+    assert_runs("$A log --document-id '\"5\"' --after-lsn 0", 0);
+    assert_string_equal(out, "");
+    assert_runs("$A log --document-id ada", 2);
+    assert_has(errors, "option --document-id: ada is not the JSON of an _id");
+    assert_runs("$A log -n 0", 2);
+}
+
+static void the_newest_are_found_without_reading_all(void **state)
+{
+    (void)state;
+    seen.lsn = 1000;
+    assert_runs("$A log -n 3 | wc -l", 0);
+    assert_string_equal(out, "3\n");
+    assert_int_equal(seen.at_lsn, 1000 - 64);
+    assert_int_equal(seen.reads, 1);
+    /* none matches: farther back, down to the beginning */
+    assert_runs("$A log -n 3 --document-id 6", 0);
+    assert_int_equal(seen.at_lsn, 0);
+    assert_int_equal(seen.reads, 1 + 3);
+}
+
+static void a_context_is_remembered(void **state)
+{
+    (void)state;
+    assert_runs("$A context set branch=dev actor=ada", 0);
+    assert_runs("stat -c %a .xdg/argon/config; cat .xdg/argon/config", 0);
+    assert_string_equal(out, "600\nbranch = dev\nactor = ada\n");
+    assert_runs("$A docs find users", 0);
+    assert_string_equal(seen.text, "shop/dev/users skip 0 limit 0");
+    assert_runs("ARGON_BRANCH=env $A docs find users", 0);
+    assert_string_equal(seen.text, "shop/env/users skip 0 limit 0");
+    assert_runs("ARGON_BRANCH=env $A docs find users -b flag", 0);
+    assert_string_equal(seen.text, "shop/flag/users skip 0 limit 0");
+    assert_runs("$A context show -p given | grep -v endpoint", 0);
+    assert_string_equal(out, "KEY       VALUE            SOURCE\n"
+                             "project   given            flag\n"
+                             "branch    dev              context\n"
+                             "actor     ada              context\n"
+                             "output    table            default\n");
+    assert_runs("$A context set branch=x && $A docs find users", 3);
+    assert_has(errors, "branch 'x' is from the context, /tmp/argon-cli-");
+    assert_runs("$A context unset branch actor && cat .xdg/argon/config", 0);
+    assert_has(out, "branch    -\n");
+
+    assert_runs("$A context set colour=red", 2);
+    assert_has(errors, "'colour' is none of endpoint, project, branch, actor, output");
+    assert_runs("$A context set branch", 2);
+    assert_has(errors, "'branch' is not of the form KEY=VALUE");
+    assert_runs("$A context set output=xml", 2);
+    assert_runs("printf '# mine\nbranch = a\nbranch = b\n' > .xdg/argon/config; $A branches list", 2);
+    assert_has(errors, "/.xdg/argon/config, line 3: 'branch' is there twice");
+    assert_runs("echo nonsense > .xdg/argon/config; $A context set branch=a", 2);
+    assert_has(errors, "line 1: 'nonsense' is not of the form key = value");
+    assert_runs("rm .xdg/argon/config; $A docs find users", 0);
+}
+
+static void a_status_without_wal_service_is_a_failure(void **state)
+{
+    (void)state;
+    assert_runs("$A status -o json", 0);
+    assert_has(out, "\"view_hits_permille\":750,");
+    assert_has(out, "\"project\":\"shop\",\"commit_lsn\":41,");
+    assert_runs("$A status -p unreachable -o json", 6);
+    assert_has(out, "\"wal_reachable\":false}");
+    assert_has(errors, "UNAVAILABLE: the branch service does not reach its WAL service, wal:1\n");
+}
+
+static void a_branch_is_materialized(void **state)
+{
+    (void)state;
+    assert_runs("$A materialize -o ndjson", 0);
+    assert_string_equal(out, "{\"collection\":\"users\",\"documents\":3,\"bytes\":99,\"entries\":11,\"lsn\":12}\n");
+    assert_runs("$A materialize -b x", 3);
+}
+
+static void documentation_is_up_to_date(void **state)
+{
+    (void)state;
+    assert_runs("$A help --markdown | diff " ARGON_SOURCE_DIR "/docs/cli.md - >&2", 0);
+}
+
 static void a_closed_pipe_ends_it_quietly(void **state)
 {
     (void)state;
@@ -646,6 +893,14 @@ int main(void)
         cmocka_unit_test_setup(an_import_says_how_far_it_got, forget),
         cmocka_unit_test_setup(an_interrupted_import_says_how_to_go_on, forget),
         cmocka_unit_test_setup(an_export_is_whole_or_not_there, forget),
+        cmocka_unit_test_setup(a_state_is_named_by_lsn_time_or_staleness, forget),
+        cmocka_unit_test_setup(a_watch_goes_on_by_itself, forget),
+        cmocka_unit_test_setup(a_log_shows_the_newest_first, forget),
+        cmocka_unit_test_setup(the_newest_are_found_without_reading_all, forget),
+        cmocka_unit_test_setup(a_context_is_remembered, forget),
+        cmocka_unit_test_setup(a_status_without_wal_service_is_a_failure, forget),
+        cmocka_unit_test_setup(a_branch_is_materialized, forget),
+        cmocka_unit_test_setup(documentation_is_up_to_date, forget),
         cmocka_unit_test_setup(a_closed_pipe_ends_it_quietly, forget),
         cmocka_unit_test_setup(deleting_goes_on_without_a_terminal, forget),
     };

@@ -1,4 +1,4 @@
-#include "cli/export_file.h"
+#include "cli/whole_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,9 +22,9 @@ static mode_t default_mode(void)
     return 0666 & ~mask;
 }
 
-bool export_file_open(struct export_file *file, const char *path, struct error *err)
+bool whole_file_open(struct whole_file *file, const char *path, bool is_private, struct error *err)
 {
-    struct export_file opened = { 0 };
+    struct whole_file opened = { 0 };
     struct stat status;
     mode_t mode = 0;
     int fd = -1;
@@ -37,7 +37,7 @@ bool export_file_open(struct export_file *file, const char *path, struct error *
     if (exists && !S_ISREG(status.st_mode)) {
         fd = open(opened.path, O_WRONLY | O_CLOEXEC);
     } else {
-        mode = exists ? status.st_mode & 07777 : default_mode();
+        mode = is_private ? 0600 : exists ? status.st_mode & 07777 : default_mode();
         size_t size = strlen(opened.path) + sizeof ".XXXXXX";
         opened.temporary = mem_alloc(size);
         snprintf(opened.temporary, size, "%s.XXXXXX", opened.path);
@@ -78,7 +78,7 @@ static bool sync_directory(const char *path)
     return ok;
 }
 
-bool export_file_commit(struct export_file *file, struct error *err)
+bool whole_file_commit(struct whole_file *file, struct error *err)
 {
     bool ok = fflush(file->stream) == 0;
     ok = ok && (!file->temporary || fsync(fileno(file->stream)) == 0);
@@ -100,11 +100,11 @@ bool export_file_commit(struct export_file *file, struct error *err)
     }
     if (!ok)
         error_set_errno(err, code_of(errnum), errnum, "cannot write '%s'", file->path);
-    export_file_abandon(file);
+    whole_file_abandon(file);
     return ok;
 }
 
-void export_file_abandon(struct export_file *file)
+void whole_file_abandon(struct whole_file *file)
 {
     if (file->stream)
         fclose(file->stream);
@@ -112,5 +112,5 @@ void export_file_abandon(struct export_file *file)
         unlink(file->temporary);
     free(file->temporary);
     free(file->path);
-    *file = (struct export_file) { 0 };
+    *file = (struct whole_file) { 0 };
 }

@@ -1,0 +1,44 @@
+/* How far the import of a file has come, kept beside the user's files, so that the same command goes on where an
+ * interrupted one stopped: $XDG_STATE_HOME/argon/import-KEY or ~/.local/state/argon/import-KEY, where KEY is a hash
+ * of the file's path and of the ids of project and branch. It says nothing of the replica, so any will do.
+ *
+ * What makes it right: before a batch is sent for the first time the file holds the id that all batches take theirs
+ * from (ID-NUMBER), on disk. It may lag behind what has been sent: the batches in between are sent again with their
+ * ids and answered from the log, and one whose documents have changed meanwhile is refused there. What is before
+ * `done` is compared with the file by its digest. `clean` says that nothing has been sent under the id: then a new
+ * one is taken, and options and the rest of the file may change.
+ *
+ * Errors     FAILED_PRECONDITION: another import of this file is running, or what is in the state is not understood.
+ */
+#ifndef ARGON_CLI_IMPORT_STATE_H
+#define ARGON_CLI_IMPORT_STATE_H
+
+#include "cli/input.h"
+#include "common/base/limits.h"
+
+enum { IMPORT_SETTINGS_SIZE = 640, IMPORT_COLLECTION_ID_SIZE = 80 };
+
+struct import_state {
+    char *path;  /* NULL: this import keeps none */
+    int lock_fd; /* of all states of the user; this one's byte of it is locked */
+
+    bool clean;
+    char request_id[MAX_REQUEST_ID_BYTES + 1];
+    char settings[IMPORT_SETTINGS_SIZE]; /* what else the batches are made from */
+    char collection_id[IMPORT_COLLECTION_ID_SIZE];
+    uint64_t batches; /* that are in */
+    uint64_t lsn;     /* of the last one */
+    uint64_t read, inserted, replaced, skipped, failed;
+    struct input_place done; /* all before it has been dealt with */
+};
+
+/* Locks and loads. *found: an import was interrupted; else the state is fresh. With no home for it there is none. */
+CHECKED bool import_state_open(struct import_state *state, const char *file, const char *project_id, const char *branch_id,
+                               const char *collection, bool *found, struct error *err);
+/* On disk when it returns. */
+CHECKED bool import_state_save(const struct import_state *state, struct error *err);
+/* The import is over: nothing is kept. */
+void import_state_remove(const struct import_state *state);
+void import_state_close(struct import_state *state); /* fine on {0} */
+
+#endif

@@ -79,6 +79,15 @@ uint64_t project_position(struct project *project)
     return position;
 }
 
+void project_peek(struct project *project, struct log_incarnation *incarnation, bool *deleted)
+{
+    mutex_lock(&project->lock);
+    assert(project->attached);
+    *incarnation = project->incarnation;
+    *deleted = project->deleted;
+    mutex_unlock(&project->lock);
+}
+
 /* ---- the catalog ------------------------------------------------------------------------------------ */
 
 void project_catalog(struct project *project, struct project_catalog *catalog)
@@ -210,6 +219,7 @@ static bool build_view(struct project *project, const struct view_key *key, uint
     struct lineage lineage;
     uint64_t changed = 0;
     struct tree *built = NULL;
+    view_cache_note_miss(project->cache);
     arena_init(&arena, 0);
     project_catalog(project, &catalog);
     if (head)
@@ -323,6 +333,7 @@ static bool open_target_locked(struct project *project, const char *branch, cons
 bool project_open_target(struct project *project, const char *branch, const char *collection, uint64_t as_of, int64_t deadline,
                          struct target *target, struct error *err)
 {
+    bool built_one = false;
     for (;;) {
         struct target found = { 0 };
         struct missing_view missing = { "" };
@@ -330,10 +341,13 @@ bool project_open_target(struct project *project, const char *branch, const char
         bool ok = open_target_locked(project, branch, collection, as_of, &found, &missing, err);
         mutex_unlock(&project->lock);
         if (ok && !missing.collection[0]) {
+            if (found.documents && !built_one)
+                view_cache_note_hit(project->cache);
             *target = found;
             return true;
         }
         target_destroy(&found);
+        built_one = ok;
         struct tree *built;
         if (!ok || !get_view(project, found.branch_id, missing.collection, as_of, as_of == 0, deadline, &built, err)) {
             /* people know the collection by its name */

@@ -65,6 +65,9 @@ struct project_stats {
 void project_add_stats(struct project *project, struct project_stats *stats);
 uint64_t project_position(struct project *project); /* 0 when it is not known */
 
+/* Of a project that is known. */
+void project_peek(struct project *project, struct log_incarnation *incarnation, bool *deleted);
+
 /* The catalog at the position. */
 struct project_catalog {
     uint64_t lsn;

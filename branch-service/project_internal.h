@@ -23,6 +23,8 @@ struct project {
     uint64_t created_at;
     struct log_source *log;
     struct view_cache *cache;
+    _Atomic int64_t used_at; /* monotonic microseconds */
+    _Atomic bool followed;
 
     struct mutex lock; /* rank 20; covers everything below */
     struct condition changed;
@@ -56,7 +58,7 @@ struct project {
 
     /* Told once when the project is released, after release_wanted was set. */
     bool release_wanted;
-    void (*released)(void *ctx);
+    void (*released)(void *ctx, struct project *project);
     void *released_ctx;
 
     struct project_stats stats;

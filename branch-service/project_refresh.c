@@ -36,7 +36,7 @@ void project_release_locked(struct project *project)
     condition_broadcast(&project->changed);
     if ((project->release_wanted || more) && project->released) {
         project->release_wanted = false;
-        project->released(project->released_ctx);
+        project->released(project->released_ctx, project);
     }
 }
 

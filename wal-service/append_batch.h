@@ -43,6 +43,13 @@ struct append_result {
     size_t n_conflicts;
 };
 
+/* "T was answered": the batches of the project that come next are later than T. */
+struct time_promise {
+    struct bytes project;
+    uint64_t micros;
+    struct time_promise *next; /* the commit core's while it has the promise */
+};
+
 struct append_batch {
     struct bytes project;
     struct bytes incarnation; /* under which read_lsn was learned; empty: not checked */

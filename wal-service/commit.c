@@ -59,6 +59,7 @@ struct commit_project {
 
     /* The commit thread's. */
     struct conflict_space written;
+    uint64_t answered; /* batches are later than this time: somebody was told what there is up to it */
     bool in_group;
     uint64_t group_head, group_timestamp;
     struct conflict_space group_written;
@@ -70,13 +71,16 @@ struct commit {
     struct commit_project *projects; /* uthash, by id */
     struct request_window request_window;
     struct batch_list incoming;
-    size_t conflict_bytes; /* of conflict_window, as of the last publish */
+    struct time_promise *promised; /* not kept yet */
+    size_t conflict_bytes;         /* of conflict_window, as of the last publish */
 
     /* The commit thread's. */
     enum commit_state state;
     uint8_t incarnation[INCARNATION_BYTES];
     struct conflict_window conflict_window;
     struct batch_list queue, group, finished;
+    struct time_promise *kept;
+    uint64_t answered_of_unknown; /* as answered, for the projects that nobody has written to yet */
     struct frame *frames;
     size_t n_frames, frames_capacity;
     size_t group_bytes;
@@ -133,6 +137,7 @@ static struct commit_project *need_project(struct commit *commit, struct bytes i
     project = mem_zalloc(sizeof *project);
     project->id = mem_strndup((const char *)id.data, id.len);
     project->id_len = id.len;
+    project->answered = commit->answered_of_unknown;
     request_space_init(&project->requests, &commit->request_window, true);
     request_space_init(&project->group_requests, &commit->request_window, false);
     conflict_space_init(&project->written, &commit->conflict_window);
@@ -398,8 +403,38 @@ void commit_submit(struct commit *commit, struct append_batch *batch)
     list_append(&commit->incoming, batch);
 }
 
+/* Between groups: every batch of the log is published, so those up to the time are all visible. */
+static void keep_promises(struct commit *commit)
+{
+    while (commit->promised) {
+        struct time_promise *promise = commit->promised;
+        struct commit_project *project = find_project(commit, promise->project);
+        uint64_t *answered = project ? &project->answered : &commit->answered_of_unknown;
+        if (promise->micros > *answered)
+            *answered = promise->micros;
+        commit->promised = promise->next;
+        promise->next = commit->kept;
+        commit->kept = promise;
+    }
+}
+
+void commit_promise(struct commit *commit, struct time_promise *promise)
+{
+    promise->next = commit->promised;
+    commit->promised = promise;
+}
+
+struct time_promise *commit_take_promises(struct commit *commit)
+{
+    struct time_promise *first = commit->kept;
+    commit->kept = NULL;
+    return first;
+}
+
 bool commit_gather(struct commit *commit)
 {
+    assert(commit->state != COMMIT_FORMED && commit->state != COMMIT_DURABLE);
+    keep_promises(commit);
     for (struct append_batch *batch = commit->incoming.first; batch; batch = batch->next)
         batch->log = need_project(commit, batch->project);
     list_join(&commit->queue, &commit->incoming);
@@ -434,6 +469,8 @@ static void admit(struct commit *commit, struct append_batch *batch, uint64_t no
     join_group(commit, project);
     if (now > project->group_timestamp)
         project->group_timestamp = now;
+    if (project->group_timestamp <= project->answered)
+        project->group_timestamp = project->answered + 1;
     result->first_lsn = project->group_head + 1;
     result->last_lsn = project->group_head + batch->entries;
     result->timestamp = project->group_timestamp;

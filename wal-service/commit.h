@@ -5,8 +5,8 @@
  * in commit.c.
  *
  * Ownership  batches are borrowed from submit until they come out of take_finished.
- * Threads    submit, gather, fold, publish, may_hold, abandon and the lookups: under one lock of the driver. Everything else:
- *            the commit thread, without that lock.
+ * Threads    submit, promise, gather, fold, publish, may_hold, abandon and the lookups: under one lock of the driver.
+ *            Everything else: the commit thread, without that lock.
  */
 #ifndef ARGON_WAL_COMMIT_H
 #define ARGON_WAL_COMMIT_H
@@ -36,8 +36,14 @@ void commit_set_incarnation(struct commit *commit, const uint8_t incarnation[INC
 /* ---- batches in, groups out ---------------------------------------------------------------------- */
 
 void commit_submit(struct commit *commit, struct append_batch *batch);
-/* Moves what was submitted to the commit thread's queue; false: nothing is waiting there. */
+/* Moves what was submitted to the commit thread's queue, and keeps what was promised from here on; false: nothing is
+ * waiting there. */
 bool commit_gather(struct commit *commit);
+
+/* A time is to be answered. The promise is kept once it comes out of take_promises: whatever is in the log then or will
+ * be published later is either visible already or later than its time. */
+void commit_promise(struct commit *commit, struct time_promise *promise);
+struct time_promise *commit_take_promises(struct commit *commit); /* those kept since the last call, linked by `next` */
 
 struct commit_group {
     const struct frame *frames;

@@ -52,6 +52,7 @@ static bool serve(const struct wal_config *config, struct error *err)
         .conflict_window_bytes = config->conflict_window_bytes,
         .request_window_bytes = config->request_window_bytes,
         .queue_bytes = config->queue_bytes,
+        .max_follows = config->max_follows,
         .failed = on_log_failed,
         .ctx = &server,
     });

@@ -23,8 +23,11 @@ struct wal {
     struct mutex lock;     /* rank 20: what commit.h puts under the driver's lock, and: */
     struct condition work; /* something was submitted, or stopping */
     size_t queued_bytes;   /* of appends without an answer */
+    uint64_t conflicts;    /* batches refused as ABORTED */
     bool stopping;
     bool failed;
+
+    struct follow_registry *followers;
 
     pthread_t commit_thread;
     struct commit *commit;
@@ -37,6 +40,11 @@ struct wal {
     bool lookups_stopping;                     /* under lookup_lock */
     pthread_t lookup_thread;
 };
+
+static uint64_t now(const struct wal *wal)
+{
+    return wal->options.clock ? wal->options.clock(wal->options.ctx) : clock_wall_micros();
+}
 
 /* ---- the lookup thread --------------------------------------------------------------------------- */
 
@@ -186,9 +194,10 @@ bool wal_append(struct wal *wal, struct wal_append *append, struct error *err)
 static void deliver(struct wal *wal)
 {
     struct wal_lookup *complete = NULL, **end = &complete;
-    size_t bytes = 0;
+    size_t bytes = 0, conflicts = 0;
     for (struct append_batch *batch = commit_take_finished(wal->commit); batch; batch = batch->next) {
         struct wal_append *append = batch->owner;
+        conflicts += batch->result.error.code == ERROR_ABORTED;
         append->commit_lsn = commit_batch_head(batch);
         if (--append->unfinished)
             continue;
@@ -197,10 +206,11 @@ static void deliver(struct wal *wal)
         end = &append->lookup.next;
     }
     *end = NULL;
-    if (!complete)
+    if (!complete && !conflicts)
         return;
     mutex_lock(&wal->lock);
     wal->queued_bytes -= bytes;
+    wal->conflicts += conflicts;
     mutex_unlock(&wal->lock);
     for (struct wal_lookup *lookup = complete, *next; lookup; lookup = next) {
         next = lookup->next;
@@ -215,6 +225,48 @@ static void deliver(struct wal *wal)
     }
 }
 
+/* ---- times --------------------------------------------------------------------------------------- */
+
+static void run_time_lookup(struct wal *wal, struct wal_lookup *lookup)
+{
+    struct wal_time_query *query = (struct wal_time_query *)((char *)lookup - offsetof(struct wal_time_query, lookup));
+    log_store_find_time(wal->store, query->project, query->micros, &query->found);
+    query->done(query, NULL);
+}
+
+static void answer_times(struct wal *wal, struct time_promise *kept)
+{
+    for (struct time_promise *next; kept; kept = next) {
+        next = kept->next;
+        struct wal_time_query *query = (struct wal_time_query *)((char *)kept - offsetof(struct wal_time_query, promise));
+        submit_lookup(wal, &query->lookup);
+    }
+}
+
+void wal_find_time(struct wal *wal, struct wal_time_query *query)
+{
+    struct commit_head head;
+    struct error err = { 0 };
+    query->promise = (struct time_promise) { .project = query->project, .micros = query->micros };
+    query->lookup.run = run_time_lookup;
+    mutex_lock(&wal->lock);
+    commit_get_head(wal->commit, query->project, &head);
+    uint64_t reached = now(wal);
+    if (head.timestamp > reached)
+        reached = head.timestamp;
+    if (wal->failed || wal->stopping) {
+        error_set(&err, ERROR_UNAVAILABLE, wal->failed ? "the log has failed" : "the service is stopping");
+    } else if (query->micros > reached) {
+        error_set(&err, ERROR_OUT_OF_RANGE, "the time %" PRIu64 " has not come: the clock is at %" PRIu64, query->micros, reached);
+    } else {
+        commit_promise(wal->commit, &query->promise);
+        condition_signal(&wal->work);
+    }
+    mutex_unlock(&wal->lock);
+    if (err.code != ERROR_OK)
+        query->done(query, &err);
+}
+
 /* ---- the commit thread --------------------------------------------------------------------------- */
 
 static void fail_log(struct wal *wal, const struct error *why)
@@ -223,7 +275,14 @@ static void fail_log(struct wal *wal, const struct error *why)
     mutex_lock(&wal->lock);
     wal->failed = true;
     commit_abandon(wal->commit, why);
+    struct time_promise *promises = commit_take_promises(wal->commit);
     mutex_unlock(&wal->lock);
+    /* the lost group may be in the log when it is opened again */
+    for (struct time_promise *next; promises; promises = next) {
+        struct wal_time_query *query = (struct wal_time_query *)((char *)promises - offsetof(struct wal_time_query, promise));
+        next = promises->next;
+        query->done(query, why);
+    }
     deliver(wal);
     if (wal->options.failed)
         wal->options.failed(wal->options.ctx);
@@ -235,7 +294,17 @@ static bool wait_for_batches(struct wal *wal, struct error *err)
     int64_t idle_at = clock_monotonic_micros() + IDLE_MICROS;
     bool waiting, vouch = false;
     mutex_lock(&wal->lock);
-    while (!(waiting = commit_gather(wal->commit)) && !wal->stopping && !vouch) {
+    for (;;) {
+        waiting = commit_gather(wal->commit);
+        struct time_promise *kept = commit_take_promises(wal->commit);
+        if (kept) {
+            mutex_unlock(&wal->lock);
+            answer_times(wal, kept);
+            mutex_lock(&wal->lock);
+            continue;
+        }
+        if (waiting || wal->stopping || vouch)
+            break;
         if (wal->vouched)
             condition_wait(&wal->work, &wal->lock);
         else
@@ -248,34 +317,43 @@ static bool wait_for_batches(struct wal *wal, struct error *err)
     return log_store_vouch(wal->store, err) && wait_for_batches(wal, err);
 }
 
-struct follower {
+struct folding {
     struct wal *wal;
     size_t folded;
 };
 
 static bool fold_frame(void *ctx, const struct frame *frame, struct error *err)
 {
-    struct follower *follower = ctx;
-    mutex_lock(&follower->wal->lock);
-    bool folded = commit_fold(follower->wal->commit, frame, err);
-    mutex_unlock(&follower->wal->lock);
-    follower->folded += folded;
+    struct folding *folding = ctx;
+    mutex_lock(&folding->wal->lock);
+    bool folded = commit_fold(folding->wal->commit, frame, err);
+    mutex_unlock(&folding->wal->lock);
+    folding->folded += folded;
     return folded;
 }
 
 /* Reads what others have appended to the projects of the group. */
 static bool catch_up(struct wal *wal, struct error *err)
 {
-    struct follower follower = { .wal = wal };
+    struct folding folding = { .wal = wal };
     struct log_range range = { 0 };
     for (size_t i = 0; commit_behind(wal->commit, i, &range.project, &range.after); i++) {
         struct log_head head;
         log_store_head(wal->store, range.project, &head);
         range.through = head.lsn;
-        if (!log_store_scan(wal->store, &range, fold_frame, &follower, err))
+        if (!log_store_scan(wal->store, &range, fold_frame, &folding, err))
             return error_wrap(err, "project '%.*s'", (int)range.project.len, (const char *)range.project.data);
+        follow_moved(wal->followers, range.project);
     }
-    return follower.folded || error_set(err, ERROR_INTERNAL, "the log says that its head moved, but has nothing new");
+    return folding.folded || error_set(err, ERROR_INTERNAL, "the log says that its head moved, but has nothing new");
+}
+
+/* The group's frames and names are there until its batches are answered. */
+static void wake_followers(struct wal *wal, const struct commit_group *group)
+{
+    for (size_t i = 0; i < group->n; i++)
+        if (i == 0 || !bytes_equal(group->frames[i].project, group->frames[i - 1].project))
+            follow_moved(wal->followers, group->frames[i].project);
 }
 
 /* False: the log has failed. */
@@ -283,7 +361,7 @@ static bool commit_one_group(struct wal *wal, struct error *err)
 {
     struct commit_group group;
     struct error why = { 0 };
-    commit_take_group(wal->commit, clock_wall_micros(), &group);
+    commit_take_group(wal->commit, now(wal), &group);
     deliver(wal);
     if (!group.n)
         return true;
@@ -295,6 +373,7 @@ static bool commit_one_group(struct wal *wal, struct error *err)
         mutex_lock(&wal->lock);
         commit_publish(wal->commit);
         mutex_unlock(&wal->lock);
+        wake_followers(wal, &group);
         wal->disk_full = false;
         break;
     case APPEND_HEAD_MOVED:
@@ -373,10 +452,17 @@ void wal_get_stats(struct wal *wal, struct wal_stats *stats)
     mutex_lock(&wal->lock);
     commit_get_stats(wal->commit, &commit);
     size_t queued = wal->queued_bytes;
+    stats->conflicts = wal->conflicts;
     mutex_unlock(&wal->lock);
     log_store_stats(wal->store, &stats->store);
+    stats->follow_streams = follow_count(wal->followers);
     stats->requests_remembered = commit.requests_remembered;
     stats->memory_bytes = stats->store.memory_bytes + commit.memory_bytes + queued;
+}
+
+struct follow_registry *wal_followers(struct wal *wal)
+{
+    return wal->followers;
 }
 
 bool wal_has_failed(struct wal *wal)
@@ -398,6 +484,7 @@ struct wal *wal_new(const struct wal_options *options)
     mutex_init(&wal->lookup_lock, 21);
     condition_init(&wal->lookup_work);
     wal->lookups_end = &wal->lookups;
+    wal->followers = follow_registry_new(options->max_follows);
     wal->vouched = true; /* the store's own start vouches for what it found */
     wal->commit = commit_new(&(struct commit_options) {
         .conflict_window_bytes = options->conflict_window_bytes,
@@ -444,6 +531,7 @@ void wal_free(struct wal *wal)
     if (!wal)
         return;
     commit_free(wal->commit);
+    follow_registry_free(wal->followers);
     condition_destroy(&wal->work);
     mutex_destroy(&wal->lock);
     condition_destroy(&wal->lookup_work);

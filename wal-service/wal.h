@@ -14,6 +14,7 @@
 #define ARGON_WAL_WAL_H
 
 #include "wal-service/append_batch.h"
+#include "wal-service/follow.h"
 #include "wal-service/store/log_store.h"
 
 struct wal;
@@ -21,8 +22,10 @@ struct wal;
 struct wal_options {
     uint64_t conflict_window_bytes;
     uint64_t request_window_bytes;
-    uint64_t queue_bytes;      /* of appends that have no answer yet; one larger append is taken alone */
-    void (*failed)(void *ctx); /* once, on the commit thread, when the log has failed and all are answered; may be NULL */
+    uint64_t queue_bytes; /* of appends that have no answer yet; one larger append is taken alone */
+    size_t max_follows;
+    uint64_t (*clock)(void *ctx); /* microseconds since the epoch; NULL: the system's */
+    void (*failed)(void *ctx);    /* once, on the commit thread, when the log has failed and all are answered; may be NULL */
     void *ctx;
 };
 
@@ -85,8 +88,30 @@ struct wal_head_query {
 /* Head and request belong together: a request committed at or below commit_lsn is found. */
 void wal_get_head(struct wal *wal, struct wal_head_query *query);
 
+/* The last batch at or before a time. Later batches get later timestamps, so the answer stays true for as long as the
+ * service runs, whatever its clock does; after a restart for as long as the clock has not been set back. */
+struct wal_time_query {
+    struct bytes project;
+    uint64_t micros; /* since the epoch */
+    /* failure: OUT_OF_RANGE for a time that the service's clock (or the project's last batch, if that is later) has not
+     * reached, with both; UNAVAILABLE when the log has failed or the service stops. */
+    void (*done)(struct wal_time_query *query, const struct error *failure /* NULL: none */);
+    void *ctx;
+
+    struct log_head found; /* {0, 0}: nothing had been written yet */
+
+    struct time_promise promise; /* the service's */
+    struct wal_lookup lookup;
+};
+void wal_find_time(struct wal *wal, struct wal_time_query *query);
+
+/* Those who follow the log: woken whenever a group is published. */
+struct follow_registry *wal_followers(struct wal *wal);
+
 struct wal_stats {
     struct log_store_stats store;
+    uint64_t conflicts; /* batches refused for a conflict or as stale, since the start */
+    uint64_t follow_streams;
     uint64_t requests_remembered;
     uint64_t memory_bytes; /* of the service and the store */
 };

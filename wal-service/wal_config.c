@@ -6,7 +6,7 @@
 #include "common/base/limits.h"
 #include "common/base/listen.h"
 
-enum { N_OPTIONS = 13 };
+enum { N_OPTIONS = 14 };
 
 /* Queue and memory hold the largest request at least. */
 static void describe_options(struct wal_config *config, struct config_option options[N_OPTIONS])
@@ -84,6 +84,14 @@ static void describe_options(struct wal_config *config, struct config_option opt
           .max = 1000000,
           .argument = "N",
           .help = "calls in flight; beyond it they are refused" },
+        { .name = "max-follows",
+          .kind = CONFIG_UINT,
+          .target = &config->max_follows,
+          .fallback = "1024",
+          .variable = "ARGON_WAL_MAX_FOLLOWS",
+          .max = 1000000,
+          .argument = "N",
+          .help = "streams that follow the log; beyond it they are refused" },
         { .name = "workers",
           .kind = CONFIG_UINT,
           .target = &config->workers,
@@ -92,7 +100,7 @@ static void describe_options(struct wal_config *config, struct config_option opt
           .min = 1,
           .max = 1024,
           .argument = "N",
-          .help = "threads for reads; a reader holds one until its stream ends" },
+          .help = "threads for reads; a reader holds one while its next message is read from the log" },
         { .name = "grace",
           .kind = CONFIG_DURATION,
           .target = &config->grace,

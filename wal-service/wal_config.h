@@ -20,6 +20,7 @@ struct wal_config {
     uint64_t queue_bytes;
     uint64_t memory;
     uint64_t max_calls;
+    uint64_t max_follows;
     uint64_t workers;
     uint64_t grace; /* microseconds */
 };

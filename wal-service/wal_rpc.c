@@ -1,12 +1,8 @@
 #include "wal-service/wal_rpc.h"
 
-#include <inttypes.h>
-
 #include "common/base/clock.h"
 #include "common/base/limits.h"
 #include "wal-service/wal_rpc_internal.h"
-
-enum { MAX_HEADS_ASKED = 10000 };
 
 bool wal_rpc_check_id(const char *what, const char *id, size_t max, bool may_be_empty, struct error *err)
 {
@@ -103,50 +99,17 @@ static void on_get_head(void *service, struct rpc_call *call, const ProtobufCMes
     wal_get_head(head->rpc->wal, &head->query);
 }
 
-/* ---- GetHeads, GetStatus ------------------------------------------------------------------------- */
-
-static bool check_heads_request(const Argon__Wal__V1__GetHeadsRequest *request, struct error *err)
-{
-    if (!wal_rpc_check_id("project_id", request->project_id, MAX_PROJECT_ID_BYTES, false, err))
-        return false;
-    if (request->n_branch_ids > MAX_HEADS_ASKED)
-        return error_set(err, ERROR_INVALID_ARGUMENT, "%zu branch_ids, at most %d are allowed", request->n_branch_ids, MAX_HEADS_ASKED);
-    for (size_t i = 0; i < request->n_branch_ids; i++)
-        if (!wal_rpc_check_id("branch_id", request->branch_ids[i], MAX_BRANCH_ID_BYTES, false, err))
-            return error_wrap(err, "branch %zu", i);
-    return true;
-}
-
-/* last_lsns take in at least everything up to commit_lsn: what is committed meanwhile may be in them too. */
-static void on_get_heads(void *service, struct rpc_call *call, const ProtobufCMessage *message)
-{
-    const Argon__Wal__V1__GetHeadsRequest *request = (const Argon__Wal__V1__GetHeadsRequest *)message;
-    struct wal_rpc *rpc = service;
-    Argon__Wal__V1__GetHeadsResponse response = ARGON__WAL__V1__GET_HEADS_RESPONSE__INIT;
-    struct error err;
-    if (!check_heads_request(request, &err)) {
-        rpc_fail(call, &err);
-        return;
-    }
-    response.last_lsns = arena_alloc(rpc_call_arena(call), request->n_branch_ids * sizeof *response.last_lsns);
-    if (!response.last_lsns) {
-        fail_exhausted(call);
-        return;
-    }
-    struct bytes project = bytes_of_string(request->project_id);
-    struct log_head head;
-    log_store_head(rpc->store, project, &head);
-    response.commit_lsn = head.lsn;
-    response.n_last_lsns = request->n_branch_ids;
-    for (size_t i = 0; i < request->n_branch_ids; i++)
-        response.last_lsns[i] = log_store_branch_head(rpc->store, project, bytes_of_string(request->branch_ids[i]));
-    rpc_reply(call, &response.base);
-}
+/* ---- GetStatus ------------------------------------------------------------------------- */
 
 static void on_get_status(void *service, struct rpc_call *call, const ProtobufCMessage *message)
 {
-    (void)message;
+    const Argon__Wal__V1__GetStatusRequest *request = (const Argon__Wal__V1__GetStatusRequest *)message;
     struct wal_rpc *rpc = service;
+    struct error err;
+    if (!wal_rpc_check_id("project_id", request->project_id, MAX_PROJECT_ID_BYTES, true, &err)) {
+        rpc_fail(call, &err);
+        return;
+    }
     Argon__Wal__V1__GetStatusResponse response = ARGON__WAL__V1__GET_STATUS_RESPONSE__INIT;
     struct wal_stats stats;
     wal_get_stats(rpc->wal, &stats);
@@ -163,22 +126,68 @@ static void on_get_status(void *service, struct rpc_call *call, const ProtobufCM
     response.requests_remembered = stats.requests_remembered;
     response.memory_bytes = stats.memory_bytes;
     response.disk_full = stats.store.disk_full;
+    response.conflicts = stats.conflicts;
+    response.follow_streams = stats.follow_streams;
+    if (*request->project_id) {
+        struct log_head head;
+        log_store_head(rpc->store, bytes_of_string(request->project_id), &head);
+        response.commit_lsn = head.lsn;
+        response.last_timestamp = head.timestamp;
+    }
     rpc_reply(call, &response.base);
 }
 
-static void on_find_lsn(void *service, struct rpc_call *call, const ProtobufCMessage *request)
+/* ---- FindLsn ------------------------------------------------------------------------------------- */
+
+struct time_call {
+    struct wal_time_query query;
+    struct wal_rpc *rpc;
+    struct rpc_call *call;
+};
+
+static void on_time_found(struct wal_time_query *query, const struct error *failure)
 {
-    (void)service, (void)request;
+    struct time_call *time = query->ctx;
+    Argon__Wal__V1__FindLsnResponse response = ARGON__WAL__V1__FIND_LSN_RESPONSE__INIT;
+    if (failure) {
+        rpc_fail(time->call, failure);
+        return;
+    }
+    response.lsn = query->found.lsn;
+    response.timestamp = query->found.timestamp;
+    response.incarnation = bytes_to_message(bytes_of(time->rpc->incarnation, INCARNATION_BYTES));
+    rpc_reply(time->call, &response.base);
+}
+
+static void on_find_lsn(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Argon__Wal__V1__FindLsnRequest *request = (const Argon__Wal__V1__FindLsnRequest *)message;
     struct error err;
-    error_fill(&err, ERROR_UNIMPLEMENTED, "not yet");
-    rpc_fail(call, &err);
+    if (!wal_rpc_check_id("project_id", request->project_id, MAX_PROJECT_ID_BYTES, false, &err)) {
+        rpc_fail(call, &err);
+        return;
+    }
+    struct time_call *time = arena_zalloc(rpc_call_arena(call), sizeof *time);
+    if (!time) {
+        fail_exhausted(call);
+        return;
+    }
+    time->rpc = service;
+    time->call = call;
+    time->query = (struct wal_time_query) {
+        .project = bytes_of_string(request->project_id),
+        .micros = request->timestamp,
+        .done = on_time_found,
+        .ctx = time,
+    };
+    wal_find_time(time->rpc->wal, &time->query);
 }
 
 /* ---- the service --------------------------------------------------------------------------------- */
 
 static const struct rpc_method wal_methods[] = {
-    RPC_UNARY_INLINE("Append", wal_rpc_on_append), RPC_STREAM("Read", wal_rpc_on_read), RPC_UNARY_INLINE("GetHead", on_get_head),
-    RPC_UNARY("GetHeads", on_get_heads),           RPC_UNARY("FindLsn", on_find_lsn),   RPC_UNARY("GetStatus", on_get_status),
+    RPC_UNARY_INLINE("Append", wal_rpc_on_append), RPC_STREAM("Read", wal_rpc_on_read),      RPC_UNARY_INLINE("GetHead", on_get_head),
+    RPC_UNARY("GetHeads", wal_rpc_on_get_heads),   RPC_UNARY_INLINE("FindLsn", on_find_lsn), RPC_UNARY("GetStatus", on_get_status),
 };
 
 void wal_rpc_init(struct wal_rpc *rpc, struct wal *wal, struct log_store *store, const char *store_name, const char *data_directory)
@@ -186,6 +195,7 @@ void wal_rpc_init(struct wal_rpc *rpc, struct wal *wal, struct log_store *store,
     *rpc = (struct wal_rpc) {
         .wal = wal,
         .store = store,
+        .followers = wal_followers(wal),
         .store_name = store_name,
         .data_directory = data_directory,
         .started = clock_monotonic_micros(),

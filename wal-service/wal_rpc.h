@@ -11,6 +11,7 @@
 struct wal_rpc {
     struct wal *wal;
     struct log_store *store;
+    struct follow_registry *followers;
     const char *store_name;
     const char *data_directory; /* "" if there is none */
     int64_t started;            /* monotonic microseconds */

@@ -27,6 +27,7 @@ struct outcome_message {
 void wal_rpc_fill_outcome(struct outcome_message *message, const struct request_outcome *outcome);
 
 void wal_rpc_on_append(void *service, struct rpc_call *call, const ProtobufCMessage *request);
+void wal_rpc_on_get_heads(void *service, struct rpc_call *call, const ProtobufCMessage *request);
 void wal_rpc_on_read(void *service, struct rpc_call *call, const ProtobufCMessage *request);
 
 #endif

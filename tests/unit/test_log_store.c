@@ -187,6 +187,106 @@ static void batch_ends_round_down(void **state)
     assert_int_equal(log_store_batch_end(store, bytes_of_string("shop"), UINT64_MAX), ends[599]);
 }
 
+static struct log_head time_of(struct log_store *store, const char *project, uint64_t micros)
+{
+    struct log_head found = { 77, 77 };
+    log_store_find_time(store, bytes_of_string(project), micros, &found);
+    return found;
+}
+
+static void a_time_finds_the_last_batch_at_or_before_it(void **state)
+{
+    struct log_store *store = store_of(state);
+    struct error err = { 0 };
+    struct log_head heads[900];
+    uint64_t lsn = 0, timestamp = 500;
+    assert_int_equal(time_of(store, "shop", UINT64_MAX).lsn, 0);
+    for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
+        struct sample sample;
+        sample_init(&sample, "shop", lsn + 1, 200);
+        timestamp += i % 7 < 3 ? 0 : i % 5; /* several batches share one */
+        sample.frame.timestamp = timestamp;
+        assert_int_equal(log_store_append(store, &sample.frame, 1, &err), APPEND_COMMITTED);
+        lsn = frame_last_lsn(&sample.frame);
+        heads[i] = (struct log_head) { lsn, timestamp };
+        sample_destroy(&sample);
+    }
+    assert_int_equal(time_of(store, "shop", 0).lsn, 0);
+    assert_int_equal(time_of(store, "shop", 499).timestamp, 0);
+    assert_int_equal(time_of(store, "other", timestamp).lsn, 0);
+    size_t i = 0;
+    for (uint64_t micros = 500; micros <= timestamp + 1; micros++) {
+        while (i + 1 < ARRAY_LEN(heads) && heads[i + 1].timestamp <= micros)
+            i++;
+        struct log_head found = time_of(store, "shop", micros);
+        assert_int_equal(found.lsn, heads[i].lsn);
+        assert_int_equal(found.timestamp, heads[i].timestamp);
+    }
+    assert_int_equal(time_of(store, "shop", UINT64_MAX).lsn, lsn);
+}
+
+/* One entry of a branch; returns its LSN. */
+static uint64_t append_to_branch(struct log_store *store, const char *project, struct bytes branch)
+{
+    struct sample sample;
+    struct error err = { 0 };
+    uint64_t lsn = head_of(store, project) + 1;
+    sample_init(&sample, project, lsn, 30);
+    sample.runs[1].branch_id = branch;
+    sample.frame.runs = &sample.runs[1];
+    sample.frame.n_runs = 1;
+    sample.frame.entries = 1;
+    assert_int_equal(log_store_append(store, &sample.frame, 1, &err), APPEND_COMMITTED);
+    sample_destroy(&sample);
+    return lsn;
+}
+
+static void branches_are_listed_in_the_order_of_their_ids(void **state)
+{
+    struct log_store *store = store_of(state);
+    struct error err = { 0 };
+    static const char *const names[] = { "b", "a", "ab", "\xff", "\x01", "aa", "main" };
+    static const size_t order[] = { 4, 1, 5, 2, 0, 6, 3 };
+    uint64_t last[ARRAY_LEN(names)];
+    struct log_branch branches[ARRAY_LEN(names) + 1];
+    size_t n = 99;
+    struct arena arena, tight;
+    arena_init(&arena, 0);
+    assert_true(log_store_list_branches(store, bytes_of_string("shop"), bytes_of(NULL, 0), 8, &arena, branches, &n, &err));
+    assert_int_equal(n, 0);
+    append_to_branch(store, "other", bytes_of_string("zebra"));
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+            last[i] = append_to_branch(store, "shop", bytes_of_string(names[i]));
+            /* listed in between, so that new ones meet a list that is sorted */
+            assert_true(log_store_list_branches(store, bytes_of_string("shop"), bytes_of(NULL, 0), 8, &arena, branches, &n, &err));
+            assert_int_equal(n, round ? ARRAY_LEN(names) : i + 1);
+        }
+    }
+    for (size_t page = 1; page <= ARRAY_LEN(branches); page++) {
+        struct bytes after = { 0 };
+        size_t seen = 0;
+        do {
+            assert_true(log_store_list_branches(store, bytes_of_string("shop"), after, page, &arena, branches, &n, &err));
+            assert_true(n <= page);
+            for (size_t i = 0; i < n; i++, seen++) {
+                assert_true(bytes_equal(branches[i].id, bytes_of_string(names[order[seen]])));
+                assert_int_equal(branches[i].last_lsn, last[order[seen]]);
+            }
+            after = n ? branches[n - 1].id : after;
+        } while (n == page);
+        assert_int_equal(seen, ARRAY_LEN(names));
+    }
+    assert_true(log_store_list_branches(store, bytes_of_string("shop"), bytes_of_string("ac"), 1, &arena, branches, &n, &err));
+    assert_true(n == 1 && bytes_equal(branches[0].id, bytes_of_string("b")));
+    arena_init(&tight, 1);
+    assert_false(log_store_list_branches(store, bytes_of_string("shop"), bytes_of(NULL, 0), 8, &tight, branches, &n, &err));
+    assert_int_equal(err.code, ERROR_RESOURCE_EXHAUSTED);
+    assert_int_equal(n, 1);
+    arena_destroy(&tight);
+    arena_destroy(&arena);
+}
+
 static void a_group_is_visible_as_a_whole(void **state)
 {
     struct log_store *store = store_of(state);
@@ -515,6 +615,8 @@ int main(void)
         CONTRACT(appended_batches_are_read_back),
         CONTRACT(a_range_holds_the_batches_that_end_in_it),
         CONTRACT(batch_ends_round_down),
+        CONTRACT(a_time_finds_the_last_batch_at_or_before_it),
+        CONTRACT(branches_are_listed_in_the_order_of_their_ids),
         CONTRACT(a_group_is_visible_as_a_whole),
         CONTRACT(filters_choose_by_branch_and_collection),
         CONTRACT(a_moved_head_appends_nothing),

@@ -80,6 +80,17 @@ static uint64_t staged_batch_end(struct log_store *store, struct bytes project, 
     return log_store_batch_end(staged(store)->inner, project, lsn);
 }
 
+static void staged_find_time(struct log_store *store, struct bytes project, uint64_t micros, struct log_head *found)
+{
+    log_store_find_time(staged(store)->inner, project, micros, found);
+}
+
+static bool staged_list_branches(struct log_store *store, struct bytes project, struct bytes after, size_t max, struct arena *arena,
+                                 struct log_branch *branches, size_t *n, struct error *err)
+{
+    return log_store_list_branches(staged(store)->inner, project, after, max, arena, branches, n, err);
+}
+
 static bool staged_scan(struct log_store *store, const struct log_range *range, frame_visit_fn *visit, void *ctx, struct error *err)
 {
     return log_store_scan(staged(store)->inner, range, visit, ctx, err);
@@ -112,8 +123,8 @@ static void staged_close(struct log_store *store)
 static struct log_store *staged_store_new(struct log_store *inner)
 {
     static const struct log_store_ops ops = {
-        staged_append, staged_vouch,       staged_head,          staged_branch_head, staged_batch_end,
-        staged_scan,   staged_incarnation, staged_known_through, staged_stats,       staged_close,
+        staged_append,        staged_vouch, staged_head,        staged_branch_head,   staged_batch_end, staged_find_time,
+        staged_list_branches, staged_scan,  staged_incarnation, staged_known_through, staged_stats,     staged_close,
     };
     struct staged_store *s = mem_zalloc(sizeof *s);
     s->base.ops = &ops;

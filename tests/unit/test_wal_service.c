@@ -49,7 +49,9 @@ struct fixture {
 static void start_service(struct fixture *f)
 {
     struct error err = { 0 };
-    struct wal_options options = { .conflict_window_bytes = 1 << 20, .request_window_bytes = 1 << 20, .queue_bytes = 256 << 20 };
+    struct wal_options options = {
+        .conflict_window_bytes = 1 << 20, .request_window_bytes = 1 << 20, .queue_bytes = 256 << 20, .max_follows = 8
+    };
     struct rpc_server_options server_options = {
         .listen = "127.0.0.1:0",
         .max_message_bytes = MAX_MESSAGE_BYTES,

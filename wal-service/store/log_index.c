@@ -31,6 +31,8 @@ struct project_index {
     uint32_t n_chunks, chunks_capacity, first_chunk_capacity;
     struct batch_entry **chunks;
     uint64_t last_lsn;
+    struct posting **branches; /* in the order of their ids up to n_sorted; sorted when somebody lists them */
+    size_t n_branches, n_sorted, branches_capacity;
     struct incarnation_end *ends; /* of the incarnations that wrote here, in order */
     uint32_t n_ends, ends_capacity;
     uint64_t claim; /* the claim that last touched this project, and the LSN that it has reached */
@@ -68,6 +70,7 @@ void log_index_destroy(struct log_index *index)
             free(project->chunks[i]);
         free(project->chunks);
         free(project->ends);
+        free(project->branches);
         free(project);
     }
     struct posting *posting, *next_posting;
@@ -127,7 +130,18 @@ static struct posting *find_posting(const struct log_index *index, const struct 
     return posting;
 }
 
-static void add_to_posting(struct log_index *index, const struct project_index *project, enum posting_kind kind, struct bytes branch_id,
+static void add_branch(struct log_index *index, struct project_index *project, struct posting *branch)
+{
+    if (project->n_branches == project->branches_capacity) {
+        size_t capacity = project->branches_capacity ? 2 * project->branches_capacity : 2;
+        project->branches = mem_realloc(project->branches, capacity * sizeof(struct posting *));
+        index->memory += (capacity - project->branches_capacity) * sizeof(struct posting *);
+        project->branches_capacity = capacity;
+    }
+    project->branches[project->n_branches++] = branch;
+}
+
+static void add_to_posting(struct log_index *index, struct project_index *project, enum posting_kind kind, struct bytes branch_id,
                            struct bytes collection, uint32_t batch, uint64_t last_lsn)
 {
     uint8_t key[POSTING_KEY_BYTES];
@@ -140,6 +154,8 @@ static void add_to_posting(struct log_index *index, const struct project_index *
         memcpy(posting->key, key, len);
         HASH_ADD_KEYPTR(hh, index->postings, posting->key, len, posting);
         index->memory += sizeof *posting + len;
+        if (kind == POSTING_BRANCH)
+            add_branch(index, project, posting);
     }
     posting->last_lsn = last_lsn;
     if (posting->n > 0 && posting->batches[posting->n - 1] == batch)
@@ -325,6 +341,67 @@ uint64_t log_index_batch_end(struct log_index *index, struct bytes project_id, u
     }
     mutex_unlock(&index->lock);
     return end;
+}
+
+void log_index_find_time(struct log_index *index, struct bytes project_id, uint64_t micros, struct log_head *found)
+{
+    *found = (struct log_head) { 0 };
+    mutex_lock(&index->lock);
+    struct project_index *project = find_project(index, project_id);
+    uint32_t low = 0, high = project ? project->n_batches : 0; /* the first batch later than that */
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (batch_at(project, middle)->timestamp > micros)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    if (low > 0)
+        *found = (struct log_head) { batch_last(project, low - 1), batch_at(project, low - 1)->timestamp };
+    mutex_unlock(&index->lock);
+}
+
+static struct bytes branch_id_of(const struct posting *branch)
+{
+    return bytes_of(branch->key + 6, branch->key_len - 6);
+}
+
+static int compare_branches(const void *a, const void *b)
+{
+    return bytes_compare(branch_id_of(*(struct posting *const *)a), branch_id_of(*(struct posting *const *)b));
+}
+
+bool log_index_list_branches(struct log_index *index, struct bytes project_id, struct bytes after, size_t max, struct arena *arena,
+                             struct log_branch *branches, size_t *n, struct error *err)
+{
+    size_t found = 0;
+    bool ok = true;
+    mutex_lock(&index->lock);
+    struct project_index *project = find_project(index, project_id);
+    if (project && project->n_sorted < project->n_branches) {
+        qsort(project->branches, project->n_branches, sizeof(struct posting *), compare_branches);
+        project->n_sorted = project->n_branches;
+    }
+    size_t low = 0, high = project ? project->n_branches : 0, end = high;
+    while (low < high && after.len > 0) {
+        size_t middle = low + (high - low) / 2;
+        if (bytes_compare(branch_id_of(project->branches[middle]), after) > 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    for (; low < end && found < max && ok; low++) {
+        struct bytes id = branch_id_of(project->branches[low]);
+        const void *copy = arena_copy(arena, id.data, id.len);
+        if (copy)
+            branches[found++] = (struct log_branch) { bytes_of(copy, id.len), project->branches[low]->last_lsn };
+        else
+            ok = error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a list of branches");
+    }
+    mutex_unlock(&index->lock);
+    if (ok)
+        *n = found;
+    return ok;
 }
 
 void log_index_incarnation(struct log_index *index, uint8_t out[INCARNATION_BYTES])

@@ -56,6 +56,9 @@ void log_index_publish(struct log_index *index, const struct frame *frames, size
 /* As the operations of log_store with these names. */
 void log_index_head(struct log_index *index, struct bytes project, struct log_head *head);
 uint64_t log_index_branch_head(struct log_index *index, struct bytes project, struct bytes branch_id);
+void log_index_find_time(struct log_index *index, struct bytes project, uint64_t micros, struct log_head *found);
+CHECKED bool log_index_list_branches(struct log_index *index, struct bytes project, struct bytes after, size_t max, struct arena *arena,
+                                     struct log_branch *branches, size_t *n, struct error *err);
 uint64_t log_index_batch_end(struct log_index *index, struct bytes project, uint64_t lsn);
 void log_index_incarnation(struct log_index *index, uint8_t out[INCARNATION_BYTES]);
 uint64_t log_index_known_through(struct log_index *index, struct bytes project, const uint8_t incarnation[INCARNATION_BYTES]);

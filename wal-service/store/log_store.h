@@ -10,6 +10,7 @@
 #ifndef ARGON_WAL_STORE_LOG_STORE_H
 #define ARGON_WAL_STORE_LOG_STORE_H
 
+#include "common/base/arena.h"
 #include "common/base/error.h"
 #include "wal-service/store/frame.h"
 
@@ -28,6 +29,12 @@ struct log_head {
 struct log_store_stats {
     uint64_t projects, segments, disk_bytes, groups, entries, memory_bytes; /* groups: those with frames */
     bool disk_full;
+};
+
+/* A log branch that has entries. */
+struct log_branch {
+    struct bytes id;
+    uint64_t last_lsn;
 };
 
 /* Frames whose last LSN lies in (after, through], with at least one matching run. NULL: every. */
@@ -49,6 +56,9 @@ struct log_store_ops {
     void (*head)(struct log_store *store, struct bytes project, struct log_head *head);
     uint64_t (*branch_head)(struct log_store *store, struct bytes project, struct bytes branch_id);
     uint64_t (*batch_end)(struct log_store *store, struct bytes project, uint64_t lsn);
+    void (*find_time)(struct log_store *store, struct bytes project, uint64_t micros, struct log_head *found);
+    bool (*list_branches)(struct log_store *store, struct bytes project, struct bytes after, size_t max, struct arena *arena,
+                          struct log_branch *branches, size_t *n, struct error *err);
     bool (*scan)(struct log_store *store, const struct log_range *range, frame_visit_fn *visit, void *ctx, struct error *err);
     void (*incarnation)(struct log_store *store, uint8_t out[INCARNATION_BYTES]);
     uint64_t (*known_through)(struct log_store *store, struct bytes project, const uint8_t incarnation[INCARNATION_BYTES]);
@@ -61,8 +71,8 @@ struct log_store {
     const struct log_store_ops *ops;
 };
 
-/* Appends n frames at their projects' heads: each frame's first_lsn is the head it expects + 1, frames of
- * one project follow each other. err is set for REFUSED and UNKNOWN. */
+/* Appends n frames at their projects' heads: timestamps of a project never fall, each frame's first_lsn is the head it expects + 1, frames
+ * of one project follow each other. err is set for REFUSED and UNKNOWN. */
 static inline enum append_outcome log_store_append(struct log_store *store, const struct frame *frames, size_t n, struct error *err)
 {
     return store->ops->append(store, frames, n, err);
@@ -91,6 +101,22 @@ static inline uint64_t log_store_branch_head(struct log_store *store, struct byt
 static inline uint64_t log_store_batch_end(struct log_store *store, struct bytes project, uint64_t lsn)
 {
     return store->ops->batch_end(store, project, lsn);
+}
+
+/* The last batch whose timestamp is at or before a time, in microseconds since the epoch; {0, 0}: none. */
+static inline void log_store_find_time(struct log_store *store, struct bytes project, uint64_t micros, struct log_head *found)
+{
+    store->ops->find_time(store, project, micros, found);
+}
+
+/* Log branches of a project in the order of their ids (bytewise, a prefix first), behind `after` (empty: from the
+ * first), at most max; *n is how many, fewer than max only at the end. The ids live in the arena;
+ * RESOURCE_EXHAUSTED: it has no room. Branches that appear between two calls may or may not be seen; none
+ * that was there before the first call is missed. */
+CHECKED static inline bool log_store_list_branches(struct log_store *store, struct bytes project, struct bytes after, size_t max,
+                                                   struct arena *arena, struct log_branch *branches, size_t *n, struct error *err)
+{
+    return store->ops->list_branches(store, project, after, max, arena, branches, n, err);
 }
 
 /* In LSN order. The frame given to the visitor has all of its runs; the visitor filters them. */

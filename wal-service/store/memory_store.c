@@ -91,6 +91,17 @@ static uint64_t memory_batch_end(struct log_store *store, struct bytes project, 
     return log_index_batch_end(&memory_store_of(store)->index, project, lsn);
 }
 
+static void memory_find_time(struct log_store *store, struct bytes project, uint64_t micros, struct log_head *found)
+{
+    log_index_find_time(&memory_store_of(store)->index, project, micros, found);
+}
+
+static bool memory_list_branches(struct log_store *store, struct bytes project, struct bytes after, size_t max, struct arena *arena,
+                                 struct log_branch *branches, size_t *n, struct error *err)
+{
+    return log_index_list_branches(&memory_store_of(store)->index, project, after, max, arena, branches, n, err);
+}
+
 static struct bytes stored_frame(struct memory_store *memory, struct frame_place place)
 {
     mutex_lock(&memory->lock);
@@ -166,6 +177,8 @@ static const struct log_store_ops memory_ops = {
     .head = memory_head,
     .branch_head = memory_branch_head,
     .batch_end = memory_batch_end,
+    .find_time = memory_find_time,
+    .list_branches = memory_list_branches,
     .scan = memory_scan,
     .incarnation = memory_incarnation,
     .known_through = memory_known_through,

@@ -276,6 +276,17 @@ static uint64_t segment_batch_end(struct log_store *base, struct bytes project, 
     return log_index_batch_end(&segment_store_of(base)->index, project, lsn);
 }
 
+static void segment_find_time(struct log_store *store, struct bytes project, uint64_t micros, struct log_head *found)
+{
+    log_index_find_time(&segment_store_of(store)->index, project, micros, found);
+}
+
+static bool segment_list_branches(struct log_store *store, struct bytes project, struct bytes after, size_t max, struct arena *arena,
+                                  struct log_branch *branches, size_t *n, struct error *err)
+{
+    return log_index_list_branches(&segment_store_of(store)->index, project, after, max, arena, branches, n, err);
+}
+
 static bool segment_scan_range(struct log_store *base, const struct log_range *range, frame_visit_fn *visit, void *ctx, struct error *err)
 {
     struct segment_store *store = segment_store_of(base);
@@ -329,6 +340,8 @@ static const struct log_store_ops segment_ops = {
     .head = segment_head,
     .branch_head = segment_branch_head,
     .batch_end = segment_batch_end,
+    .find_time = segment_find_time,
+    .list_branches = segment_list_branches,
     .scan = segment_scan_range,
     .incarnation = segment_incarnation,
     .known_through = segment_known_through,

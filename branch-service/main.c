@@ -11,7 +11,7 @@
 #include "common/base/listen.h"
 #include "common/base/log.h"
 
-enum { EXIT_USAGE = 2 };
+enum { EXIT_USAGE = 2, FOLLOWER_THREADS = 2 };
 
 struct options {
     const char *listen;
@@ -22,6 +22,8 @@ struct options {
     uint64_t max_calls;
     uint64_t request_memory;
     uint64_t grace;
+    uint64_t follow_idle;
+    uint64_t max_follows;
     bool insecure;
     bool version;
 };
@@ -59,6 +61,10 @@ static int serve(const struct options *options)
     if (!listen_check(options->listen, options->insecure, &err) || !log_source_open(options->wal, &log, &err))
         goto out;
     registry = registry_new(log, options->memory);
+    if (options->max_follows > 0)
+        registry_follow(registry, &(struct follower_options) { .idle_micros = (int64_t)options->follow_idle,
+                                                               .max_follows = options->max_follows,
+                                                               .threads = FOLLOWER_THREADS });
     if (!rpc_server_new(&server_options, &server, &err) || !add_services(server, registry, &err) || !rpc_server_start(server, &err) ||
         !listen_write_port_file(options->port_file, rpc_server_port(server), &err))
         goto out;
@@ -98,8 +104,8 @@ int main(int argc, char **argv)
           .target = &options.wal,
           .fallback = "127.0.0.1:7700",
           .variable = "ARGON_WAL",
-          .argument = "HOST:PORT",
-          .help = "the WAL service" },
+          .argument = "HOST:PORT[,...]",
+          .help = "the WAL service; of several addresses the first that can be reached" },
         { .name = "memory",
           .kind = CONFIG_BYTES,
           .target = &options.memory,
@@ -137,6 +143,19 @@ int main(int argc, char **argv)
           .fallback = "10s",
           .argument = "DURATION",
           .help = "time that calls in flight get at SIGTERM" },
+        { .name = "follow-idle",
+          .kind = CONFIG_DURATION,
+          .target = &options.follow_idle,
+          .fallback = "10m",
+          .argument = "DURATION",
+          .help = "follow the log of a project so long after its last use" },
+        { .name = "max-follows",
+          .kind = CONFIG_UINT,
+          .target = &options.max_follows,
+          .fallback = "256",
+          .max = 100000,
+          .argument = "N",
+          .help = "projects whose log is followed at a time; 0: none" },
         { .name = "insecure",
           .kind = CONFIG_BOOL,
           .target = &options.insecure,

@@ -7,7 +7,6 @@
 
 #include "branch-service/lineage.h"
 #include "branch-service/project_internal.h"
-#include "branch-service/view/materialize.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 
@@ -28,11 +27,15 @@ void project_free(struct project *project)
 {
     if (!project)
         return;
+    mutex_lock(&project->lock);
+    while (project->checking)
+        condition_wait(&project->changed, &project->lock);
+    mutex_unlock(&project->lock);
+    project_free_noted(project);
     tree_unref(project->names);
     tree_unref(project->branches);
     tree_unref(project->projects);
     project_free_cuts(project);
-    project_free_noted(project);
     condition_destroy(&project->changed);
     mutex_destroy(&project->lock);
     free(project->id);
@@ -58,6 +61,31 @@ uint64_t project_created_at(const struct project *project)
 struct log_source *project_log(const struct project *project)
 {
     return project->log;
+}
+
+void project_add_stats(struct project *project, struct project_stats *stats)
+{
+    mutex_lock(&project->lock);
+    stats->head_checks += project->stats.head_checks;
+    stats->log_reads += project->stats.log_reads;
+    mutex_unlock(&project->lock);
+}
+
+uint64_t project_position(struct project *project)
+{
+    mutex_lock(&project->lock);
+    uint64_t position = project->position;
+    mutex_unlock(&project->lock);
+    return position;
+}
+
+void project_peek(struct project *project, struct log_incarnation *incarnation, bool *deleted)
+{
+    mutex_lock(&project->lock);
+    assert(project->attached);
+    *incarnation = project->incarnation;
+    *deleted = project->deleted;
+    mutex_unlock(&project->lock);
 }
 
 /* ---- the catalog ------------------------------------------------------------------------------------ */
@@ -173,7 +201,7 @@ static bool become_head(struct project *project, const struct view_key *key, con
     if (!project_hold(project, deadline))
         return error_set(err, ERROR_DEADLINE_EXCEEDED, "deadline passed while waiting for the project's log");
     /* while it is held nobody else writes position and incarnation */
-    bool ok = memcmp(&project->incarnation, incarnation, sizeof *incarnation) == 0 && project->position >= position
+    bool ok = is_incarnation(&project->incarnation, incarnation) && project->position >= position
                   ? materialize_delta(project->log, project->cache, project->id, incarnation, key->branch_id, key->collection, position,
                                       project->position, deadline, tree, changed, err)
                   : error_set(err, ERROR_ABORTED, "the log was replaced while it was read");
@@ -191,6 +219,7 @@ static bool build_view(struct project *project, const struct view_key *key, uint
     struct lineage lineage;
     uint64_t changed = 0;
     struct tree *built = NULL;
+    view_cache_note_miss(project->cache);
     arena_init(&arena, 0);
     project_catalog(project, &catalog);
     if (head)
@@ -304,6 +333,7 @@ static bool open_target_locked(struct project *project, const char *branch, cons
 bool project_open_target(struct project *project, const char *branch, const char *collection, uint64_t as_of, int64_t deadline,
                          struct target *target, struct error *err)
 {
+    bool built_one = false;
     for (;;) {
         struct target found = { 0 };
         struct missing_view missing = { "" };
@@ -311,10 +341,13 @@ bool project_open_target(struct project *project, const char *branch, const char
         bool ok = open_target_locked(project, branch, collection, as_of, &found, &missing, err);
         mutex_unlock(&project->lock);
         if (ok && !missing.collection[0]) {
+            if (found.documents && !built_one)
+                view_cache_note_hit(project->cache);
             *target = found;
             return true;
         }
         target_destroy(&found);
+        built_one = ok;
         struct tree *built;
         if (!ok || !get_view(project, found.branch_id, missing.collection, as_of, as_of == 0, deadline, &built, err)) {
             /* people know the collection by its name */

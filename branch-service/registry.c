@@ -5,6 +5,7 @@
 #include <uthash.h>
 
 #include "branch-service/names.h"
+#include "branch-service/project_follow.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/base/random.h"
@@ -20,7 +21,8 @@ struct registry {
     struct view_cache *cache;
     struct project *system;
     struct write_queue *queue;
-    struct mutex lock; /* rank 10; covers what is below */
+    struct follower *follower; /* NULL: nothing is followed */
+    struct mutex lock;         /* rank 10; covers what is below */
     struct known_project *projects;
     bool system_fresh; /* has been refreshed once */
 };
@@ -36,10 +38,17 @@ struct registry *registry_new(struct log_source *log, uint64_t memory_limit_byte
     return made;
 }
 
+void registry_follow(struct registry *registry, const struct follower_options *options)
+{
+    registry->follower = follower_new(options);
+    project_on_release(registry->system, follower_released, registry->follower);
+}
+
 void registry_free(struct registry *registry)
 {
     if (!registry)
         return;
+    follower_free(registry->follower);
     struct known_project *known, *next;
     HASH_ITER(hh, registry->projects, known, next)
     {
@@ -82,6 +91,28 @@ uint64_t registry_project_count(struct registry *registry)
     return n;
 }
 
+uint64_t registry_follow_count(struct registry *registry)
+{
+    return registry->follower ? follower_count(registry->follower) : 0;
+}
+
+void registry_stats(struct registry *registry, struct project_stats *stats)
+{
+    struct known_project *known, *next;
+    *stats = (struct project_stats) { 0 };
+    project_add_stats(registry->system, stats);
+    mutex_lock(&registry->lock);
+    HASH_ITER(hh, registry->projects, known, next)
+    project_add_stats(known->project, stats);
+    mutex_unlock(&registry->lock);
+}
+
+static void note_use(struct registry *registry, struct project *project)
+{
+    if (registry->follower)
+        follower_use(registry->follower, project);
+}
+
 static struct project *intern(struct registry *registry, const struct project_record *record)
 {
     struct known_project *known;
@@ -90,6 +121,8 @@ static struct project *intern(struct registry *registry, const struct project_re
     if (!known) {
         known = mem_zalloc(sizeof *known);
         known->project = project_new(record->id, record->name, record->created_at, registry->log, registry->cache);
+        if (registry->follower)
+            project_on_release(known->project, follower_released, registry->follower);
         const char *id = project_id(known->project);
         HASH_ADD_KEYPTR(hh, registry->projects, id, strlen(id), known);
     }
@@ -104,6 +137,7 @@ static bool refresh_system(struct registry *registry, int64_t deadline, struct e
     mutex_lock(&registry->lock);
     registry->system_fresh = true;
     mutex_unlock(&registry->lock);
+    note_use(registry, registry->system);
     return true;
 }
 
@@ -139,13 +173,13 @@ static bool lookup(struct registry *registry, const char *name, struct project *
  * time, in which the name means something else. */
 static void inspect(struct registry *registry, struct project *project, bool *deleted, bool *system_is_older)
 {
-    struct project_catalog system, catalog;
-    project_catalog(registry->system, &system);
-    project_catalog(project, &catalog);
-    *deleted = catalog.deleted;
-    *system_is_older = memcmp(&system.incarnation, &catalog.incarnation, sizeof system.incarnation) != 0;
-    project_catalog_destroy(&system);
-    project_catalog_destroy(&catalog);
+    struct log_incarnation system, incarnation;
+    bool system_deleted;
+    project_peek(registry->system, &system, &system_deleted);
+    project_peek(project, &incarnation, deleted);
+    *system_is_older = memcmp(&system, &incarnation, sizeof system) != 0;
+    note_use(registry, registry->system);
+    note_use(registry, project);
 }
 
 /* ---- writes to `_system` ---------------------------------------------------------------------------- */
@@ -339,7 +373,9 @@ bool registry_find_known(struct registry *registry, const char *name, int64_t de
     mutex_lock(&registry->lock);
     bool known = registry->system_fresh;
     mutex_unlock(&registry->lock);
-    if (known && name_check("project", name, err) && lookup(registry, name, &found, err) && found && project_is_known(found)) {
+    if (!name_check("project", name, err) || (known && !lookup(registry, name, &found, err)))
+        return false;
+    if (found && project_is_known(found)) {
         inspect(registry, found, &deleted, &system_is_older);
         if (!deleted && !system_is_older) {
             *project = found;

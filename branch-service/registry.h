@@ -11,6 +11,7 @@
 #ifndef ARGON_BRANCH_REGISTRY_H
 #define ARGON_BRANCH_REGISTRY_H
 
+#include "branch-service/follower.h"
 #include "branch-service/project.h"
 #include "branch-service/write.h"
 #include "branch-service/write_queue.h"
@@ -18,6 +19,8 @@
 struct registry;
 
 struct registry *registry_new(struct log_source *log, uint64_t memory_limit_bytes);
+/* Follows the logs of projects in use, from now on; once, before the first call. */
+void registry_follow(struct registry *registry, const struct follower_options *options);
 void registry_free(struct registry *registry); /* not the log source */
 
 struct log_source *registry_log(struct registry *registry);
@@ -25,6 +28,8 @@ struct view_cache *registry_cache(struct registry *registry);
 struct project *registry_system(struct registry *registry); /* the project `_system` */
 struct write_queue *registry_queue(struct registry *registry);
 uint64_t registry_project_count(struct registry *registry);
+uint64_t registry_follow_count(struct registry *registry);
+void registry_stats(struct registry *registry, struct project_stats *stats); /* of all projects together */
 
 /* Resolves a name, and brings the project to the commit LSN. NOT_FOUND. */
 CHECKED bool registry_find(struct registry *registry, const char *name, int64_t deadline, struct project **project, struct error *err);

@@ -38,6 +38,7 @@ struct project_views {
 
 struct view_cache {
     struct memory_budget budget;
+    _Atomic uint64_t hits, misses;
     struct mutex lock; /* rank 30 */
     struct view_slot *slots;
     struct project_views *projects;
@@ -255,4 +256,24 @@ uint64_t view_cache_count_of(struct view_cache *cache, const char *project)
     uint64_t views = found ? found->views : 0;
     mutex_unlock(&cache->lock);
     return views;
+}
+
+void view_cache_note_hit(struct view_cache *cache)
+{
+    atomic_fetch_add_explicit(&cache->hits, 1, memory_order_relaxed);
+}
+
+void view_cache_note_miss(struct view_cache *cache)
+{
+    atomic_fetch_add_explicit(&cache->misses, 1, memory_order_relaxed);
+}
+
+uint64_t view_cache_hits(struct view_cache *cache)
+{
+    return atomic_load_explicit(&cache->hits, memory_order_relaxed);
+}
+
+uint64_t view_cache_misses(struct view_cache *cache)
+{
+    return atomic_load_explicit(&cache->misses, memory_order_relaxed);
 }

@@ -45,6 +45,12 @@ void view_cache_advance(struct view_cache *cache, const struct view_key *key, co
 bool view_cache_evict(struct view_cache *cache);
 void view_cache_drop_project(struct view_cache *cache, const char *project);
 
+/* What readers found in memory, and what had to be built for them, since the start. */
+void view_cache_note_hit(struct view_cache *cache);
+void view_cache_note_miss(struct view_cache *cache);
+uint64_t view_cache_hits(struct view_cache *cache);
+uint64_t view_cache_misses(struct view_cache *cache);
+
 uint64_t view_cache_count(struct view_cache *cache);
 uint64_t view_cache_count_of(struct view_cache *cache, const char *project);
 

@@ -137,6 +137,12 @@ static enum try_outcome step_forward(struct write *write, uint32_t step, struct 
     return TRY_STEPPED;
 }
 
+/* The step that this try goes on behind anyway. */
+static bool is_known_step(const struct write *write, const struct log_request *step)
+{
+    return !step->last && write->progress.step > 0 && step->step == write->progress.step - 1;
+}
+
 /* The log knows the request: an earlier copy, or one that runs on another replica, has come this far. */
 static enum try_outcome follow_earlier(struct write *write, const struct log_request_outcome *earlier, struct write_result *result,
                                        struct error *err)
@@ -362,7 +368,7 @@ static enum try_outcome try_once(struct write *write, struct write_result *resul
                 write->maybe_applied = true;
             return err->code == ERROR_UNAVAILABLE ? TRY_AGAIN : TRY_FAILED;
         }
-        if (head.request_known)
+        if (head.request_known && !is_known_step(write, &head.request.step))
             return follow_earlier(write, &head.request, result, err);
     }
     if (write->tries++ > 0 && !project_refresh(write->project, write->last_try, err))

@@ -3,6 +3,7 @@
 import random
 import threading
 
+import bson
 import grpc
 import pytest
 
@@ -191,6 +192,27 @@ def test_makes_progress_among_writers_of_single_documents(cluster, filled):
             writer.join()
     check_effect(filled, "update")
     assert sum(document.get("m", 0) for document in filled.find("p", "c")) == sum(added) > 0
+
+
+def test_a_step_that_keeps_losing_is_split_down_to_the_document_in_the_way(argon, gate, gated):
+    argon.insert_many("p", "c", [{"_id": i, "n": 0} for i in range(1500)])
+    rivals = 0
+
+    def be_faster(name, request):
+        """Changes document 700 before each append that has it among others."""
+        nonlocal rivals
+        entries = [e for batch in getattr(request, "batches", []) for run in batch.runs for e in run.entries]
+        if name == "Append" and len(entries) > 1 and any(bson.decode(e.document)["_id"] == 700 for e in entries):
+            argon.update("p", "c", {"_id": 700}, {"$inc": {"m": 1}})
+            rivals += 1
+        return False
+
+    gate.refuses = be_faster
+    assert done(send(gated, "update", "r")) == 1500
+    check_effect(argon, "update", 1500)
+    assert argon.find_one("p", "c", {"_id": 700})["m"] == rivals >= 5
+    numbers = [step for step, _, _ in steps(gate)]
+    assert numbers == sorted(numbers)
 
 
 def test_documents_that_come_between_two_steps(filled, gate, gated):

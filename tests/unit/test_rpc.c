@@ -195,12 +195,8 @@ static void on_find_lsn(void *service, struct rpc_call *call, const ProtobufCMes
 }
 
 static const struct rpc_method toy_methods[] = {
-    RPC_UNARY_INLINE("FindLsn", on_find_lsn),
-    RPC_UNARY("Append", on_append),
-    RPC_STREAM("Read", on_read),
-    RPC_UNARY_INLINE("GetHead", on_get_head),
-    RPC_UNARY("GetHeads", on_get_heads),
-    RPC_UNARY_INLINE("GetStatus", on_get_status),
+    RPC_UNARY_INLINE("FindLsn", on_find_lsn), RPC_UNARY("Append", on_append),      RPC_STREAM("Read", on_read),
+    RPC_UNARY_INLINE("GetHead", on_get_head), RPC_UNARY("GetHeads", on_get_heads), RPC_UNARY_INLINE("GetStatus", on_get_status),
 };
 
 /* Answers the deferred calls; those with the header argon-hold when their client has given up. */

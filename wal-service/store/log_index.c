@@ -44,7 +44,7 @@ struct branch_head {
     uint8_t key[]; /* number of the project, branch id */
 };
 
-/* One of the two is there. */
+/* One of the two is there, none when it is sealed and has no batches. */
 struct index_segment {
     uint32_t id;
     uint64_t entries;
@@ -134,7 +134,7 @@ void log_index_take_footer(struct log_index *index, uint32_t id, struct segment_
     mutex_lock(&index->lock);
     struct index_segment *segment = segment_locked(index, id);
     struct batch_table *table = segment->table;
-    assert(table);
+    assert(table && (footer || batch_table_projects(table) == 0));
     segment->table = NULL;
     segment->footer = footer;
     mutex_unlock(&index->lock);

@@ -45,7 +45,7 @@ void log_index_begin_segment(struct log_index *index, uint32_t id);
 /* The table of a segment before the current one, and the entries in it. NULL: it has a footer already. */
 const struct batch_table *log_index_sealed_table(struct log_index *index, uint32_t id, uint64_t *entries);
 
-/* The footer takes the table's place; the index owns it from now on. */
+/* The footer takes the table's place; the index owns it from now on. NULL: the table is empty. */
 void log_index_take_footer(struct log_index *index, uint32_t id, struct segment_footer *footer);
 
 /* From here on batches belong to this incarnation, until the next one begins. Returns its number; the current

@@ -100,6 +100,11 @@ static bool make_footer(struct segment_keeper *keeper, struct sealed_segment *se
     bool ok = false;
     segment_footer_name_format(id, name);
     const struct batch_table *table = log_index_sealed_table(keeper->index, id, &entries);
+    if (batch_table_projects(table) == 0) {
+        sealed->empty = sealed->has_footer = true;
+        log_index_take_footer(keeper->index, id, NULL);
+        return true;
+    }
     segment_footer_encode(&sealed->end, table, entries, &buffer);
     if (buffer.failed)
         error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for %s", name);
@@ -166,7 +171,7 @@ static enum job next_job_locked(struct segment_keeper *keeper, size_t *segment)
 {
     while (keeper->with_footer < keeper->n && keeper->segments[keeper->with_footer].has_footer)
         keeper->with_footer++;
-    while (keeper->packed < keeper->n && keeper->segments[keeper->packed].packed)
+    while (keeper->packed < keeper->n && (keeper->segments[keeper->packed].packed || keeper->segments[keeper->packed].empty))
         keeper->packed++;
     if (keeper->with_footer < keeper->n) {
         *segment = keeper->with_footer;

@@ -155,12 +155,17 @@ static bool check_footer(struct recovery *recovery, struct sealed_segment *seale
     struct segment_footer *footer;
     struct error failure = { 0 };
     uint64_t entries;
+    const struct batch_table *table = log_index_sealed_table(request->index, id, &entries);
+    if (batch_table_projects(table) == 0) {
+        sealed->empty = sealed->has_footer = true;
+        log_index_take_footer(request->index, id, NULL);
+        return true;
+    }
     bool found = segment_footer_open(request->disk, request->directory, id, &footer, &failure);
     if (!found && failure.code == ERROR_NOT_FOUND) {
         report->footers_missing++;
         return true;
     }
-    const struct batch_table *table = log_index_sealed_table(request->index, id, &entries);
     segment_footer_encode(&sealed->end, table, entries, &recovery->footer);
     if (recovery->footer.failed) {
         if (found)

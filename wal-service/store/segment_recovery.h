@@ -18,8 +18,9 @@ struct sealed_segment {
     struct segment_end end;
     uint64_t bytes; /* that its file takes */
     uint64_t footer_bytes;
-    bool has_footer;
+    bool has_footer; /* or needs none */
     bool packed;
+    bool empty; /* no batch: a start that wrote nothing. No footer, and nothing to compress */
 };
 
 /* The log as it was found. */

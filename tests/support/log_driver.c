@@ -28,9 +28,10 @@ static bool show(void *ctx, const struct frame *frame, struct error *err)
     return true;
 }
 
-bool driver_open(struct disk *disk, const char *path, struct segment_recovery *report, struct log_store **store, struct error *err)
+bool driver_open(struct disk *disk, const char *path, uint64_t compress_after, struct segment_recovery *report, struct log_store **store,
+                 struct error *err)
 {
-    struct segment_store_options options = { .directory = path, .segment_bytes = DRIVER_SEGMENT_BYTES };
+    struct segment_store_options options = { .directory = path, .segment_bytes = DRIVER_SEGMENT_BYTES, .compress_after = compress_after };
     return segment_store_open_on(disk, &options, show, NULL, report, store, err);
 }
 

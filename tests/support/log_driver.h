@@ -9,7 +9,8 @@
 enum { DRIVER_SEGMENT_BYTES = 16 << 10 };
 
 /* Opens a segment log with small segments. */
-CHECKED bool driver_open(struct disk *disk, const char *path, struct segment_recovery *report, struct log_store **store, struct error *err);
+CHECKED bool driver_open(struct disk *disk, const char *path, uint64_t compress_after, struct segment_recovery *report,
+                         struct log_store **store, struct error *err);
 
 uint64_t driver_head(struct log_store *store, const char *project);
 

@@ -35,9 +35,15 @@ struct log_store *fixture_open(const struct temp_directory *directory, struct se
     struct log_store *store;
     struct segment_recovery unused;
     struct error err = { 0 };
-    if (!driver_open(&system_disk, directory->path, report ? report : &unused, &store, &err))
+    if (!driver_open(&system_disk, directory->path, 0, report ? report : &unused, &store, &err))
         fail_msg("%s", err.message);
     return store;
+}
+
+void fixture_image(struct log_store *store, const struct temp_directory *directory, struct directory_image *image)
+{
+    assert_true(segment_store_settle(store));
+    directory_image_load(image, directory->path);
 }
 
 uint64_t fixture_append(struct log_store *store, size_t size)
@@ -62,7 +68,7 @@ void fixture_expect_damage(const struct temp_directory *directory, const char *f
     struct log_store *store;
     struct segment_recovery report;
     struct error err = { 0 };
-    if (driver_open(&system_disk, directory->path, &report, &store, &err))
+    if (driver_open(&system_disk, directory->path, 0, &report, &store, &err))
         fail_msg("opened in spite of the damage");
     if (err.code != ERROR_DATA_LOSS || !strstr(err.message, file))
         fail_msg("%s: %s", error_code_name(err.code), err.message);
@@ -119,7 +125,7 @@ void fixture_make_crashed_log(const struct temp_directory *directory, struct cra
     struct log_store *store = fixture_open(directory, NULL);
     for (int i = 0; i < 3; i++)
         log->heads[i] = fixture_append(store, 60 + 9 * (size_t)i);
-    directory_image_load(&log->image, directory->path);
+    fixture_image(store, directory, &log->image);
     log_store_close(store);
     log->segment = directory_image_find(&log->image, FIRST_SEGMENT);
     log->groups = fixture_find_groups(log->segment);

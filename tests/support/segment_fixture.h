@@ -36,6 +36,9 @@ struct log_store *fixture_open(const struct temp_directory *directory, struct se
 uint64_t fixture_append(struct log_store *store, size_t size);                                           /* returns the head */
 void fixture_check(struct log_store *store, uint64_t head);
 
+/* The files as a crash would leave them, once the background has nothing left to do. */
+void fixture_image(struct log_store *store, const struct temp_directory *directory, struct directory_image *image);
+
 /* Opening must fail with DATA_LOSS and name the file. */
 void fixture_expect_damage(const struct temp_directory *directory, const char *file);
 

@@ -31,7 +31,7 @@ static struct log_store *open_memory(struct temp_directory *directory)
 
 static struct log_store *open_segment(struct temp_directory *directory)
 {
-    struct segment_store_options options = { .directory = directory->path, .segment_bytes = 64 << 10 };
+    struct segment_store_options options = { .directory = directory->path, .segment_bytes = 64 << 10, .compress_after = 1 };
     struct segment_recovery report;
     struct log_store *store;
     struct error err = { 0 };

@@ -87,7 +87,7 @@ static uint64_t make_three_segments(const struct temp_directory *directory, stru
     struct log_store *store = fixture_open(directory, NULL);
     for (unsigned i = 0; i < 4; i++)
         fixture_append(store, 2000);
-    directory_image_load(image, directory->path);
+    fixture_image(store, directory, image);
     log_store_close(store);
     for (size_t i = image->n; i-- > 0;)
         if (strstr(image->files[i].name, ".tmp"))
@@ -217,7 +217,7 @@ static void damage_under_a_running_store_is_found_by_the_read(void **state)
     fixture_append(store, 60);
     uint64_t head = fixture_append(store, 60);
     struct directory_image image;
-    directory_image_load(&image, ((struct temp_directory *)*state)->path);
+    fixture_image(store, *state, &image);
     struct image_file *segment = directory_image_find(&image, FIRST_SEGMENT);
     struct groups groups = fixture_find_groups(segment);
     for (uint64_t at = groups.offsets[1] + GROUP_HEADER_BYTES; at < groups.ends[1]; at++) {

@@ -55,7 +55,7 @@ static void a_log_that_was_never_closed_is_found_again_and_again(void **state)
         assert_int_equal(report.dropped_bytes, 0);
         if (start % 3 != 2) /* every third start writes nothing: two unclean starts in a row */
             head = fixture_append(store, 700);
-        directory_image_load(&image, ((struct temp_directory *)*state)->path);
+        fixture_image(store, *state, &image);
         log_store_close(store);
         directory_image_store(&image, *state);
         directory_image_destroy(&image);
@@ -94,7 +94,7 @@ static void a_full_segment_has_room_to_vouch(void **state)
         for (size_t i = 0; i < image.n; i++) {
             struct segment_header header;
             struct error err = { 0 };
-            if (!strstr(image.files[i].name, "segment-"))
+            if (!strstr(image.files[i].name, ".log"))
                 continue;
             assert_true(segment_header_decode(image.files[i].data, &header, &err));
             assert_int_equal(image.files[i].len, header.length);
@@ -236,7 +236,7 @@ static void forged_headers_in_a_document_do_not_turn_a_torn_tail_into_damage(voi
     }
     assert_int_equal(log_store_append(store, &sample.frame, 1, &err), APPEND_COMMITTED);
     sample_destroy(&sample);
-    directory_image_load(&image, ((struct temp_directory *)*state)->path);
+    fixture_image(store, *state, &image);
     log_store_close(store);
     struct image_file *segment = directory_image_find(&image, FIRST_SEGMENT);
     struct groups groups = fixture_find_groups(segment);
@@ -262,7 +262,7 @@ static void a_second_opener_is_refused_and_told_who_holds_the_log(void **state)
     struct segment_recovery report;
     struct error err = { 0 };
     char holder[64];
-    assert_false(driver_open(&system_disk, directory->path, &report, &second, &err));
+    assert_false(driver_open(&system_disk, directory->path, 0, &report, &second, &err));
     assert_null(second);
     assert_int_equal(err.code, ERROR_FAILED_PRECONDITION);
     snprintf(holder, sizeof holder, "locked by process %ld on host ", (long)getpid());
@@ -315,7 +315,7 @@ static void incarnations_end_where_the_next_begins(void **state)
             assert_int_equal(log_store_known_through(store, bytes_of_string("shop"), incarnations[i]), ends[i]);
         assert_int_equal(log_store_known_through(store, bytes_of_string("blog"), incarnations[start]), 0);
         /* crash or not: a group that was carried over still belongs to the incarnation that wrote it */
-        directory_image_load(&image, ((struct temp_directory *)*state)->path);
+        fixture_image(store, *state, &image);
         log_store_close(store);
         if (start % 4 != 2)
             directory_image_store(&image, *state);
@@ -332,7 +332,7 @@ static void an_older_copy_of_the_directory_says_what_it_does_not_know(void **sta
     struct log_store *store = fixture_open(*state, NULL);
     log_store_incarnation(store, first);
     uint64_t at_copy = fixture_append(store, 60);
-    directory_image_load(&copy, ((struct temp_directory *)*state)->path);
+    fixture_image(store, *state, &copy);
     fixture_append(store, 60);
     log_store_close(store);
     store = fixture_open(*state, NULL);

@@ -9,29 +9,25 @@
 #define uthash_fatal(what)  abort()
 #include <uthash.h>
 
-/* Batches stand in chunks, so that a long log grows without copying and a project of one batch takes little:
- * only the first chunk is grown, the others are whole. */
-enum { CHUNK_BATCHES = 256, FIRST_CHUNK_BATCHES = 2 };
-
-struct batch_entry {
-    uint64_t first_lsn;
-    uint64_t timestamp;
-    struct frame_place place;
-};
-
 struct incarnation_end {
     uint32_t incarnation;
     uint64_t lsn; /* head of the project when the incarnation ended; so far, for the current one */
 };
 
+/* The batches of a project in one segment. */
+struct extent {
+    uint64_t first_lsn, first_timestamp;
+    uint32_t segment; /* its place in index->segments */
+    uint32_t project; /* its number in the table or footer of the segment */
+};
+
 struct project_index {
     UT_hash_handle hh;
     uint32_t number;
-    uint32_t n_batches;
-    uint32_t n_chunks, chunks_capacity, first_chunk_capacity;
-    struct batch_entry **chunks;
-    uint64_t last_lsn;
-    struct posting **branches; /* in the order of their ids up to n_sorted; sorted when somebody lists them */
+    struct extent *extents; /* in order; what one does not hold up to the next one's first LSN does not exist */
+    uint32_t n_extents, extents_capacity;
+    uint64_t last_lsn, last_timestamp;
+    struct branch_head **branches; /* in the order of their ids up to n_sorted; sorted when somebody lists them */
     size_t n_branches, n_sorted, branches_capacity;
     struct incarnation_end *ends; /* of the incarnations that wrote here, in order */
     uint32_t n_ends, ends_capacity;
@@ -41,18 +37,22 @@ struct project_index {
     uint8_t id[];
 };
 
-/* The batches of a branch, or of a collection on a branch, as rising numbers in their project. */
-struct posting {
+struct branch_head {
     UT_hash_handle hh;
     uint64_t last_lsn;
-    uint32_t *batches;
-    uint32_t n, capacity;
     uint32_t key_len;
-    uint8_t key[];
+    uint8_t key[]; /* number of the project, branch id */
 };
 
-enum posting_kind { POSTING_BRANCH, POSTING_COLLECTION };
-enum { POSTING_KEY_BYTES = 6 + MAX_BRANCH_ID_BYTES + MAX_COLLECTION_ID_BYTES };
+/* One of the two is there, none when it is sealed and has no batches. */
+struct index_segment {
+    uint32_t id;
+    uint64_t entries;
+    struct batch_table *table;
+    struct segment_footer *footer;
+};
+
+enum { PLACE_OF_ID = 4, BRANCH_KEY_BYTES = PLACE_OF_ID + MAX_BRANCH_ID_BYTES };
 
 void log_index_init(struct log_index *index)
 {
@@ -66,23 +66,82 @@ void log_index_destroy(struct log_index *index)
     HASH_ITER(hh, index->projects, project, next_project)
     {
         HASH_DEL(index->projects, project);
-        for (uint32_t i = 0; i < project->n_chunks; i++)
-            free(project->chunks[i]);
-        free(project->chunks);
+        free(project->extents);
         free(project->ends);
         free(project->branches);
         free(project);
     }
-    struct posting *posting, *next_posting;
-    HASH_ITER(hh, index->postings, posting, next_posting)
+    struct branch_head *branch, *next_branch;
+    HASH_ITER(hh, index->branches, branch, next_branch)
     {
-        HASH_DEL(index->postings, posting);
-        free(posting->batches);
-        free(posting);
+        HASH_DEL(index->branches, branch);
+        free(branch);
     }
+    for (uint32_t i = 0; i < index->n_segments; i++) {
+        batch_table_free(index->segments[i].table);
+        segment_footer_close(index->segments[i].footer);
+    }
+    free(index->segments);
     free(index->incarnations);
     mutex_destroy(&index->lock);
 }
+
+/* ---- segments ------------------------------------------------------------------------------------- */
+
+void log_index_begin_segment(struct log_index *index, uint32_t id)
+{
+    mutex_lock(&index->lock);
+    uint32_t n = index->n_segments;
+    if (n == 0 || index->segments[n - 1].id != id) {
+        if (n == index->segments_capacity) {
+            uint32_t capacity = n ? 2 * n : 4;
+            index->segments = mem_realloc(index->segments, capacity * sizeof index->segments[0]);
+            index->memory += (capacity - n) * sizeof index->segments[0];
+            index->segments_capacity = capacity;
+        }
+        index->segments[index->n_segments++] = (struct index_segment) { .id = id, .table = batch_table_new() };
+    }
+    mutex_unlock(&index->lock);
+}
+
+static struct index_segment *segment_locked(struct log_index *index, uint32_t id)
+{
+    uint32_t low = 0, high = index->n_segments;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (index->segments[middle].id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    assert(low < index->n_segments && index->segments[low].id == id);
+    return &index->segments[low];
+}
+
+const struct batch_table *log_index_sealed_table(struct log_index *index, uint32_t id, uint64_t *entries)
+{
+    mutex_lock(&index->lock);
+    const struct index_segment *segment = segment_locked(index, id);
+    assert(segment != &index->segments[index->n_segments - 1]);
+    const struct batch_table *table = segment->table;
+    *entries = segment->entries;
+    mutex_unlock(&index->lock);
+    return table;
+}
+
+void log_index_take_footer(struct log_index *index, uint32_t id, struct segment_footer *footer)
+{
+    mutex_lock(&index->lock);
+    struct index_segment *segment = segment_locked(index, id);
+    struct batch_table *table = segment->table;
+    assert(table && (footer || batch_table_projects(table) == 0));
+    segment->table = NULL;
+    segment->footer = footer;
+    mutex_unlock(&index->lock);
+    batch_table_free(table);
+}
+
+/* ---- what is kept of projects and branches --------------------------------------------------------- */
 
 static struct project_index *find_project(const struct log_index *index, struct bytes id)
 {
@@ -105,110 +164,56 @@ static struct project_index *find_or_add_project(struct log_index *index, struct
     return project;
 }
 
-static size_t posting_key(const struct project_index *project, enum posting_kind kind, struct bytes branch_id, struct bytes collection,
-                          uint8_t key[POSTING_KEY_BYTES])
+static size_t branch_key(const struct project_index *project, struct bytes branch_id, uint8_t key[BRANCH_KEY_BYTES])
 {
     put_u32(key, project->number);
-    key[4] = (uint8_t)kind;
-    key[5] = (uint8_t)branch_id.len; /* says where the branch ends and the collection begins */
     if (branch_id.len)
-        memcpy(key + 6, branch_id.data, branch_id.len);
-    if (collection.len)
-        memcpy(key + 6 + branch_id.len, collection.data, collection.len);
-    return 6 + branch_id.len + collection.len;
+        memcpy(key + PLACE_OF_ID, branch_id.data, branch_id.len);
+    return PLACE_OF_ID + branch_id.len;
 }
 
-static struct posting *find_posting(const struct log_index *index, const struct project_index *project, enum posting_kind kind,
-                                    struct bytes branch_id, struct bytes collection)
+static struct branch_head *find_branch(const struct log_index *index, const struct project_index *project, struct bytes branch_id)
 {
-    if (branch_id.len > MAX_BRANCH_ID_BYTES || collection.len > MAX_COLLECTION_ID_BYTES)
+    if (branch_id.len > MAX_BRANCH_ID_BYTES)
         return NULL;
-    uint8_t key[POSTING_KEY_BYTES];
-    size_t len = posting_key(project, kind, branch_id, collection, key);
-    struct posting *posting;
-    HASH_FIND(hh, index->postings, key, len, posting);
-    return posting;
+    uint8_t key[BRANCH_KEY_BYTES];
+    size_t len = branch_key(project, branch_id, key);
+    struct branch_head *branch;
+    HASH_FIND(hh, index->branches, key, len, branch);
+    return branch;
 }
 
-static void add_branch(struct log_index *index, struct project_index *project, struct posting *branch)
+static struct branch_head *add_branch(struct log_index *index, struct project_index *project, struct bytes branch_id)
 {
+    struct branch_head *branch = mem_zalloc(sizeof *branch + PLACE_OF_ID + branch_id.len);
+    branch->key_len = (uint32_t)branch_key(project, branch_id, branch->key);
+    HASH_ADD_KEYPTR(hh, index->branches, branch->key, branch->key_len, branch);
+    index->memory += sizeof *branch + branch->key_len;
     if (project->n_branches == project->branches_capacity) {
         size_t capacity = project->branches_capacity ? 2 * project->branches_capacity : 2;
-        project->branches = mem_realloc(project->branches, capacity * sizeof(struct posting *));
-        index->memory += (capacity - project->branches_capacity) * sizeof(struct posting *);
+        project->branches = mem_realloc(project->branches, capacity * sizeof(struct branch_head *));
+        index->memory += (capacity - project->branches_capacity) * sizeof(struct branch_head *);
         project->branches_capacity = capacity;
     }
     project->branches[project->n_branches++] = branch;
+    return branch;
 }
 
-static void add_to_posting(struct log_index *index, struct project_index *project, enum posting_kind kind, struct bytes branch_id,
-                           struct bytes collection, uint32_t batch, uint64_t last_lsn)
+static void add_extent(struct log_index *index, struct project_index *project, const struct frame *frame)
 {
-    uint8_t key[POSTING_KEY_BYTES];
-    size_t len = posting_key(project, kind, branch_id, collection, key);
-    struct posting *posting;
-    HASH_FIND(hh, index->postings, key, len, posting);
-    if (!posting) {
-        posting = mem_zalloc(sizeof *posting + len);
-        posting->key_len = (uint32_t)len;
-        memcpy(posting->key, key, len);
-        HASH_ADD_KEYPTR(hh, index->postings, posting->key, len, posting);
-        index->memory += sizeof *posting + len;
-        if (kind == POSTING_BRANCH)
-            add_branch(index, project, posting);
+    if (project->n_extents == project->extents_capacity) {
+        uint32_t capacity = project->extents_capacity ? project->extents_capacity + project->extents_capacity / 2 + 1 : 1;
+        project->extents = mem_realloc(project->extents, capacity * sizeof project->extents[0]);
+        index->memory += (capacity - project->extents_capacity) * sizeof project->extents[0];
+        project->extents_capacity = capacity;
     }
-    posting->last_lsn = last_lsn;
-    if (posting->n > 0 && posting->batches[posting->n - 1] == batch)
-        return; /* a second run of it in the same batch */
-    if (posting->n == posting->capacity) {
-        uint32_t capacity = posting->capacity + posting->capacity / 2 + 1;
-        posting->batches = mem_realloc(posting->batches, capacity * sizeof posting->batches[0]);
-        index->memory += (capacity - posting->capacity) * sizeof posting->batches[0];
-        posting->capacity = capacity;
-    }
-    posting->batches[posting->n++] = batch;
-}
-
-static struct batch_entry *batch_at(const struct project_index *project, uint32_t i)
-{
-    return &project->chunks[i / CHUNK_BATCHES][i % CHUNK_BATCHES];
-}
-
-static uint64_t batch_last(const struct project_index *project, uint32_t i)
-{
-    return i + 1 < project->n_batches ? batch_at(project, i + 1)->first_lsn - 1 : project->last_lsn;
-}
-
-/* Room for one more batch. */
-static struct batch_entry *add_batch(struct log_index *index, struct project_index *project)
-{
-    uint32_t i = project->n_batches;
-    assert(i < UINT32_MAX);
-    if (i < CHUNK_BATCHES) {
-        if (i == project->first_chunk_capacity) {
-            uint32_t capacity = i ? 2 * i : FIRST_CHUNK_BATCHES;
-            if (project->n_chunks == 0) {
-                project->chunks = mem_alloc(sizeof project->chunks[0]);
-                project->chunks[0] = NULL;
-                project->n_chunks = project->chunks_capacity = 1;
-                index->memory += sizeof project->chunks[0];
-            }
-            project->chunks[0] = mem_realloc(project->chunks[0], capacity * sizeof(struct batch_entry));
-            index->memory += (capacity - i) * sizeof(struct batch_entry);
-            project->first_chunk_capacity = capacity;
-        }
-    } else if (i % CHUNK_BATCHES == 0) {
-        if (project->n_chunks == project->chunks_capacity) {
-            uint32_t capacity = 2 * project->chunks_capacity;
-            project->chunks = mem_realloc(project->chunks, capacity * sizeof project->chunks[0]);
-            index->memory += (capacity - project->chunks_capacity) * sizeof project->chunks[0];
-            project->chunks_capacity = capacity;
-        }
-        project->chunks[project->n_chunks++] = mem_alloc(CHUNK_BATCHES * sizeof(struct batch_entry));
-        index->memory += CHUNK_BATCHES * sizeof(struct batch_entry);
-    }
-    project->n_batches++;
-    return batch_at(project, i);
+    uint32_t current = index->n_segments - 1;
+    project->extents[project->n_extents++] = (struct extent) {
+        .first_lsn = frame->first_lsn,
+        .first_timestamp = frame->timestamp,
+        .segment = current,
+        .project = batch_table_add_project(index->segments[current].table, bytes_of(project->id, project->id_len)),
+    };
 }
 
 static void note_incarnation_end(struct log_index *index, struct project_index *project, uint32_t incarnation)
@@ -261,39 +266,75 @@ bool log_index_claim(struct log_index *index, const struct frame *frames, size_t
     return ok;
 }
 
-static void publish_locked(struct log_index *index, const struct frame *frame, struct frame_place place, uint32_t incarnation)
+static void publish_locked(struct log_index *index, const struct frame *frame, uint32_t offset, uint32_t length, uint32_t incarnation)
 {
     struct project_index *project = find_or_add_project(index, frame->project);
+    struct index_segment *current = &index->segments[index->n_segments - 1];
     assert(frame->first_lsn == project->last_lsn + 1);
-    uint32_t number = project->n_batches;
-    index->n_projects += number == 0;
-    *add_batch(index, project) = (struct batch_entry) {
-        .first_lsn = frame->first_lsn,
-        .timestamp = frame->timestamp,
-        .place = place,
-    };
+    index->n_projects += project->n_extents == 0;
+    if (project->n_extents == 0 || project->extents[project->n_extents - 1].segment != index->n_segments - 1)
+        add_extent(index, project, frame);
+    batch_table_add(current->table, project->extents[project->n_extents - 1].project, frame, offset, length);
     project->last_lsn = frame_last_lsn(frame);
+    project->last_timestamp = frame->timestamp;
+    current->entries += frame->entries;
     index->entries += frame->entries;
     note_incarnation_end(index, project, incarnation);
     uint64_t run_end = frame->first_lsn - 1;
     for (size_t i = 0; i < frame->n_runs; i++) {
-        const struct frame_run *run = &frame->runs[i];
-        run_end += run->entries;
-        add_to_posting(index, project, POSTING_BRANCH, run->branch_id, bytes_of(NULL, 0), number, run_end);
-        add_to_posting(index, project, POSTING_COLLECTION, run->branch_id, run->collection, number, run_end);
+        struct bytes branch_id = frame->runs[i].branch_id;
+        struct branch_head *branch = find_branch(index, project, branch_id);
+        run_end += frame->runs[i].entries;
+        (branch ? branch : add_branch(index, project, branch_id))->last_lsn = run_end;
     }
 }
 
-void log_index_publish(struct log_index *index, const struct frame *frames, size_t n, uint32_t segment, uint32_t offset,
-                       uint32_t incarnation)
+void log_index_publish(struct log_index *index, const struct frame *frames, size_t n, uint32_t offset, uint32_t incarnation)
 {
     mutex_lock(&index->lock);
     for (size_t i = 0; i < n; i++) {
         uint32_t length = (uint32_t)frame_encoded_size(&frames[i]);
-        publish_locked(index, &frames[i], (struct frame_place) { segment, offset, length }, incarnation);
+        publish_locked(index, &frames[i], offset, length, incarnation);
         offset += length;
     }
     mutex_unlock(&index->lock);
+}
+
+/* ---- lookups -------------------------------------------------------------------------------------- */
+
+/* The batches of an extent, found under the lock. With a footer they may be read without it. */
+struct extent_batches {
+    const struct segment_footer *footer;
+    const struct batch_table *table;
+    uint32_t segment, project;
+    uint64_t first_lsn;
+};
+
+static struct extent_batches batches_of(const struct log_index *index, const struct extent *extent)
+{
+    const struct index_segment *segment = &index->segments[extent->segment];
+    return (struct extent_batches) { segment->footer, segment->table, segment->id, extent->project, extent->first_lsn };
+}
+
+static void view_of(const struct extent_batches *batches, struct batch_view *view)
+{
+    if (batches->footer)
+        segment_footer_view(batches->footer, batches->project, view);
+    else
+        batch_table_view(batches->table, batches->project, view);
+}
+
+/* Lets go of the lock, if that is possible. */
+static void begin_reading(struct log_index *index, const struct extent_batches *batches)
+{
+    if (batches->footer)
+        mutex_unlock(&index->lock);
+}
+
+static void end_reading(struct log_index *index, const struct extent_batches *batches)
+{
+    if (batches->footer)
+        mutex_lock(&index->lock);
 }
 
 void log_index_head(struct log_index *index, struct bytes project_id, struct log_head *head)
@@ -301,8 +342,8 @@ void log_index_head(struct log_index *index, struct bytes project_id, struct log
     *head = (struct log_head) { 0 };
     mutex_lock(&index->lock);
     struct project_index *project = find_project(index, project_id);
-    if (project && project->n_batches > 0)
-        *head = (struct log_head) { project->last_lsn, batch_at(project, project->n_batches - 1)->timestamp };
+    if (project)
+        *head = (struct log_head) { project->last_lsn, project->last_timestamp };
     mutex_unlock(&index->lock);
 }
 
@@ -310,19 +351,33 @@ uint64_t log_index_branch_head(struct log_index *index, struct bytes project_id,
 {
     mutex_lock(&index->lock);
     struct project_index *project = find_project(index, project_id);
-    struct posting *posting = project ? find_posting(index, project, POSTING_BRANCH, branch_id, bytes_of(NULL, 0)) : NULL;
-    uint64_t lsn = posting ? posting->last_lsn : 0;
+    struct branch_head *branch = project ? find_branch(index, project, branch_id) : NULL;
+    uint64_t lsn = branch ? branch->last_lsn : 0;
     mutex_unlock(&index->lock);
     return lsn;
 }
 
-/* The first place in [0, n) of the list whose batch ends beyond lsn; list NULL: every batch. */
-static uint32_t first_ending_after(const struct project_index *project, const uint32_t *list, uint32_t n, uint64_t lsn)
+/* How many extents begin at or before an LSN. */
+static uint32_t extents_to_lsn(const struct project_index *project, uint64_t lsn)
 {
-    uint32_t low = 0, high = n;
+    uint32_t low = 0, high = project->n_extents;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (batch_last(project, list ? list[middle] : middle) > lsn)
+        if (project->extents[middle].first_lsn > lsn)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+/* How many extents begin at or before a time. */
+static uint32_t extents_to_time(const struct project_index *project, uint64_t micros)
+{
+    uint32_t low = 0, high = project->n_extents;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (project->extents[middle].first_timestamp > micros)
             high = middle;
         else
             low = middle + 1;
@@ -335,40 +390,47 @@ uint64_t log_index_batch_end(struct log_index *index, struct bytes project_id, u
     uint64_t end = 0;
     mutex_lock(&index->lock);
     struct project_index *project = find_project(index, project_id);
-    if (project) {
-        uint32_t after = first_ending_after(project, NULL, project->n_batches, lsn);
-        end = after > 0 ? batch_last(project, after - 1) : 0;
+    uint32_t n = project ? extents_to_lsn(project, lsn) : 0;
+    if (n > 0) {
+        struct extent_batches batches = batches_of(index, &project->extents[n - 1]);
+        struct batch_view view;
+        struct log_head found;
+        begin_reading(index, &batches);
+        view_of(&batches, &view);
+        /* if its first batch does not end there yet, the last one of the extent before does */
+        end = batch_view_find_end(&view, lsn, &found) ? found.lsn : batches.first_lsn - 1;
+        end_reading(index, &batches);
     }
     mutex_unlock(&index->lock);
     return end;
 }
 
-void log_index_find_time(struct log_index *index, struct bytes project_id, uint64_t micros, struct log_head *found)
+void log_index_find_time(struct log_index *index, struct bytes project_id, uint64_t micros, struct log_head *out)
 {
-    *found = (struct log_head) { 0 };
+    struct log_head found = { 0 };
     mutex_lock(&index->lock);
     struct project_index *project = find_project(index, project_id);
-    uint32_t low = 0, high = project ? project->n_batches : 0; /* the first batch later than that */
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (batch_at(project, middle)->timestamp > micros)
-            high = middle;
-        else
-            low = middle + 1;
+    uint32_t n = project ? extents_to_time(project, micros) : 0;
+    if (n > 0) {
+        struct extent_batches batches = batches_of(index, &project->extents[n - 1]);
+        struct batch_view view;
+        begin_reading(index, &batches);
+        view_of(&batches, &view);
+        (void)batch_view_find_time(&view, micros, &found); /* the extent's first batch is one */
+        end_reading(index, &batches);
     }
-    if (low > 0)
-        *found = (struct log_head) { batch_last(project, low - 1), batch_at(project, low - 1)->timestamp };
     mutex_unlock(&index->lock);
+    *out = found;
 }
 
-static struct bytes branch_id_of(const struct posting *branch)
+static struct bytes branch_id_of(const struct branch_head *branch)
 {
-    return bytes_of(branch->key + 6, branch->key_len - 6);
+    return bytes_of(branch->key + PLACE_OF_ID, branch->key_len - PLACE_OF_ID);
 }
 
 static int compare_branches(const void *a, const void *b)
 {
-    return bytes_compare(branch_id_of(*(struct posting *const *)a), branch_id_of(*(struct posting *const *)b));
+    return bytes_compare(branch_id_of(*(struct branch_head *const *)a), branch_id_of(*(struct branch_head *const *)b));
 }
 
 bool log_index_list_branches(struct log_index *index, struct bytes project_id, struct bytes after, size_t max, struct arena *arena,
@@ -379,7 +441,7 @@ bool log_index_list_branches(struct log_index *index, struct bytes project_id, s
     mutex_lock(&index->lock);
     struct project_index *project = find_project(index, project_id);
     if (project && project->n_sorted < project->n_branches) {
-        qsort(project->branches, project->n_branches, sizeof(struct posting *), compare_branches);
+        qsort(project->branches, project->n_branches, sizeof(struct branch_head *), compare_branches);
         project->n_sorted = project->n_branches;
     }
     size_t low = 0, high = project ? project->n_branches : 0, end = high;
@@ -438,9 +500,24 @@ void log_index_stats(struct log_index *index, struct log_store_stats *stats)
     stats->memory_bytes = index->memory;
     if (index->projects)
         stats->memory_bytes += index->projects->hh.tbl->num_buckets * sizeof(UT_hash_bucket);
-    if (index->postings)
-        stats->memory_bytes += index->postings->hh.tbl->num_buckets * sizeof(UT_hash_bucket);
+    if (index->branches)
+        stats->memory_bytes += index->branches->hh.tbl->num_buckets * sizeof(UT_hash_bucket);
+    for (uint32_t i = 0; i < index->n_segments; i++)
+        if (index->segments[i].table)
+            stats->memory_bytes += batch_table_memory(index->segments[i].table);
     mutex_unlock(&index->lock);
+}
+
+static size_t collect_from(const struct extent_batches *batches, const struct log_range *range, struct indexed_frame *out, size_t max)
+{
+    struct batch_view view;
+    struct batch_list list;
+    view_of(batches, &view);
+    if (!range->branch_id)
+        return batch_view_collect(&view, NULL, batches->segment, range->after, range->through, out, max);
+    bool any = batches->footer ? segment_footer_find(batches->footer, batches->project, *range->branch_id, range->collection, &list)
+                               : batch_table_find(batches->table, batches->project, *range->branch_id, range->collection, &list);
+    return any ? batch_view_collect(&view, &list, batches->segment, range->after, range->through, out, max) : 0;
 }
 
 size_t log_index_collect(struct log_index *index, const struct log_range *range, struct indexed_frame *out, size_t max)
@@ -448,21 +525,16 @@ size_t log_index_collect(struct log_index *index, const struct log_range *range,
     size_t found = 0;
     mutex_lock(&index->lock);
     struct project_index *project = find_project(index, range->project);
-    const uint32_t *list = NULL;
-    uint32_t n = project ? project->n_batches : 0;
-    if (project && range->branch_id) {
-        const struct posting *posting = find_posting(index, project, range->collection ? POSTING_COLLECTION : POSTING_BRANCH,
-                                                     *range->branch_id, range->collection ? *range->collection : bytes_of(NULL, 0));
-        list = posting ? posting->batches : NULL;
-        n = posting ? posting->n : 0;
-    }
-    for (uint32_t i = n ? first_ending_after(project, list, n, range->after) : 0; i < n && found < max; i++) {
-        uint32_t number = list ? list[i] : i;
-        const struct batch_entry *batch = batch_at(project, number);
-        uint64_t last_lsn = batch_last(project, number);
-        if (last_lsn > range->through)
+    /* the batch behind `after` may have begun before it, never in an earlier extent than that of `after` */
+    uint32_t i = project ? extents_to_lsn(project, range->after) : 0;
+    for (i -= i > 0; project && i < project->n_extents && found < max; i++) {
+        const struct extent *extent = &project->extents[i];
+        if (extent->first_lsn > range->through)
             break;
-        out[found++] = (struct indexed_frame) { batch->first_lsn, last_lsn, batch->place };
+        struct extent_batches batches = batches_of(index, extent);
+        begin_reading(index, &batches);
+        found += collect_from(&batches, range, out + found, max - found);
+        end_reading(index, &batches);
     }
     mutex_unlock(&index->lock);
     return found;

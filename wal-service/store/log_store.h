@@ -28,6 +28,10 @@ struct log_head {
 
 struct log_store_stats {
     uint64_t projects, segments, disk_bytes, groups, entries, memory_bytes; /* groups: those with frames */
+    uint64_t sealed_segments;                                               /* with a footer instead of an index in memory */
+    uint64_t compressed_segments;
+    uint64_t uncompressed_bytes;  /* that the compressed ones unpack to */
+    uint64_t background_failures; /* of sealing and compressing; each is tried again */
     bool disk_full;
 };
 
@@ -160,6 +164,12 @@ struct log_store *memory_store_new(memory_store_hook_fn *before_append, void *ct
 struct segment_store_options {
     const char *directory;  /* made if it does not exist */
     uint64_t segment_bytes; /* length of a segment file; a group that needs more gets a longer one */
+
+    /* Segments that are no longer written are compressed in the background, all but so many of the newest. 0: none. */
+    uint64_t compress_after;
+    /* A failure in the background: the log is as it was, and it will be tried again. On a thread of the store; may be NULL. */
+    void (*background_failed)(void *ctx, const struct error *err);
+    void *ctx;
 };
 
 /* Opens or creates the log in a directory; a file lock keeps other processes out (FAILED_PRECONDITION, names
@@ -169,6 +179,9 @@ struct segment_recovery {
     uint64_t segments, groups, frames, entries;
     uint64_t dropped_bytes; /* of a torn last group */
     char dropped_file[64];
+    /* Footers that did not say what their segments say, and such as were not there: they are written anew. */
+    uint64_t footers_bad, footers_missing;
+    char bad_footer[64]; /* the last of the bad */
 };
 CHECKED bool segment_store_open(const struct segment_store_options *options, frame_visit_fn *recovered, void *ctx,
                                 struct segment_recovery *report, struct log_store **store, struct error *err);

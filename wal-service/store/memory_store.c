@@ -1,4 +1,4 @@
-/* A log store in memory, for tests: the same index over groups that are kept as they were encoded. */
+/* A log store in memory, for tests: the same index over groups that are kept as they were encoded. At most 4 GiB. */
 #include <stdlib.h>
 
 #include "common/base/memory.h"
@@ -8,14 +8,20 @@
 
 enum { FRAMES_A_PIECE = 256 };
 
+/* The index takes all of them for one segment. */
+struct memory_group {
+    uint64_t start;
+    struct bytes bytes;
+};
+
 struct memory_store {
     struct log_store base;
     struct log_index index;
     memory_store_hook_fn *before_append;
     void *hook_ctx;
     bool in_hook;
-    struct mutex lock;    /* rank 42 */
-    struct bytes *groups; /* under lock; what they point to never changes */
+    struct mutex lock;           /* rank 42 */
+    struct memory_group *groups; /* under lock; what they point to never changes */
     uint32_t n_groups, capacity;
     uint64_t bytes; /* under lock */
 };
@@ -25,20 +31,28 @@ static struct memory_store *memory_store_of(struct log_store *store)
     return (struct memory_store *)store;
 }
 
-/* Returns the number of the group; takes the buffer's memory over. */
-static uint32_t keep_group(struct memory_store *memory, struct buffer *group)
+/* Where the next group will begin. */
+static uint64_t end_of_groups(struct memory_store *memory)
+{
+    mutex_lock(&memory->lock);
+    const struct memory_group *last = memory->n_groups ? &memory->groups[memory->n_groups - 1] : NULL;
+    uint64_t end = last ? last->start + last->bytes.len : 0;
+    mutex_unlock(&memory->lock);
+    return end;
+}
+
+/* Takes the buffer's memory over. */
+static void keep_group(struct memory_store *memory, uint64_t start, struct buffer *group)
 {
     mutex_lock(&memory->lock);
     if (memory->n_groups == memory->capacity) {
         memory->capacity = memory->capacity ? 2 * memory->capacity : 16;
         memory->groups = mem_realloc(memory->groups, memory->capacity * sizeof memory->groups[0]);
     }
-    uint32_t number = memory->n_groups++;
-    memory->groups[number] = buffer_bytes(group);
+    memory->groups[memory->n_groups++] = (struct memory_group) { start, buffer_bytes(group) };
     memory->bytes += group->capacity;
     mutex_unlock(&memory->lock);
     *group = (struct buffer) { 0 };
-    return number;
 }
 
 static enum append_outcome memory_append(struct log_store *store, const struct frame *frames, size_t n, struct error *err)
@@ -59,13 +73,14 @@ static enum append_outcome memory_append(struct log_store *store, const struct f
         return APPEND_COMMITTED;
     for (size_t i = 0; i < n; i++)
         frame_encode(&frames[i], &group);
-    if (group.failed || group.len > UINT32_MAX) {
+    uint64_t start = end_of_groups(memory);
+    if (group.failed || start + group.len > UINT32_MAX) {
         buffer_destroy(&group);
         error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a group of %zu batches", n);
         return APPEND_REFUSED;
     }
-    uint32_t number = keep_group(memory, &group);
-    log_index_publish(&memory->index, frames, n, number, 0, 0);
+    keep_group(memory, start, &group);
+    log_index_publish(&memory->index, frames, n, (uint32_t)start, 0);
     return APPEND_COMMITTED;
 }
 
@@ -105,9 +120,17 @@ static bool memory_list_branches(struct log_store *store, struct bytes project, 
 static struct bytes stored_frame(struct memory_store *memory, struct frame_place place)
 {
     mutex_lock(&memory->lock);
-    struct bytes group = memory->groups[place.segment];
+    uint32_t low = 0, high = memory->n_groups;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (memory->groups[middle].start <= place.offset)
+            low = middle;
+        else
+            high = middle;
+    }
+    struct memory_group group = memory->groups[low];
     mutex_unlock(&memory->lock);
-    return bytes_of(group.data + place.offset, place.length);
+    return bytes_of(group.bytes.data + (place.offset - group.start), place.length);
 }
 
 static bool memory_scan(struct log_store *store, const struct log_range *range, frame_visit_fn *visit, void *ctx, struct error *err)
@@ -164,7 +187,7 @@ static void memory_close(struct log_store *store)
 {
     struct memory_store *memory = memory_store_of(store);
     for (uint32_t i = 0; i < memory->n_groups; i++)
-        free((void *)memory->groups[i].data);
+        free((void *)memory->groups[i].bytes.data);
     free(memory->groups);
     log_index_destroy(&memory->index);
     mutex_destroy(&memory->lock);
@@ -197,5 +220,6 @@ struct log_store *memory_store_new(memory_store_hook_fn *before_append, void *ct
     log_index_init(&memory->index);
     random_bytes(incarnation, sizeof incarnation);
     log_index_begin_incarnation(&memory->index, incarnation);
+    log_index_begin_segment(&memory->index, 0);
     return &memory->base;
 }

@@ -165,7 +165,7 @@ bool segment_directory_list(struct segment_directory *directory, struct disk *di
                 error_set_errno(err, ERROR_UNAVAILABLE, errno, "cannot remove the temporary file %.64s", entry->d_name);
                 goto out;
             }
-        } else if (segment_name_parse(entry->d_name, &id)) {
+        } else if (segment_name_parse(entry->d_name, &id) || segment_packed_name_parse(entry->d_name, &id)) {
             if (count == capacity) {
                 capacity = capacity ? 2 * capacity : 64;
                 found = mem_realloc(found, capacity * sizeof found[0]);
@@ -175,6 +175,11 @@ bool segment_directory_list(struct segment_directory *directory, struct disk *di
     }
     if (count > 0)
         qsort(found, count, sizeof found[0], compare_ids);
+    size_t different = 0; /* a segment may be there twice: compressed, and not yet removed */
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || found[i] != found[i - 1])
+            found[different++] = found[i];
+    count = different;
     *ids = found;
     *n = count;
     found = NULL;

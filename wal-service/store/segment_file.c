@@ -20,9 +20,37 @@ enum {
     WRITES_A_SYNC = 8,
 };
 
+static void format_name(uint64_t id, const char *suffix, char name[SEGMENT_NAME_SIZE])
+{
+    snprintf(name, SEGMENT_NAME_SIZE, "segment-%016llx.%s", (unsigned long long)id, suffix);
+}
+
+static bool parse_name(const char *name, const char *suffix, uint64_t *id)
+{
+    unsigned long long parsed;
+    char again[SEGMENT_NAME_SIZE];
+    if (sscanf(name, "segment-%16llx.", &parsed) != 1)
+        return false;
+    format_name(parsed, suffix, again);
+    if (strcmp(name, again) != 0)
+        return false;
+    *id = parsed;
+    return true;
+}
+
 void segment_name_format(uint64_t id, char name[SEGMENT_NAME_SIZE])
 {
-    snprintf(name, SEGMENT_NAME_SIZE, "segment-%016llx.log", (unsigned long long)id);
+    format_name(id, "log", name);
+}
+
+void segment_footer_name_format(uint64_t id, char name[SEGMENT_NAME_SIZE])
+{
+    format_name(id, "index", name);
+}
+
+void segment_packed_name_format(uint64_t id, char name[SEGMENT_NAME_SIZE])
+{
+    format_name(id, "zst", name);
 }
 
 void segment_temporary_name(uint64_t number, char name[SEGMENT_NAME_SIZE])
@@ -33,15 +61,12 @@ void segment_temporary_name(uint64_t number, char name[SEGMENT_NAME_SIZE])
 
 bool segment_name_parse(const char *name, uint64_t *id)
 {
-    unsigned long long parsed;
-    if (sscanf(name, "segment-%16llx.log", &parsed) != 1)
-        return false;
-    char again[SEGMENT_NAME_SIZE];
-    segment_name_format(parsed, again);
-    if (strcmp(name, again) != 0)
-        return false;
-    *id = parsed;
-    return true;
+    return parse_name(name, "log", id);
+}
+
+bool segment_packed_name_parse(const char *name, uint64_t *id)
+{
+    return parse_name(name, "zst", id);
 }
 
 void segment_header_encode(const struct segment_header *header, uint8_t block[SEGMENT_HEADER_BYTES])

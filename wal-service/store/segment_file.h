@@ -63,6 +63,9 @@ struct segment_header {
 
 void segment_name_format(uint64_t id, char name[SEGMENT_NAME_SIZE]);
 bool segment_name_parse(const char *name, uint64_t *id);
+void segment_footer_name_format(uint64_t id, char name[SEGMENT_NAME_SIZE]); /* "segment-<id>.index" */
+void segment_packed_name_format(uint64_t id, char name[SEGMENT_NAME_SIZE]); /* "segment-<id>.zst" */
+bool segment_packed_name_parse(const char *name, uint64_t *id);
 
 void segment_header_encode(const struct segment_header *header, uint8_t block[SEGMENT_HEADER_BYTES]);
 /* DATA_LOSS; the caller names the file. */

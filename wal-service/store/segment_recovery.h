@@ -13,6 +13,16 @@
 #include "wal-service/store/log_store.h"
 #include "wal-service/store/segment_file.h"
 
+/* A segment that nothing is written to any more. */
+struct sealed_segment {
+    struct segment_end end;
+    uint64_t bytes; /* that its file takes */
+    uint64_t footer_bytes;
+    bool has_footer; /* or needs none */
+    bool packed;
+    bool empty; /* no batch: a start that wrote nothing. No footer, and nothing to compress */
+};
+
 /* The log as it was found. */
 struct log_tail {
     struct segment_header last; /* id 0: the log is empty */
@@ -20,7 +30,6 @@ struct log_tail {
     uint32_t checksum;          /* of that group's header */
     uint64_t sequence;          /* of the group after it */
     struct buffer carried;      /* payload of the group after it, which the next segment must repeat; may be empty */
-    uint64_t disk_bytes;
 };
 
 struct recovery_request {
@@ -29,12 +38,14 @@ struct recovery_request {
     const uint64_t *ids; /* of the segments, rising */
     size_t n_ids;
     struct log_index *index;
-    frame_visit_fn *visit; /* may be NULL */
+    struct sealed_segment *sealed; /* room for all but the last */
+    frame_visit_fn *visit;         /* may be NULL */
     void *ctx;
 };
 
-/* Fills the index; frames that will be carried over are indexed where the next segment will hold them. On
- * success the caller destroys tail->carried. */
+/* Fills the index, and tells of the sealed segments; a footer that says what its segment says is mapped into the
+ * index, any other is as if it were not there. Frames that will be carried over are indexed where
+ * the next segment will hold them. On success the caller destroys tail->carried. */
 CHECKED bool segment_log_recover(const struct recovery_request *request, struct segment_recovery *report, struct log_tail *tail,
                                  struct error *err);
 

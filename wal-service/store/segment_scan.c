@@ -46,14 +46,11 @@ static bool show_frame(struct segment_scan *scan, const struct indexed_frame *fr
     size_t ahead = segment_reader_holds(&scan->reader, place->offset, place->length) ? 0 : read_ahead(frames, n);
     if (!segment_reader_at(&scan->reader, place->offset, place->length, ahead, &data, failure))
         return false;
-    if (!frame_decode(bytes_of(data, place->length), &frame, &size, &scan->scratch, failure)) {
-        char name[SEGMENT_NAME_SIZE];
-        segment_name_format(place->segment, name);
-        return error_wrap(failure, "%s, byte %u", name, place->offset);
-    }
+    if (!frame_decode(bytes_of(data, place->length), &frame, &size, &scan->scratch, failure))
+        return segment_reader_wrap(&scan->reader, place->offset, failure);
     if (frame.first_lsn != frames[0].first_lsn || frame_last_lsn(&frame) != frames[0].last_lsn ||
         !bytes_equal(frame.project, scan->range->project))
-        return segment_damaged(place->segment, place->offset, "another batch than the one written here", failure);
+        return segment_reader_damaged(&scan->reader, place->offset, "another batch than the one written here", failure);
     return !log_range_matches(scan->range, &frame) || scan->visit(scan->ctx, &frame, failure);
 }
 
@@ -71,9 +68,15 @@ bool segment_scan(struct disk *disk, int directory, struct log_index *index, con
     struct error failure = { 0 };
     bool going = true;
     size_t n;
+    uint64_t next = 0; /* first LSN of the next batch; 0: not known */
     while (going && (n = log_index_collect(index, &left, piece, FRAMES_A_PIECE)) > 0) {
-        for (size_t i = 0; i < n && going; i++)
+        for (size_t i = 0; i < n && going; i++) {
             going = show_frame(&scan, piece + i, n - i, &failure);
+            /* without a branch in the range every batch is there: whatever became of the index, none is left out */
+            if (going && !range->branch_id && next != 0 && piece[i].first_lsn != next)
+                going = error_set(&failure, ERROR_DATA_LOSS, "the index has no batch at LSN %llu", (unsigned long long)next);
+            next = piece[i].last_lsn + 1;
+        }
         left.after = piece[n - 1].last_lsn;
     }
     free(piece);

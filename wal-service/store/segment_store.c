@@ -28,6 +28,7 @@
 #include "wal-service/store/log_index.h"
 #include "wal-service/store/segment_directory.h"
 #include "wal-service/store/segment_file.h"
+#include "wal-service/store/segment_keeper.h"
 #include "wal-service/store/segment_preparer.h"
 #include "wal-service/store/segment_recovery.h"
 #include "wal-service/store/segment_scan.h"
@@ -41,6 +42,7 @@ struct segment_store {
     struct disk *disk;
     struct segment_directory directory;
     struct segment_preparer preparer;
+    struct segment_keeper keeper;
     struct log_index index;
     uint64_t segment_bytes;
 
@@ -56,9 +58,8 @@ struct segment_store {
     struct error death;
     struct buffer group;
 
-    struct mutex lock;   /* rank 43; covers the rest */
-    uint64_t segments;   /* files */
-    uint64_t disk_bytes; /* of the sealed segments */
+    struct mutex lock; /* rank 43; covers the rest */
+    uint64_t segments; /* active and sealed */
     uint64_t active_bytes;
     uint64_t groups; /* with frames */
 };
@@ -86,17 +87,20 @@ static enum append_outcome refuse_full(struct segment_store *store, int errnum, 
 
 /* ---- segments ------------------------------------------------------------------------------------- */
 
-/* The file becomes the active segment. The one before was trimmed to sealed_bytes; 0: there was none. */
-static void activate(struct segment_store *store, int fd, const struct segment_header *header, uint64_t end, uint64_t sealed_bytes)
+/* The file becomes the active segment; the one before is sealed (NULL: there was none). */
+static void activate(struct segment_store *store, int fd, const struct segment_header *header, uint64_t end,
+                     const struct sealed_segment *sealed)
 {
     store->active = *header;
     store->fd = fd;
     store->end = end;
     mutex_lock(&store->lock);
     store->segments++;
-    store->disk_bytes += sealed_bytes;
     store->active_bytes = header->length;
     mutex_unlock(&store->lock);
+    log_index_begin_segment(&store->index, (uint32_t)header->id);
+    if (sealed)
+        segment_keeper_add(&store->keeper, sealed);
 }
 
 static struct segment_header next_header(const struct segment_header *last, uint64_t length, uint64_t sequence, uint64_t end,
@@ -143,9 +147,12 @@ static enum append_outcome rotate(struct segment_store *store, uint64_t payload_
         close(file.fd);
         return die(store, failure, "publishing the successor", err);
     }
-    uint64_t sealed_bytes = segment_file_trim_tail(store->disk, store->fd, store->end, store->active.length);
+    struct sealed_segment sealed = {
+        .end = { store->active.id, store->end, store->checksum },
+        .bytes = segment_file_trim_tail(store->disk, store->fd, store->end, store->active.length),
+    };
     close(store->fd);
-    activate(store, file.fd, &header, SEGMENT_HEADER_BYTES, sealed_bytes);
+    activate(store, file.fd, &header, SEGMENT_HEADER_BYTES, &sealed);
     return APPEND_COMMITTED;
 }
 
@@ -217,7 +224,7 @@ static enum append_outcome append_frames(struct segment_store *store, const stru
     if (outcome != APPEND_COMMITTED)
         return outcome;
     store->unvouched = true;
-    log_index_publish(&store->index, frames, n, (uint32_t)store->active.id, (uint32_t)place, store->incarnation);
+    log_index_publish(&store->index, frames, n, (uint32_t)place, store->incarnation);
     mutex_lock(&store->lock);
     store->groups++;
     mutex_unlock(&store->lock);
@@ -309,10 +316,11 @@ static void segment_stats(struct log_store *base, struct log_store_stats *stats)
     struct log_store_stats found = { .disk_full = segment_preparer_disk_full(&store->preparer) };
     mutex_lock(&store->lock);
     found.segments = store->segments;
-    found.disk_bytes = store->disk_bytes + store->active_bytes;
+    found.disk_bytes = store->active_bytes;
     found.groups = store->groups;
     mutex_unlock(&store->lock);
     log_index_stats(&store->index, &found);
+    segment_keeper_stats(&store->keeper, &found);
     *stats = found;
 }
 
@@ -324,6 +332,7 @@ static void segment_close(struct log_store *base)
     /* best effort: an unvouched group is only one that the next start carries over */
     if (store->fd >= 0)
         (void)!segment_vouch(base, NULL);
+    segment_keeper_destroy(&store->keeper);
     segment_preparer_destroy(&store->preparer);
     if (store->fd >= 0)
         close(store->fd);
@@ -418,7 +427,10 @@ static bool begin_segment(struct segment_store *store, const struct log_tail *ta
     }
     store->sequence += carried > 0;
     store->incarnation = log_index_begin_incarnation(&store->index, header.incarnation);
-    activate(store, file.fd, &header, SEGMENT_HEADER_BYTES + store->group.len, tail->last.id ? trim_predecessor(store, tail) : 0);
+    struct sealed_segment sealed = { .end = { tail->last.id, tail->end, tail->checksum } };
+    if (tail->last.id)
+        sealed.bytes = trim_predecessor(store, tail);
+    activate(store, file.fd, &header, SEGMENT_HEADER_BYTES + store->group.len, tail->last.id ? &sealed : NULL);
     return true;
 }
 
@@ -428,17 +440,20 @@ static bool recover(struct segment_store *store, frame_visit_fn *recovered, void
         .disk = store->disk, .directory = store->directory.fd, .index = &store->index, .visit = recovered, .ctx = ctx
     };
     uint64_t *ids = NULL;
+    struct sealed_segment *sealed = NULL;
     struct log_tail tail = { .sequence = 1 };
     struct segment_recovery found = { 0 };
     bool ok = false;
     if (!segment_directory_list(&store->directory, store->disk, &ids, &request.n_ids, err))
         goto out;
     request.ids = ids;
+    request.sealed = sealed = mem_zalloc((request.n_ids + 1) * sizeof sealed[0]);
     if (request.n_ids > 0 && !segment_log_recover(&request, &found, &tail, err))
         goto out;
     store->segments = found.segments;
     store->groups = found.groups;
-    store->disk_bytes = tail.disk_bytes;
+    for (size_t i = 0; i + 1 < request.n_ids; i++)
+        segment_keeper_add(&store->keeper, &sealed[i]);
     if (!begin_segment(store, &tail, err))
         goto out;
     *report = found;
@@ -446,6 +461,7 @@ static bool recover(struct segment_store *store, frame_visit_fn *recovered, void
 out:
     buffer_destroy(&tail.carried);
     free(ids);
+    free(sealed);
     return ok;
 }
 
@@ -468,13 +484,21 @@ bool segment_store_open_on(struct disk *disk, const struct segment_store_options
     mutex_init(&store->lock, 43);
     log_index_init(&store->index);
     segment_preparer_init(&store->preparer, disk, directory.fd, store->segment_bytes);
+    segment_keeper_init(&store->keeper, disk, directory.fd, &store->index, options->compress_after, options->background_failed,
+                        options->ctx);
     if (!recover(store, recovered, ctx, report, err)) {
         segment_close(&store->base);
         return false;
     }
     segment_preparer_start(&store->preparer);
+    segment_keeper_start(&store->keeper);
     *out = &store->base;
     return true;
+}
+
+bool segment_store_settle(struct log_store *store)
+{
+    return segment_keeper_settle(&segment_store_of(store)->keeper);
 }
 
 bool segment_store_open(const struct segment_store_options *options, frame_visit_fn *recovered, void *ctx, struct segment_recovery *report,

@@ -1,8 +1,6 @@
 """Completion in the shells that people use."""
 
 import os
-import pathlib
-import shutil
 import subprocess
 
 import pytest
@@ -48,9 +46,6 @@ def zsh(environment, line):
     zmodload zsh/zpty
     zpty shell zsh -f -i
     zpty -w shell 'PS1=; autoload -Uz compinit; compinit -u -D; source <(argon completion zsh)
-    zstyle ":completion:*" list-colors "no=<C>" "rc=" "ec=</C>"
-    zstyle ":completion:*" verbose no
-    LISTMAX=1000; null-line () { print -n "<END>"; }
     compadd () { builtin compadd -O reply "$@"; print -r -- "<BEGIN>${(j: :)reply}<DONE>"; }
     print READ''Y'
     zpty -r shell out '*READY*'
@@ -68,7 +63,7 @@ CASES = [
     ("argon bran", {"branches"}),
     ("argon branches ", {"create", "get", "list", "rename", "delete"}),
     ("argon branches get -p p dev", {"dev", "develop"}),
-    ("argon docs find -p p -b dev ", {"users", "items"}),
+    ("argon docs find -p p -b dev ", {"items"}),
     ("argon docs find -p ", {"p", "other"}),
     ("argon docs find -p p users -b d", {"dev", "develop"}),
     ("argon docs find -p p users -o ", {"table", "json", "ndjson"}),
@@ -94,7 +89,6 @@ def test_bash_offers_files(environment, tmp_path):
     assert bash(environment, line) == [str(tmp_path / "users.ndjson")]
 
 
-@pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh here")
 @pytest.mark.parametrize("line, expected", CASES)
 def test_zsh(environment, line, expected):
     assert set(zsh(environment, line)) == expected

@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 #include "cli/exit_code.h"
-#include "cli/export_file.h"
 #include "cli/output.h"
+#include "cli/whole_file.h"
 
 struct capture {
     struct output out;
@@ -173,26 +173,26 @@ static void an_export_replaces_its_file_only_when_whole(void **state)
     assert_non_null(mkdtemp(directory));
     snprintf(path, sizeof path, "%s/out", directory);
     snprintf(link, sizeof link, "%s/link", directory);
-    struct export_file file;
+    struct whole_file file;
     struct error err;
 
-    assert_true(export_file_open(&file, path, &err));
+    assert_true(whole_file_open(&file, path, false, &err));
     fputs("one", file.stream);
     assert_int_equal(access(path, F_OK), -1);
-    assert_true(export_file_commit(&file, &err));
+    assert_true(whole_file_commit(&file, &err));
     assert_content(path, "one");
 
     assert_int_equal(chmod(path, 0640), 0);
     assert_int_equal(symlink("out", link), 0);
-    assert_true(export_file_open(&file, link, &err));
+    assert_true(whole_file_open(&file, link, false, &err));
     fputs("two", file.stream);
     assert_content(path, "one");
-    export_file_abandon(&file);
+    whole_file_abandon(&file);
     assert_content(path, "one");
 
-    assert_true(export_file_open(&file, link, &err));
+    assert_true(whole_file_open(&file, link, false, &err));
     fputs("three", file.stream);
-    assert_true(export_file_commit(&file, &err));
+    assert_true(whole_file_commit(&file, &err));
     assert_content(path, "three");
     struct stat status;
     assert_int_equal(lstat(link, &status), 0);
@@ -208,16 +208,16 @@ static void an_export_replaces_its_file_only_when_whole(void **state)
 static void a_device_is_written_as_it_is(void **state)
 {
     (void)state;
-    struct export_file file;
+    struct whole_file file;
     struct error err;
-    assert_true(export_file_open(&file, "/dev/full", &err));
+    assert_true(whole_file_open(&file, "/dev/full", false, &err));
     fputs("text", file.stream);
-    assert_false(export_file_commit(&file, &err));
+    assert_false(whole_file_commit(&file, &err));
     assert_int_equal(err.code, ERROR_RESOURCE_EXHAUSTED);
     struct stat status;
     assert_int_equal(stat("/dev/full", &status), 0);
     assert_true(S_ISCHR(status.st_mode));
-    assert_false(export_file_open(&file, "/nonexistent/out", &err));
+    assert_false(whole_file_open(&file, "/nonexistent/out", false, &err));
     assert_int_equal(err.code, ERROR_NOT_FOUND);
 }
 

@@ -360,8 +360,10 @@ static bool begin(struct import *import, struct error *err)
         if (found && !options.restart && (!still_holds(import, &found, err) || (found && !go_on(import, settings, err))))
             return false;
     }
-    if (!found || options.restart)
+    if (!found || options.restart) {
         begin_anew(state);
+        state->done = input_place(import->input);
+    }
     Argon__Branch__V1__WriteOptions write;
     cli->connection.remembers = state->path != NULL;
     if (state->request_id[0] && !state->clean) {
@@ -385,7 +387,9 @@ static void leave_state(struct import *import)
     struct error err = { 0 };
     const struct connection *connection = &import->cli->connection;
     import->state.clean = import->refused || (!connection->goes_on && !connection->unresolved);
-    if (!save(import, 0, &err))
+    if (import->state.clean && import->state.batches == 0)
+        import_state_remove(&import->state); /* there is nothing to go on from */
+    else if (!save(import, 0, &err))
         fprintf(stderr, "argon: %s: %s\n", error_code_name(err.code), err.message);
 }
 
@@ -417,6 +421,8 @@ static void report_how_far(const struct import *import, enum error_code code)
             "argon: the import stopped: %" PRIu64 " documents read, %" PRIu64 " inserted, %" PRIu64 " skipped; all before line %" PRIu64
             " (byte %" PRIu64 ") are in\n",
             state->read + import->batch_read, state->inserted, state->skipped, state->done.line, state->done.offset);
+    if (state->path && state->clean && state->batches == 0)
+        return;
     if (state->path) {
         fputs("argon: the same command goes on from there\n", stderr);
         return;

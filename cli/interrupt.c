@@ -1,6 +1,7 @@
 #include "cli/interrupt.h"
 
-#include <pthread.h>
+#include <errno.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -10,38 +11,47 @@
 
 static struct {
     struct mutex lock; /* rank 1 */
-    sigset_t signals;
+    sem_t came;        /* the one thing a signal handler may use */
+    volatile sig_atomic_t signal_number;
     void (*farewell)(void *ctx);
     void *ctx;
 } interrupt;
 
+/* On any thread: those of gRPC do not block signals. */
+static void on_signal(int signal_number)
+{
+    int saved = errno;
+    interrupt.signal_number = signal_number;
+    sem_post(&interrupt.came);
+    errno = saved;
+}
+
 static void *wait_for_signal(void *ctx)
 {
     (void)ctx;
-    int signal_number = 0;
-    if (sigwait(&interrupt.signals, &signal_number) != 0)
-        return NULL;
-    /* the output may be stuck behind a pipe that nobody reads: the next one must not wait for it */
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
-    pthread_sigmask(SIG_UNBLOCK, &interrupt.signals, NULL);
+    while (sem_wait(&interrupt.came) != 0)
+        continue; /* EINTR */
     mutex_lock(&interrupt.lock);
     fflush(stdout);
     interrupt.farewell(interrupt.ctx);
     fflush(stderr);
-    _exit(signal_number == SIGINT ? CLI_EXIT_INTERRUPTED : CLI_EXIT_TERMINATED);
+    _exit(interrupt.signal_number == SIGINT ? CLI_EXIT_INTERRUPTED : CLI_EXIT_TERMINATED);
 }
 
 void interrupt_begin(void (*farewell)(void *ctx), void *ctx)
 {
     mutex_init(&interrupt.lock, 1);
+    sem_init(&interrupt.came, 0, 0);
     interrupt.farewell = farewell;
     interrupt.ctx = ctx;
-    sigemptyset(&interrupt.signals);
-    sigaddset(&interrupt.signals, SIGINT);
-    sigaddset(&interrupt.signals, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &interrupt.signals, NULL);
     pthread_detach(thread_start("interrupt", wait_for_signal, NULL));
+    /* reset: the output may be stuck behind a pipe that nobody reads, and the second signal must not wait for it */
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART | (int)SA_RESETHAND }, old;
+    sigemptyset(&action.sa_mask);
+    static const int signals[] = { SIGINT, SIGTERM };
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+            sigaction(signals[i], &action, NULL);
 }
 
 void interrupt_hold(void)

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "argon/branch/v1/branch.pb-c.h"
+#include "common/base/clock.h"
 #include "common/base/limits.h"
 #include "common/base/sync.h"
 #include "common/bson/ejson.h"
@@ -283,8 +284,17 @@ static bool send_changes(struct rpc_call *call, uint64_t first, uint64_t last, A
     return sent;
 }
 
-/* With stop_at_head a change at each LSN up to the head. Else one, and then the connection is lost; behind LSN 3 the
- * branch is deleted. */
+/* Holds the stream open until the reader has gone. */
+static void wait_for_the_end(struct rpc_call *call)
+{
+    mutex_lock(&seen.lock);
+    while (!rpc_call_cancelled(call))
+        (void)condition_wait_until(&seen.changed, &seen.lock, clock_monotonic_micros() + 5000);
+    mutex_unlock(&seen.lock);
+}
+
+/* On branch quiet one change, and then none. Else: with stop_at_head a change at each LSN up to the head. Else one, and then the connection
+ * is lost; behind LSN 3 the branch is deleted. */
 static void on_watch(void *service, struct rpc_call *call, const ProtobufCMessage *message)
 {
     (void)service;
@@ -296,7 +306,10 @@ static void on_watch(void *service, struct rpc_call *call, const ProtobufCMessag
     snprintf(seen.text, sizeof seen.text, "%s/%s/%s%s", request->project, request->branch, request->collection,
              request->omit_documents ? " without documents" : "");
     mutex_unlock(&seen.lock);
-    if (request->stop_at_head)
+    if (strcmp(request->branch, "quiet") == 0) {
+        if (send_changes(call, request->after_lsn + 1, request->after_lsn + 1, ARGON__BRANCH__V1__WATCH_END__WATCH_END_UNSPECIFIED))
+            wait_for_the_end(call);
+    } else if (request->stop_at_head)
         (void)send_changes(call, request->after_lsn + 1, head, ARGON__BRANCH__V1__WATCH_END__WATCH_END_AT_HEAD);
     else if (request->after_lsn >= 3)
         (void)send_changes(call, 4, 3, ARGON__BRANCH__V1__WATCH_END__WATCH_END_BRANCH_DELETED);
@@ -758,6 +771,48 @@ static void a_watch_goes_on_by_itself(void **state)
     assert_runs("$A watch -b x", 3);
 }
 
+/* Interrupted while it waits, after one change. */
+static void an_interrupted_watch_says_how_to_go_on(void **state)
+{
+    (void)state;
+    static const struct {
+        int signal_number, code;
+        const char *output;
+    } cases[] = { { SIGINT, 130, "ndjson" }, { SIGTERM, 143, "json" } };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        int fds[2];
+        assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            signal(SIGINT, SIG_DFL);
+            int err = open("err", O_WRONLY | O_CREAT | O_TRUNC, 0600);
+            if (err < 0 || dup2(fds[1], STDOUT_FILENO) < 0 || dup2(err, STDERR_FILENO) < 0)
+                _exit(99);
+            execl(program, program, "watch", "-b", "quiet", "-o", cases[i].output, (char *)NULL);
+            _exit(99);
+        }
+        close(fds[1]);
+        size_t n = 0;
+        for (ssize_t got = 1; got > 0 && !memchr(out, '}', n); n += (size_t)got)
+            got = read(fds[0], out + n, sizeof out - 1 - n);
+        assert_int_equal(kill(child, cases[i].signal_number), 0);
+        for (ssize_t got = 1; got > 0; n += (size_t)got)
+            got = read(fds[0], out + n, sizeof out - 1 - n);
+        out[n] = '\0';
+        close(fds[0]);
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        read_file("err", errors, sizeof errors);
+        unlink("err");
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), cases[i].code);
+        assert_has(out, "\"lsn\":42,"); /* behind the head, which was asked for first */
+        assert_has(out, i == 0 ? "}\n" : "}\n]\n");
+        assert_string_equal(errors, "argon: to go on, repeat the command with --after-lsn 42\n");
+    }
+}
+
 static void a_log_shows_the_newest_first(void **state)
 {
     (void)state;
@@ -895,6 +950,7 @@ int main(void)
         cmocka_unit_test_setup(an_export_is_whole_or_not_there, forget),
         cmocka_unit_test_setup(a_state_is_named_by_lsn_time_or_staleness, forget),
         cmocka_unit_test_setup(a_watch_goes_on_by_itself, forget),
+        cmocka_unit_test_setup(an_interrupted_watch_says_how_to_go_on, forget),
         cmocka_unit_test_setup(a_log_shows_the_newest_first, forget),
         cmocka_unit_test_setup(the_newest_are_found_without_reading_all, forget),
         cmocka_unit_test_setup(a_context_is_remembered, forget),

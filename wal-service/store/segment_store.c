@@ -469,3 +469,8 @@ bool segment_store_open(const struct segment_store_options *options, frame_visit
 {
     return segment_store_open_on(&system_disk, options, recovered, ctx, report, store, err);
 }
+
+void segment_store_settle(struct log_store *store)
+{
+    segment_preparer_settle(&segment_store_of(store)->preparer);
+}

@@ -15,4 +15,7 @@ enum {
 CHECKED bool segment_store_open_on(struct disk *disk, const struct segment_store_options *options, frame_visit_fn *recovered, void *ctx,
                                    struct segment_recovery *report, struct log_store **store, struct error *err);
 
+/* Waits until the store does nothing in the background: a simulator's disk then sees one call at a time. */
+void segment_store_settle(struct log_store *store);
+
 #endif

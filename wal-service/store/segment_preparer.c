@@ -96,6 +96,14 @@ int segment_preparer_take(struct segment_preparer *preparer, struct prepared_fil
     return failure;
 }
 
+void segment_preparer_settle(struct segment_preparer *preparer)
+{
+    mutex_lock(&preparer->lock);
+    while (preparer->state == PREPARER_WANTED || preparer->state == PREPARER_WORKING)
+        condition_wait(&preparer->changed, &preparer->lock);
+    mutex_unlock(&preparer->lock);
+}
+
 void segment_preparer_discard(struct segment_preparer *preparer, struct prepared_file *file)
 {
     close(file->fd);

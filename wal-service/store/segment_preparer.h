@@ -52,6 +52,9 @@ int segment_preparer_take(struct segment_preparer *preparer, struct prepared_fil
 /* Makes a file of another length on the spot. 0 or an errno. */
 int segment_preparer_make(struct segment_preparer *preparer, uint64_t length, struct prepared_file *file);
 
+/* Waits until nothing is under way in the background. */
+void segment_preparer_settle(struct segment_preparer *preparer);
+
 /* Closes and removes a file that will not be published. */
 void segment_preparer_discard(struct segment_preparer *preparer, struct prepared_file *file);
 

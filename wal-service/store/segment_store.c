@@ -498,6 +498,7 @@ bool segment_store_open_on(struct disk *disk, const struct segment_store_options
 
 bool segment_store_settle(struct log_store *store)
 {
+    segment_preparer_settle(&segment_store_of(store)->preparer);
     return segment_keeper_settle(&segment_store_of(store)->keeper);
 }
 

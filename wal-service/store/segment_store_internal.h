@@ -15,7 +15,8 @@ enum {
 CHECKED bool segment_store_open_on(struct disk *disk, const struct segment_store_options *options, frame_visit_fn *recovered, void *ctx,
                                    struct segment_recovery *report, struct log_store **store, struct error *err);
 
-/* Waits for the background work: true when there is none left, false when some failed and waits. */
+/* Waits for the background work, so that a simulator's disk sees one call at a time: true when there is none left, false
+ * when some failed and waits. */
 bool segment_store_settle(struct log_store *store);
 
 #endif

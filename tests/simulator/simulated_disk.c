@@ -29,6 +29,7 @@ struct simulated_file {
 struct name_change {
     struct name_change *next;
     struct simulated_file *file;
+    struct simulated_file *replaced;
     char name[NAME];
 };
 
@@ -108,6 +109,9 @@ static void change_name(struct simulated_disk *disk, struct simulated_file *file
 {
     struct name_change *change = mem_zalloc(sizeof *change);
     change->file = file;
+    change->replaced = name[0] ? file_named(disk, name) : NULL; /* a rename puts it away at the same moment */
+    if (change->replaced)
+        change->replaced->name[0] = '\0';
     snprintf(change->name, sizeof change->name, "%s", name);
     snprintf(file->name, sizeof file->name, "%s", name);
     *disk->changes_end = change;
@@ -118,6 +122,8 @@ static void flush_names(struct simulated_disk *disk, uint64_t n)
 {
     for (; n > 0 && disk->changes; n--) {
         struct name_change *change = disk->changes;
+        if (change->replaced)
+            change->replaced->disk_name[0] = '\0';
         memcpy(change->file->disk_name, change->name, NAME);
         disk->changes = change->next;
         free(change);

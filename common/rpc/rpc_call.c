@@ -16,7 +16,6 @@ static _Thread_local const struct rpc_server *polled_here;
 static void on_arrived(struct rpc_tag *tag, bool ok);
 static void on_woken(struct rpc_tag *tag, bool ok);
 static void on_poked(struct rpc_tag *tag, bool ok);
-static void on_sent(struct rpc_tag *tag, bool ok);
 static void on_closed(struct rpc_tag *tag, bool ok);
 static void on_finished(struct rpc_tag *tag, bool ok);
 
@@ -25,7 +24,7 @@ void call_poller_enter(struct rpc_server *server)
     polled_here = server;
 }
 
-static void call_ref(struct rpc_call *call)
+void call_ref(struct rpc_call *call)
 {
     atomic_fetch_add_explicit(&call->references, 1, memory_order_relaxed);
 }
@@ -42,7 +41,7 @@ static void release_request(struct rpc_call *call)
     call->charged = 0;
 }
 
-static void call_unref(struct rpc_call *call)
+void call_unref(struct rpc_call *call)
 {
     if (atomic_fetch_sub_explicit(&call->references, 1, memory_order_acq_rel) != 1)
         return;
@@ -59,6 +58,8 @@ static void call_unref(struct rpc_call *call)
     if (call->response)
         grpc_byte_buffer_destroy(call->response);
     metadata_release(call->trailers, call->n_trailers);
+    if (call->incoming)
+        grpc_byte_buffer_destroy(call->incoming);
     if (call->is_stream) {
         mutex_destroy(&call->lock);
         condition_destroy(&call->changed);
@@ -77,7 +78,8 @@ bool call_post(struct rpc_server *server, const struct method_slot *slot)
     grpc_metadata_array_init(&call->metadata);
     arena_init(&call->arena, ARENA_PER_MESSAGE * server->options.max_message_bytes);
     call->status_text = grpc_empty_slice();
-    call->is_stream = slot && slot->method->kind == RPC_KIND_SERVER_STREAM;
+    call->is_stream = slot && slot->method->kind != RPC_KIND_UNARY;
+    call->is_bidi = slot && slot->method->kind == RPC_KIND_BIDI_STREAM;
     if (call->is_stream) {
         mutex_init(&call->lock, RANK_RPC_CALL);
         condition_init(&call->changed);
@@ -86,7 +88,7 @@ bool call_post(struct rpc_server *server, const struct method_slot *slot)
     tag_arm(&call->arrived, on_arrived);
     grpc_call_error error =
         slot ? grpc_server_request_registered_call(server->server, slot->handle, &call->call, &call->grpc_deadline, &call->metadata,
-                                                   &call->payload, server->queue, server->queue, &call->arrived)
+                                                   call->is_bidi ? NULL : &call->payload, server->queue, server->queue, &call->arrived)
              : grpc_server_request_call(server->server, &call->call, &call->details, &call->metadata, server->queue, server->queue,
                                         &call->arrived);
     if (error != GRPC_CALL_OK)
@@ -137,11 +139,8 @@ void call_watch_close(struct rpc_call *call)
 static void mark_cancelled(struct rpc_call *call)
 {
     atomic_store(&call->cancelled, true);
-    if (!call->is_stream)
-        return;
-    mutex_lock(&call->lock);
-    condition_broadcast(&call->changed);
-    mutex_unlock(&call->lock);
+    if (call->is_stream)
+        stream_over(call);
 }
 
 static void on_closed(struct rpc_tag *tag, bool ok)
@@ -187,7 +186,7 @@ static void finish(struct rpc_call *call)
 }
 
 /* The status goes out behind the last message, once the transport has taken that. */
-static void finish_when_idle(struct rpc_call *call)
+void call_finish_when_idle(struct rpc_call *call)
 {
     if (!call->end_seen || call->finishing)
         return;
@@ -209,7 +208,7 @@ static void on_woken(struct rpc_tag *tag, bool ok)
     assert(ended);
     (void)ended;
     call->end_seen = true;
-    finish_when_idle(call);
+    call_finish_when_idle(call);
     call_unref(call); /* the handler's */
 }
 
@@ -259,8 +258,10 @@ void rpc_fail(struct rpc_call *call, const struct error *err)
 
 void rpc_finish(struct rpc_call *call)
 {
-    if (call->broken.code != ERROR_OK) {
-        struct error broken = call->broken;
+    struct error broken = call->broken;
+    if (call->is_stream && stream_is_stopped(call))
+        error_set(&broken, ERROR_UNAVAILABLE, "the server is stopping");
+    if (broken.code != ERROR_OK) {
         rpc_fail(call, &broken);
         return;
     }
@@ -268,91 +269,7 @@ void rpc_finish(struct rpc_call *call)
     end(call);
 }
 
-/* ---- messages of a stream --------------------------------------------------------------------------- */
-
-static void start_send(struct rpc_call *call)
-{
-    grpc_op ops[2] = { 0 };
-    size_t n = 0;
-    if (!call->initial_sent)
-        ops[n++].op = GRPC_OP_SEND_INITIAL_METADATA;
-    call->initial_sent = true;
-    ops[n].op = GRPC_OP_SEND_MESSAGE;
-    ops[n++].data.send_message.send_message = call->message;
-    call_ref(call);
-    tag_arm(&call->sent, on_sent);
-    if (grpc_call_start_batch(call->call, ops, n, &call->sent, NULL) != GRPC_CALL_OK)
-        abort();
-}
-
-static void on_sent(struct rpc_tag *tag, bool ok)
-{
-    struct rpc_call *call = CONTAINER_OF(tag, struct rpc_call, sent);
-    mutex_lock(&call->lock);
-    grpc_byte_buffer_destroy(call->message);
-    call->message = NULL;
-    call->sending = false;
-    if (!ok)
-        atomic_store(&call->cancelled, true);
-    condition_broadcast(&call->changed);
-    mutex_unlock(&call->lock);
-    if (call->events)
-        call->events->sent(call, ok);
-    finish_when_idle(call);
-    call_unref(call);
-}
-
-/* A reader that takes nothing holds a worker; at some point others are worth more. The reset comes back as a
- * cancellation, like any other end of the call. */
-static void cut_off(struct rpc_call *call)
-{
-    (void)grpc_call_cancel_with_status(call->call, GRPC_STATUS_RESOURCE_EXHAUSTED, "the reader took no message for too long", NULL);
-}
-
-static bool send_take(struct rpc_call *call, grpc_slice encoded)
-{
-    const int64_t patience = call->server->options.stall_micros;
-    int64_t until = patience ? clock_monotonic_micros() + patience : NO_DEADLINE;
-    mutex_lock(&call->lock);
-    while (call->sending && !rpc_call_cancelled(call))
-        if (!condition_wait_until(&call->changed, &call->lock, until < call->deadline ? until : call->deadline) &&
-            clock_monotonic_micros() >= until) {
-            cut_off(call);
-            until = NO_DEADLINE;
-        }
-    if (rpc_call_cancelled(call)) {
-        mutex_unlock(&call->lock);
-        grpc_slice_unref(encoded);
-        return error_set(&call->broken, ERROR_CANCELLED, "the call is over");
-    }
-    call->sending = true;
-    call->message = codec_buffer_take(encoded);
-    mutex_unlock(&call->lock);
-    start_send(call);
-    return true;
-}
-
-bool rpc_stream_send(struct rpc_call *call, const ProtobufCMessage *message)
-{
-    grpc_slice encoded;
-    return codec_pack(message, &encoded, &call->broken) && send_take(call, encoded);
-}
-
-bool rpc_stream_send_encoded(struct rpc_call *call, const struct bytes *parts, size_t n)
-{
-    grpc_slice encoded;
-    return codec_join(parts, n, &encoded, &call->broken) && send_take(call, encoded);
-}
-
-void call_send_async_take(struct rpc_call *call, grpc_slice encoded)
-{
-    mutex_lock(&call->lock);
-    assert(!call->sending);
-    call->sending = true;
-    call->message = codec_buffer_take(encoded);
-    mutex_unlock(&call->lock);
-    start_send(call);
-}
+/* ---- events of a call that the poller drives --------------------------------------------------------- */
 
 void call_poke(struct rpc_call *call)
 {

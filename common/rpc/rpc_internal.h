@@ -146,10 +146,28 @@ struct rpc_call {
     atomic_bool cancelled;
 
     bool is_stream;
+    bool is_bidi;
     struct mutex lock; /* rank 920; the rest is under it, and for streams only */
     struct condition changed;
     bool sending;
-    grpc_byte_buffer *message; /* in flight while sending */
+    grpc_byte_buffer *message;     /* in flight while sending */
+    _Atomic int64_t sending_since; /* in a step stream, for the poller, which cuts it off; 0: not, or done already */
+    bool stopped;                  /* ended by the server's stopping, not by its client */
+
+    bool receiving; /* bidirectional */
+    bool no_more;   /* the client has sent its last, or is gone */
+    grpc_byte_buffer *incoming;
+    grpc_byte_buffer *target; /* gRPC's, while receiving */
+    struct rpc_tag received;
+
+    struct {
+        rpc_step_fn *run; /* NULL: its handler holds a thread */
+        void (*freed)(void *ctx);
+        void *ctx;
+        bool busy; /* queued or running; else it is parked, or waits for its message to be taken */
+        bool want; /* to run as soon as it is neither busy nor sending */
+    } steps;
+    struct rpc_call *other, **link; /* among the server's parkable streams; under the server's lock */
 
     const struct call_events *events;
     void *events_ctx;
@@ -192,6 +210,7 @@ struct rpc_server {
     atomic_size_t bytes; /* charged */
     struct mutex lock;   /* rank 905; `emptied` is signalled while draining whenever a counter falls */
     struct condition emptied;
+    struct rpc_call *parkable; /* streams that may wait for something other than a reader; under lock */
 };
 
 /* rpc_server.c */
@@ -206,10 +225,20 @@ bool call_post(struct rpc_server *server, const struct method_slot *slot); /* wa
 bool call_unpack(struct rpc_call *call, struct error *err);
 void call_watch_close(struct rpc_call *call); /* poller; once */
 void call_poke(struct rpc_call *call);        /* any thread that knows the call to live; not again before events->poked */
-/* Poller, when nothing is being sent; takes the slice; events->sent follows. */
-void call_send_async_take(struct rpc_call *call, grpc_slice encoded);
+void call_ref(struct rpc_call *call);
+void call_unref(struct rpc_call *call);            /* poller, workers, drain: all end before the server does */
+void call_finish_when_idle(struct rpc_call *call); /* poller */
 void call_poller_enter(struct rpc_server *server);
 void call_arrived(struct rpc_call *call); /* rpc_server.c: decides what becomes of a new call */
+
+/* rpc_stream.c */
+/* Poller, when nothing is being sent; takes the slice; events->sent follows. */
+void call_send_async_take(struct rpc_call *call, grpc_slice encoded);
+void stream_over(struct rpc_call *call); /* after `cancelled` was set */
+bool stream_is_stopped(struct rpc_call *call);
+void stream_step(struct rpc_call *call);             /* worker */
+void streams_stop_parked(struct rpc_server *server); /* once, after `draining` was set */
+void streams_cut_stalled(struct rpc_server *server); /* poller */
 
 /* rpc_workers.c */
 void workers_start(struct worker_pool *pool, size_t n_threads);

@@ -17,7 +17,8 @@
  * reset. Requests are not decompressed: a small one could not be bounded. Health is exempt from these
  * limits; watches have a limit of their own.
  *
- * Stopping. SERVING --drain--> REFUSING (health says so, new calls get UNAVAILABLE, not applied)
+ * Stopping. SERVING --drain--> REFUSING (health says so, new calls get UNAVAILABLE, not applied, streams that wait
+ * for something to send end)
  * --no calls, or grace over--> SHUT (listeners closed, GOAWAY) --or cancelled--> no calls --> stopped.
  */
 #include <assert.h>
@@ -39,6 +40,7 @@ enum {
     KEEPALIVE_MS = 30000,
     KEEPALIVE_TIMEOUT_MS = 10000,
     STREAMS_BEYOND_CALLS = 128, /* a connection's room for calls that are being refused, and for health */
+    EVENTS_PER_LOOK = 256,      /* a busy poller asks the clock so seldom */
     CLOSE_GRACE_MS = 500,       /* for idle connections to close in good order */
 };
 
@@ -104,7 +106,7 @@ static bool admit(struct rpc_call *call, struct error *err)
                          (const char *)GRPC_SLICE_START_PTR(call->details.method));
     if (!call->slot->exempt && !enter(call, err))
         return false;
-    return call->payload || error_set(err, ERROR_INVALID_ARGUMENT, "the call has no request");
+    return call->payload || call->is_bidi || error_set(err, ERROR_INVALID_ARGUMENT, "the call has no request");
 }
 
 void call_arrived(struct rpc_call *call)
@@ -129,15 +131,34 @@ refuse:
     rpc_fail(call, &err);
 }
 
+/* How often the poller looks for stalled readers: cutting one off is late by a quarter of its patience at most. */
+static int64_t tick_period(int64_t stall_micros)
+{
+    int64_t quarter = (stall_micros + 3) / 4;
+    return quarter < MICROS_PER_SECOND ? quarter : MICROS_PER_SECOND;
+}
+
+static int64_t next_tick(int64_t period)
+{
+    return period ? clock_monotonic_micros() + period : NO_DEADLINE;
+}
+
 static void *run_poller(void *ctx)
 {
     struct rpc_server *server = ctx;
     call_poller_enter(server);
-    for (;;) {
-        grpc_event event = grpc_completion_queue_next(server->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+    const int64_t period = tick_period(server->options.stall_micros);
+    int64_t tick = next_tick(period);
+    for (unsigned n = 0;; n++) {
+        grpc_event event = grpc_completion_queue_next(server->queue, deadline_to_timespec(tick), NULL);
         if (event.type == GRPC_QUEUE_SHUTDOWN)
             return NULL;
-        tag_run(event);
+        if (event.type == GRPC_OP_COMPLETE)
+            tag_run(event);
+        if (tick != NO_DEADLINE && (event.type == GRPC_QUEUE_TIMEOUT || n % EVENTS_PER_LOOK == 0) && clock_monotonic_micros() >= tick) {
+            streams_cut_stalled(server);
+            tick = next_tick(period);
+        }
     }
 }
 
@@ -263,8 +284,9 @@ bool rpc_server_start(struct rpc_server *server, struct error *err)
     server->shutdown_queue = grpc_completion_queue_create(grpc_completion_queue_factory_lookup(&attributes), &attributes, NULL);
     grpc_server_register_completion_queue(server->server, server->queue, NULL);
     for (size_t i = 0; i < server->n_slots; i++)
-        server->slots[i].handle =
-            grpc_server_register_method(server->server, server->slots[i].path, NULL, GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
+        server->slots[i].handle = grpc_server_register_method(
+            server->server, server->slots[i].path, NULL,
+            server->slots[i].method->kind == RPC_KIND_BIDI_STREAM ? GRPC_SRM_PAYLOAD_NONE : GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
     if (!bind_port(server, err))
         return false;
     server->started = true;
@@ -325,6 +347,7 @@ void rpc_server_drain(struct rpc_server *server, int64_t grace_micros)
     int64_t deadline = grace_micros > INT64_MAX - now ? NO_DEADLINE : now + grace_micros;
     atomic_store(&server->draining, true);
     health_drain(server->health);
+    streams_stop_parked(server);
     wait_until_zero(server, &server->calls, deadline);
 
     health_end_watches(server->health);

@@ -67,6 +67,10 @@ void codec_view_close(struct codec_view *view);
 CHECKED bool codec_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *type, struct arena *arena, ProtobufCMessage **message,
                           struct error *err);
 
+/* The bytes of the next field of an encoded message; empty for one that is not length-delimited. False: no more, or
+ * malformed. */
+bool codec_next_field(struct bytes *in, uint32_t *number, struct bytes *content);
+
 /* ---- status, metadata, time ------------------------------------------------------------------------- */
 
 /* outcome from the trailers, which may be NULL. Returns false. */
@@ -75,6 +79,12 @@ const grpc_metadata *metadata_find(const grpc_metadata_array *metadata, const ch
 /* Copies both; bytes that a header cannot carry become '?'. */
 grpc_metadata metadata_copy(const char *key, const char *value);
 void metadata_release(grpc_metadata *metadata, size_t n);
+
+/* rpc_details.c: what a status says to programs. */
+struct rpc_info;                                                              /* freed by free() */
+void details_add(struct rpc_info **info, const char *key, const char *value); /* NULL at first */
+grpc_metadata details_encode(enum error_code code, const struct error *err, const struct rpc_info *info);
+void details_read(const grpc_metadata_array *trailers, struct error *err); /* reason and keys */
 
 gpr_timespec deadline_to_timespec(int64_t deadline);
 int64_t deadline_from_timespec(gpr_timespec deadline);
@@ -135,7 +145,8 @@ struct rpc_call {
     grpc_byte_buffer *response;
     grpc_metadata *trailers;
     size_t n_trailers;
-    struct error broken; /* why a send failed, so that no cut stream ends in OK */
+    struct rpc_info *info; /* for the status; NULL: none */
+    struct error broken;   /* why a send failed, so that no cut stream ends in OK */
     bool initial_sent;
     atomic_bool ended;
 

@@ -78,6 +78,10 @@ static void on_append(void *service, struct rpc_call *call, const ProtobufCMessa
     if (named(request->project_id, "refused")) {
         error_set(&err, ERROR_ABORTED, "somebody else was faster");
         err.outcome = OUTCOME_NOT_APPLIED;
+        error_set_reason(&err, "WRITE_CONFLICT");
+        error_add_key(&err, "users/{\"_id\":1}");
+        error_add_key(&err, "caf\xc3\xa9\xff");
+        rpc_call_add_detail(call, "read_lsn", "7");
         rpc_fail(call, &err);
         return;
     }
@@ -648,7 +652,11 @@ static void failures_carry_code_message_and_outcome(void **state)
     assert_int_equal(f->err.code, ERROR_ABORTED);
     assert_int_equal(f->err.outcome, OUTCOME_NOT_APPLIED);
     assert_string_equal(f->err.message, "somebody else was faster");
+    assert_string_equal(f->err.reason, "WRITE_CONFLICT");
+    assert_string_equal(f->err.keys, "users/{\"_id\":1}\ncaf\xc3\xa9?"); /* what is no UTF-8 cannot travel */
     assert_false(append(f, "unknown"));
+    assert_null(f->err.reason); /* the code says it all */
+    assert_string_equal(f->err.keys, "");
     assert_int_equal(f->err.code, ERROR_ABORTED);
     assert_int_equal(f->err.outcome, OUTCOME_UNKNOWN);
     assert_string_equal(f->err.message, "who knows: 100 % \xc3\xa4");

@@ -73,11 +73,11 @@ struct rpc_server_options {
     size_t worker_threads;
     int64_t stall_micros; /* a stream whose reader takes no message for so long is cut off; 0: never */
     /* A connection is asked to go after about so long, so that clients find new replicas; its streams get
-     * grace, then end in UNAVAILABLE. 0: never. */
+     * grace, then end in UNAVAILABLE. 0: never, of either. */
     int64_t connection_age_micros;
     int64_t connection_grace_micros;
     int64_t keepalive_micros;                /* a silent connection is pinged after so long, and lost 20 s later; 0: never */
-    size_t max_connection_streams;           /* calls at a time on one connection; the client holds back more. 0: no bound */
+    size_t max_connection_streams;           /* calls at a time on one connection; the client holds back more. 0: bounded by max_calls */
     const struct rpc_reflection *reflection; /* NULL: none */
 };
 

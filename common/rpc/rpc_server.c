@@ -24,6 +24,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <grpc/compression.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,8 +38,7 @@ enum {
     POSTED_AHEAD = 16,
     POSTED_UNKNOWN = 4,
     MIN_PING_INTERVAL_MS = 5000, /* clients ping every 30 s (rpc_client.c); others may be more eager */
-    KEEPALIVE_MS = 30000,
-    KEEPALIVE_TIMEOUT_MS = 10000,
+    KEEPALIVE_TIMEOUT_MS = 20000,
     STREAMS_BEYOND_CALLS = 128, /* a connection's room for calls that are being refused, and for health */
     EVENTS_PER_LOOK = 256,      /* a busy poller asks the clock so seldom */
     CLOSE_GRACE_MS = 500,       /* for idle connections to close in good order */
@@ -173,6 +173,9 @@ bool rpc_server_new(const struct rpc_server_options *options, struct rpc_server 
                          options->max_request_bytes, options->max_message_bytes);
     if (options->max_calls == 0 || options->max_calls > INT32_MAX - STREAMS_BEYOND_CALLS)
         return error_set(err, ERROR_INVALID_ARGUMENT, "a limit of %zu calls in flight is not possible", options->max_calls);
+    if (options->max_connection_streams > INT32_MAX)
+        return error_set(err, ERROR_INVALID_ARGUMENT, "a limit of %zu calls on a connection is not possible",
+                         options->max_connection_streams);
     struct rpc_server *made = mem_zalloc(sizeof *made);
     made->options = *options;
     made->listen = mem_strdup(options->listen);
@@ -234,6 +237,14 @@ bool rpc_server_add(struct rpc_server *server, const ProtobufCServiceDescriptor 
     return server_add_slots(server, service, methods, n_methods, context, false, err);
 }
 
+/* For gRPC's arguments, in which INT_MAX is never. */
+static int milliseconds(int64_t micros)
+{
+    if (micros <= 0 || micros / 1000 >= INT_MAX)
+        return INT_MAX;
+    return micros < 1000 ? 1 : (int)(micros / 1000);
+}
+
 static grpc_server *create_server(const struct rpc_server_options *options)
 {
     grpc_resource_quota *quota = grpc_resource_quota_create("requests");
@@ -243,11 +254,14 @@ static grpc_server *create_server(const struct rpc_server_options *options)
         INTEGER(GRPC_ARG_ALLOW_REUSEPORT, 0), /* else a second server shares the port in silence */
         INTEGER(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, options->max_message_bytes),
         INTEGER(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1),
-        INTEGER(GRPC_ARG_MAX_CONCURRENT_STREAMS, options->max_calls + STREAMS_BEYOND_CALLS),
+        INTEGER(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                options->max_connection_streams ? options->max_connection_streams : options->max_calls + STREAMS_BEYOND_CALLS),
+        INTEGER(GRPC_ARG_MAX_CONNECTION_AGE_MS, milliseconds(options->connection_age_micros)),
+        INTEGER(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, milliseconds(options->connection_grace_micros)),
         INTEGER(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE),
         INTEGER(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, MIN_PING_INTERVAL_MS),
         INTEGER(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
-        INTEGER(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
+        INTEGER(GRPC_ARG_KEEPALIVE_TIME_MS, milliseconds(options->keepalive_micros)),
         INTEGER(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
         { .type = GRPC_ARG_POINTER,
           .key = (char *)GRPC_ARG_RESOURCE_QUOTA,

@@ -1185,6 +1185,49 @@ static void a_stalled_reader_of_a_parked_stream_is_cut_off(void **state)
     stop(&f);
 }
 
+static void an_old_connection_goes_and_calls_go_on(void **state)
+{
+    (void)state;
+    struct fixture f = { .server = NULL };
+    struct rpc_server_options options = default_options;
+    options.connection_age_micros = SECOND / 5;
+    options.connection_grace_micros = SECOND / 5;
+    start_with(&f, options);
+    struct rpc_client_stream *stream = open_follow(&f, "parked", 10, clock_monotonic_micros() + PATIENCE);
+    bool ok;
+    assert_int_equal(read_all(&f, stream, &ok), 0);
+    assert_false(ok);
+    assert_int_equal(f.err.code, ERROR_UNAVAILABLE);
+    assert_true(append(&f, "p")); /* on the next connection */
+    rpc_client_stream_close(stream);
+    wait_for_count(&f.toy.steps_freed, 1);
+    stop(&f);
+}
+
+static void a_connection_carries_so_many_calls_at_a_time(void **state)
+{
+    (void)state;
+    struct fixture f = { .server = NULL };
+    struct rpc_server_options options = default_options;
+    options.max_connection_streams = 2;
+    start_with(&f, options);
+    assert_true(append(&f, "p")); /* the server's settings have arrived */
+    struct pending pending;
+    pending_init(&pending);
+    for (int i = 0; i < 3; i++)
+        pending_append(&pending, f.client, "gate", PATIENCE);
+    wait_at_gate(&f.toy, 2);
+    struct rpc_client *other = open_client(f.address); /* has room of its own, and shows that the third was held back */
+    Argon__Wal__V1__AppendResponse *response;
+    assert_true(append_with(&f, other, "p", bytes_of(NULL, 0), within(PATIENCE), &response));
+    assert_int_equal(atomic_load(&f.toy.appends), 4);
+    set_gate(&f.toy, true);
+    pending_wait(&pending);
+    assert_int_equal(pending.failed, 0);
+    rpc_client_close(other);
+    stop(&f);
+}
+
 /* ---- reading without waiting ------------------------------------------------------------------------- */
 
 struct bell {
@@ -1679,6 +1722,8 @@ int main(int argc, char **argv)
         WITH_SERVER(the_deadline_ends_a_parked_stream),
         WITH_SERVER(draining_ends_parked_streams_at_once),
         cmocka_unit_test(a_stalled_reader_of_a_parked_stream_is_cut_off),
+        cmocka_unit_test(an_old_connection_goes_and_calls_go_on),
+        cmocka_unit_test(a_connection_carries_so_many_calls_at_a_time),
         WITH_SERVER(a_notified_reader_sees_every_message_and_the_end),
         cmocka_unit_test(both_sides_of_a_stream_talk),
         cmocka_unit_test(draining_ends_a_receiver_at_once),

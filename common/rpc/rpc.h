@@ -157,7 +157,8 @@ enum rpc_balance {
 };
 
 struct rpc_client_options {
-    /* "HOST:PORT", several with commas between, or what gRPC resolves ("dns:///name:port"). */
+    /* "HOST:PORT"; several with commas between, whose names are resolved once, when the client is opened (all to
+     * IPv4, or else all to IPv6); or what gRPC resolves, again and again ("dns:///name:port"). */
     const char *target;
     enum rpc_balance balance;
     size_t max_message_bytes; /* received */

@@ -265,6 +265,9 @@ void health_free(struct health *health);
 
 /* ---- client ----------------------------------------------------------------------------------------- */
 
+/* rpc_target.c; the caller frees the target. INVALID_ARGUMENT, or UNAVAILABLE when a name has no address. */
+CHECKED bool target_resolve(const char *given, char **target, struct error *err);
+
 struct rpc_client {
     char *target;
     grpc_channel *channel;

@@ -1072,6 +1072,16 @@ static void a_reader_that_takes_nothing_is_cut_off(void **state)
     stop(&f);
 }
 
+static void find_free_address(char *address, size_t size)
+{
+    struct toy toy;
+    toy_start(&toy);
+    struct rpc_server *server = start_server(&toy, default_options);
+    snprintf(address, size, "127.0.0.1:%d", rpc_server_port(server));
+    rpc_server_free(server);
+    toy_stop(&toy);
+}
+
 /* ---- streams that hold no thread --------------------------------------------------------------------- */
 
 static struct rpc_client_stream *open_follow(struct fixture *f, const char *project, uint64_t size, int64_t deadline)
@@ -1226,6 +1236,44 @@ static void a_connection_carries_so_many_calls_at_a_time(void **state)
     assert_int_equal(pending.failed, 0);
     rpc_client_close(other);
     stop(&f);
+}
+
+static void several_addresses_are_served_in_order_or_in_turn(void **state)
+{
+    struct fixture *f = *state;
+    struct toy other;
+    toy_start(&other);
+    struct rpc_server *second = start_server(&other, default_options);
+    char free_address[64], target[256];
+    find_free_address(free_address, sizeof free_address);
+    for (enum rpc_balance balance = RPC_PICK_FIRST; balance <= RPC_ROUND_ROBIN; balance++) {
+        /* names are resolved, and an address where nobody is does no harm */
+        snprintf(target, sizeof target, "%s,localhost:%d,127.0.0.1:%d", free_address, rpc_server_port(f->server), rpc_server_port(second));
+        struct rpc_client_options options = { .target = target, .balance = balance, .max_message_bytes = MAX_MESSAGE_BYTES };
+        struct rpc_client *client;
+        assert_true(rpc_client_open(&options, &client, &f->err));
+        unsigned before = atomic_load(&f->toy.appends), other_before = atomic_load(&other.appends);
+        int64_t until = clock_monotonic_micros() + PATIENCE;
+        unsigned n = 0;
+        Argon__Wal__V1__AppendResponse *response;
+        do { /* round robin begins with those that are connected already */
+            assert_true(append_with(f, client, "p", bytes_of(NULL, 0), within(PATIENCE), &response));
+            n++;
+        } while (n < 40 || (balance == RPC_ROUND_ROBIN && clock_monotonic_micros() < until &&
+                            (atomic_load(&f->toy.appends) == before || atomic_load(&other.appends) == other_before)));
+        if (balance == RPC_PICK_FIRST)
+            assert_int_equal(atomic_load(&f->toy.appends), before + n);
+        else
+            assert_true(atomic_load(&f->toy.appends) > before && atomic_load(&other.appends) > other_before);
+        rpc_client_close(client);
+    }
+    struct rpc_client *client;
+    assert_false(
+        rpc_client_open(&(struct rpc_client_options) { .target = "127.0.0.1:1,nonsense", .max_message_bytes = MIB }, &client, &f->err));
+    assert_int_equal(f->err.code, ERROR_INVALID_ARGUMENT);
+    rpc_server_drain(second, PATIENCE);
+    rpc_server_free(second);
+    toy_stop(&other);
 }
 
 /* ---- reading without waiting ------------------------------------------------------------------------- */
@@ -1397,16 +1445,6 @@ static void every_method_needs_its_row(void **state)
 }
 
 /* A port that nobody listens on. */
-static void find_free_address(char *address, size_t size)
-{
-    struct toy toy;
-    toy_start(&toy);
-    struct rpc_server *server = start_server(&toy, default_options);
-    snprintf(address, size, "127.0.0.1:%d", rpc_server_port(server));
-    rpc_server_free(server);
-    toy_stop(&toy);
-}
-
 static void without_a_server_the_reason_is_told(void **state)
 {
     (void)state;
@@ -1724,6 +1762,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_stalled_reader_of_a_parked_stream_is_cut_off),
         cmocka_unit_test(an_old_connection_goes_and_calls_go_on),
         cmocka_unit_test(a_connection_carries_so_many_calls_at_a_time),
+        WITH_SERVER(several_addresses_are_served_in_order_or_in_turn),
         WITH_SERVER(a_notified_reader_sees_every_message_and_the_end),
         cmocka_unit_test(both_sides_of_a_stream_talk),
         cmocka_unit_test(draining_ends_a_receiver_at_once),

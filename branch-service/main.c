@@ -24,6 +24,9 @@ struct options {
     uint64_t grace;
     uint64_t follow_idle;
     uint64_t max_follows;
+    uint64_t connection_age;
+    uint64_t keepalive;
+    uint64_t max_connection_streams;
     bool insecure;
     bool version;
 };
@@ -56,6 +59,10 @@ static int serve(const struct options *options)
         .max_request_bytes = options->request_memory,
         .worker_threads = options->workers,
         .stall_micros = 600 * (int64_t)MICROS_PER_SECOND, /* people page through what they find */
+        .connection_age_micros = (int64_t)options->connection_age,
+        .connection_grace_micros = 600 * (int64_t)MICROS_PER_SECOND,
+        .keepalive_micros = (int64_t)options->keepalive,
+        .max_connection_streams = options->max_connection_streams,
     };
     rpc_init();
     if (!listen_check(options->listen, options->insecure, &err) || !log_source_open(options->wal, &log, &err))
@@ -156,6 +163,25 @@ int main(int argc, char **argv)
           .max = 100000,
           .argument = "N",
           .help = "projects whose log is followed at a time; 0: none" },
+        { .name = "connection-age",
+          .kind = CONFIG_DURATION,
+          .target = &options.connection_age,
+          .fallback = "5m",
+          .argument = "DURATION",
+          .help = "a connection is asked to go after so long, so that clients find new replicas; 0: never" },
+        { .name = "keepalive",
+          .kind = CONFIG_DURATION,
+          .target = &options.keepalive,
+          .fallback = "30s",
+          .argument = "DURATION",
+          .help = "a silent connection is tested after so long; 0: never" },
+        { .name = "max-connection-streams",
+          .kind = CONFIG_UINT,
+          .target = &options.max_connection_streams,
+          .fallback = "0",
+          .max = 1000000,
+          .argument = "N",
+          .help = "calls at a time on one connection; 0: bounded by max-calls" },
         { .name = "insecure",
           .kind = CONFIG_BOOL,
           .target = &options.insecure,

@@ -68,6 +68,10 @@ static bool serve(const struct wal_config *config, struct error *err)
         .max_request_bytes = config->memory,
         .worker_threads = config->workers,
         .stall_micros = 60 * (int64_t)MICROS_PER_SECOND, /* readers are services: they read, or they are gone */
+        .connection_age_micros = (int64_t)config->connection_age,
+        .connection_grace_micros = 60 * (int64_t)MICROS_PER_SECOND,
+        .keepalive_micros = (int64_t)config->keepalive,
+        .max_connection_streams = config->max_connection_streams,
     };
     if (!rpc_server_new(&server_options, &server, err) || !wal_rpc_add(&rpc, server, err))
         goto out;

@@ -6,7 +6,7 @@
 #include "common/base/limits.h"
 #include "common/base/listen.h"
 
-enum { N_OPTIONS = 14 };
+enum { N_OPTIONS = 17 };
 
 /* Queue and memory hold the largest request at least. */
 static void describe_options(struct wal_config *config, struct config_option options[N_OPTIONS])
@@ -109,6 +109,28 @@ static void describe_options(struct wal_config *config, struct config_option opt
           .max = UINT64_C(3600) * 1000000,
           .argument = "TIME",
           .help = "what calls in flight get to end after SIGTERM" },
+        { .name = "connection-age",
+          .kind = CONFIG_DURATION,
+          .target = &config->connection_age,
+          .fallback = "5m",
+          .variable = "ARGON_WAL_CONNECTION_AGE",
+          .argument = "TIME",
+          .help = "a connection is asked to go after so long, so that clients find new replicas; 0: never" },
+        { .name = "keepalive",
+          .kind = CONFIG_DURATION,
+          .target = &config->keepalive,
+          .fallback = "30s",
+          .variable = "ARGON_WAL_KEEPALIVE",
+          .argument = "TIME",
+          .help = "a silent connection is tested after so long; 0: never" },
+        { .name = "max-connection-streams",
+          .kind = CONFIG_UINT,
+          .target = &config->max_connection_streams,
+          .fallback = "0",
+          .max = 1000000,
+          .variable = "ARGON_WAL_MAX_CONNECTION_STREAMS",
+          .argument = "N",
+          .help = "calls at a time on one connection; 0: bounded by max-calls" },
         { .name = "port-file",
           .kind = CONFIG_STRING,
           .target = &config->port_file,

@@ -23,6 +23,9 @@ struct wal_config {
     uint64_t max_follows;
     uint64_t workers;
     uint64_t grace; /* microseconds */
+    uint64_t connection_age;
+    uint64_t keepalive;
+    uint64_t max_connection_streams;
 };
 
 /* INVALID_ARGUMENT says what is wrong with the command line or the environment. Strings are borrowed from there.

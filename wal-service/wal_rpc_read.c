@@ -189,5 +189,5 @@ void wal_rpc_on_read(void *service, struct rpc_call *call, const ProtobufCMessag
         return;
     }
     stream->follow = request->follow;
-    rpc_stream_run(call, read_step, stream);
+    rpc_stream_run(call, read_step, NULL, stream);
 }

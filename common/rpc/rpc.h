@@ -73,11 +73,11 @@ struct rpc_server_options {
     size_t worker_threads;
     int64_t stall_micros; /* a stream whose reader takes no message for so long is cut off; 0: never */
     /* A connection is asked to go after about so long, so that clients find new replicas; its streams get
-     * grace, then end in UNAVAILABLE. 0: never. */
+     * grace, then end in UNAVAILABLE. 0: never, of either. */
     int64_t connection_age_micros;
     int64_t connection_grace_micros;
     int64_t keepalive_micros;                /* a silent connection is pinged after so long, and lost 20 s later; 0: never */
-    size_t max_connection_streams;           /* calls at a time on one connection; the client holds back more. 0: no bound */
+    size_t max_connection_streams;           /* calls at a time on one connection; the client holds back more. 0: bounded by max_calls */
     const struct rpc_reflection *reflection; /* NULL: none */
 };
 
@@ -132,17 +132,15 @@ void rpc_finish(struct rpc_call *call);
 /* A stream that lives long holds no thread: its handler hands the call over to a step function and returns.
  * Each step runs on a worker, sends at most one message (rpc_stream_send then never waits), and says when it
  * is to run again. It also runs when the call is over (rpc_call_cancelled), and must then end it. Steps of one call
- * never overlap. What ctx points to is the step's to free when it ends the call: with rpc_finish, which also says why
- * when the call was over. */
+ * never overlap. `freed` runs once, after the last step. */
 enum rpc_step {
     RPC_STEP_MORE, /* as soon as the reader has taken the message */
     RPC_STEP_WAIT, /* after rpc_stream_wake, also one that came while the step ran, or at the end of the call */
     RPC_STEP_OVER, /* never: the step has ended the call */
 };
 typedef enum rpc_step rpc_step_fn(struct rpc_call *call, void *ctx);
-void rpc_stream_run(struct rpc_call *call, rpc_step_fn *step, void *ctx);
-/* Any thread, from the first step on until the one that ends the call. */
-void rpc_stream_wake(struct rpc_call *call);
+void rpc_stream_run(struct rpc_call *call, rpc_step_fn *step, void (*freed)(void *ctx), void *ctx);
+void rpc_stream_wake(struct rpc_call *call); /* any thread, until the step that ends the call; cheap when it runs already */
 
 /* Bidirectional streams, from the worker only: waits for the next message; *message = NULL when the client has
  * sent its last. Lives in the arena. False when the call is over. */
@@ -159,7 +157,8 @@ enum rpc_balance {
 };
 
 struct rpc_client_options {
-    /* "HOST:PORT", several with commas between, or what gRPC resolves ("dns:///name:port"). */
+    /* "HOST:PORT"; several with commas between, whose names are resolved once, when the client is opened (all to
+     * IPv4, or else all to IPv6); or what gRPC resolves, again and again ("dns:///name:port"). */
     const char *target;
     enum rpc_balance balance;
     size_t max_message_bytes; /* received */

@@ -16,7 +16,6 @@ static _Thread_local const struct rpc_server *polled_here;
 static void on_arrived(struct rpc_tag *tag, bool ok);
 static void on_woken(struct rpc_tag *tag, bool ok);
 static void on_poked(struct rpc_tag *tag, bool ok);
-static void on_sent(struct rpc_tag *tag, bool ok);
 static void on_closed(struct rpc_tag *tag, bool ok);
 static void on_finished(struct rpc_tag *tag, bool ok);
 
@@ -25,7 +24,7 @@ void call_poller_enter(struct rpc_server *server)
     polled_here = server;
 }
 
-static void call_ref(struct rpc_call *call)
+void call_ref(struct rpc_call *call)
 {
     atomic_fetch_add_explicit(&call->references, 1, memory_order_relaxed);
 }
@@ -42,7 +41,7 @@ static void release_request(struct rpc_call *call)
     call->charged = 0;
 }
 
-static void call_unref(struct rpc_call *call)
+void call_unref(struct rpc_call *call)
 {
     if (atomic_fetch_sub_explicit(&call->references, 1, memory_order_acq_rel) != 1)
         return;
@@ -59,8 +58,10 @@ static void call_unref(struct rpc_call *call)
     if (call->response)
         grpc_byte_buffer_destroy(call->response);
     metadata_release(call->trailers, call->n_trailers);
+    free(call->info);
+    if (call->incoming)
+        grpc_byte_buffer_destroy(call->incoming);
     if (call->is_stream) {
-        steps_free(call);
         mutex_destroy(&call->lock);
         condition_destroy(&call->changed);
     }
@@ -79,7 +80,7 @@ bool call_post(struct rpc_server *server, const struct method_slot *slot)
     arena_init(&call->arena, ARENA_PER_MESSAGE * server->options.max_message_bytes);
     call->status_text = grpc_empty_slice();
     call->is_stream = slot && slot->method->kind != RPC_KIND_UNARY;
-    bool bidi = slot && slot->method->kind == RPC_KIND_BIDI_STREAM; /* its messages are received one by one */
+    call->is_bidi = slot && slot->method->kind == RPC_KIND_BIDI_STREAM;
     if (call->is_stream) {
         mutex_init(&call->lock, RANK_RPC_CALL);
         condition_init(&call->changed);
@@ -88,7 +89,7 @@ bool call_post(struct rpc_server *server, const struct method_slot *slot)
     tag_arm(&call->arrived, on_arrived);
     grpc_call_error error =
         slot ? grpc_server_request_registered_call(server->server, slot->handle, &call->call, &call->grpc_deadline, &call->metadata,
-                                                   bidi ? NULL : &call->payload, server->queue, server->queue, &call->arrived)
+                                                   call->is_bidi ? NULL : &call->payload, server->queue, server->queue, &call->arrived)
              : grpc_server_request_call(server->server, &call->call, &call->details, &call->metadata, server->queue, server->queue,
                                         &call->arrived);
     if (error != GRPC_CALL_OK)
@@ -139,12 +140,8 @@ void call_watch_close(struct rpc_call *call)
 static void mark_cancelled(struct rpc_call *call)
 {
     atomic_store(&call->cancelled, true);
-    if (!call->is_stream)
-        return;
-    mutex_lock(&call->lock);
-    condition_broadcast(&call->changed);
-    mutex_unlock(&call->lock);
-    steps_look(call);
+    if (call->is_stream)
+        stream_over(call);
 }
 
 static void on_closed(struct rpc_tag *tag, bool ok)
@@ -190,7 +187,7 @@ static void finish(struct rpc_call *call)
 }
 
 /* The status goes out behind the last message, once the transport has taken that. */
-static void finish_when_idle(struct rpc_call *call)
+void call_finish_when_idle(struct rpc_call *call)
 {
     if (!call->end_seen || call->finishing)
         return;
@@ -212,7 +209,7 @@ static void on_woken(struct rpc_tag *tag, bool ok)
     assert(ended);
     (void)ended;
     call->end_seen = true;
-    finish_when_idle(call);
+    call_finish_when_idle(call);
     call_unref(call); /* the handler's */
 }
 
@@ -225,8 +222,6 @@ static void on_finished(struct rpc_tag *tag, bool ok)
 static void end(struct rpc_call *call)
 {
     release_request(call);
-    if (call->is_stream && call->steps)
-        steps_unlink(call);
     bool before = atomic_exchange_explicit(&call->ended, true, memory_order_acq_rel);
     assert(!before && "a call ends once");
     (void)before;
@@ -250,6 +245,12 @@ void rpc_reply(struct rpc_call *call, const ProtobufCMessage *response)
     end(call);
 }
 
+static void add_trailer(struct rpc_call *call, grpc_metadata trailer)
+{
+    call->trailers = mem_realloc(call->trailers, (call->n_trailers + 1) * sizeof *call->trailers);
+    call->trailers[call->n_trailers++] = trailer;
+}
+
 void rpc_fail(struct rpc_call *call, const struct error *err)
 {
     assert(err->code != ERROR_OK);
@@ -257,6 +258,7 @@ void rpc_fail(struct rpc_call *call, const struct error *err)
     call->status_text = grpc_slice_from_copied_string(err->message);
     if (err->outcome == OUTCOME_NOT_APPLIED)
         rpc_call_add_trailer(call, RPC_OUTCOME_TRAILER, RPC_OUTCOME_NOT_APPLIED);
+    add_trailer(call, details_encode(call->status, err, call->info));
     if (call->status == ERROR_INTERNAL || call->status == ERROR_UNKNOWN || call->status == ERROR_DATA_LOSS)
         log_warn("rpc.failed", KV_STR("method", call->slot ? call->slot->path : ""), KV_ERR(err));
     end(call);
@@ -264,8 +266,10 @@ void rpc_fail(struct rpc_call *call, const struct error *err)
 
 void rpc_finish(struct rpc_call *call)
 {
-    if (call->broken.code != ERROR_OK) {
-        struct error broken = call->broken;
+    struct error broken = call->broken;
+    if (call->is_stream && stream_is_stopped(call))
+        error_set(&broken, ERROR_UNAVAILABLE, "the server is stopping");
+    if (broken.code != ERROR_OK) {
         rpc_fail(call, &broken);
         return;
     }
@@ -273,130 +277,7 @@ void rpc_finish(struct rpc_call *call)
     end(call);
 }
 
-/* ---- messages of a stream --------------------------------------------------------------------------- */
-
-static void start_send(struct rpc_call *call)
-{
-    grpc_op ops[2] = { 0 };
-    size_t n = 0;
-    if (!call->initial_sent)
-        ops[n++].op = GRPC_OP_SEND_INITIAL_METADATA;
-    call->initial_sent = true;
-    ops[n].op = GRPC_OP_SEND_MESSAGE;
-    ops[n++].data.send_message.send_message = call->message;
-    call_ref(call);
-    tag_arm(&call->sent, on_sent);
-    if (grpc_call_start_batch(call->call, ops, n, &call->sent, NULL) != GRPC_CALL_OK)
-        abort();
-}
-
-static void on_sent(struct rpc_tag *tag, bool ok)
-{
-    struct rpc_call *call = CONTAINER_OF(tag, struct rpc_call, sent);
-    mutex_lock(&call->lock);
-    grpc_byte_buffer_destroy(call->message);
-    call->message = NULL;
-    call->sending = false;
-    if (!ok)
-        atomic_store(&call->cancelled, true);
-    condition_broadcast(&call->changed);
-    mutex_unlock(&call->lock);
-    steps_look(call);
-    if (call->events)
-        call->events->sent(call, ok);
-    finish_when_idle(call);
-    call_unref(call);
-}
-
-/* A reader that takes nothing holds memory, and a worker perhaps; at some point others are worth more. The reset comes back as a
- * cancellation, like any other end of the call. */
-void call_cut_off(struct rpc_call *call)
-{
-    (void)grpc_call_cancel_with_status(call->call, GRPC_STATUS_RESOURCE_EXHAUSTED, "the reader took no message for too long", NULL);
-}
-
-static bool send_take(struct rpc_call *call, grpc_slice encoded)
-{
-    const int64_t patience = call->server->options.stall_micros;
-    int64_t until = patience ? clock_monotonic_micros() + patience : NO_DEADLINE;
-    mutex_lock(&call->lock);
-    while (call->sending && !rpc_call_cancelled(call))
-        if (!condition_wait_until(&call->changed, &call->lock, until < call->deadline ? until : call->deadline) &&
-            clock_monotonic_micros() >= until) {
-            call_cut_off(call);
-            until = NO_DEADLINE;
-        }
-    if (rpc_call_cancelled(call)) {
-        mutex_unlock(&call->lock);
-        grpc_slice_unref(encoded);
-        return call->broken.code == ERROR_OK && error_set(&call->broken, ERROR_CANCELLED, "the call is over");
-    }
-    call->sending = true;
-    call->sending_since = clock_monotonic_micros();
-    call->message = codec_buffer_take(encoded);
-    mutex_unlock(&call->lock);
-    start_send(call);
-    return true;
-}
-
-bool rpc_stream_send(struct rpc_call *call, const ProtobufCMessage *message)
-{
-    grpc_slice encoded;
-    return codec_pack(message, &encoded, &call->broken) && send_take(call, encoded);
-}
-
-bool rpc_stream_send_encoded(struct rpc_call *call, const struct bytes *parts, size_t n)
-{
-    grpc_slice encoded;
-    return codec_join(parts, n, &encoded, &call->broken) && send_take(call, encoded);
-}
-
-void call_send_async_take(struct rpc_call *call, grpc_slice encoded)
-{
-    mutex_lock(&call->lock);
-    assert(!call->sending);
-    call->sending = true;
-    call->message = codec_buffer_take(encoded);
-    mutex_unlock(&call->lock);
-    start_send(call);
-}
-
-/* ---- messages to a bidirectional stream ------------------------------------------------------------- */
-
-static void on_received(struct rpc_tag *tag, bool ok)
-{
-    (void)ok; /* without a message when it has failed */
-    struct rpc_call *call = CONTAINER_OF(tag, struct rpc_call, received);
-    mutex_lock(&call->lock);
-    call->receiving = false;
-    condition_broadcast(&call->changed);
-    mutex_unlock(&call->lock);
-    call_unref(call);
-}
-
-bool rpc_stream_receive(struct rpc_call *call, struct arena *arena, ProtobufCMessage **message, struct error *err)
-{
-    grpc_op op = { .op = GRPC_OP_RECV_MESSAGE };
-    op.data.recv_message.recv_message = &call->incoming;
-    call_ref(call);
-    call->receiving = true;
-    tag_arm(&call->received, on_received);
-    if (grpc_call_start_batch(call->call, &op, 1, &call->received, NULL) != GRPC_CALL_OK)
-        abort();
-    mutex_lock(&call->lock);
-    while (call->receiving)
-        condition_wait(&call->changed, &call->lock);
-    grpc_byte_buffer *incoming = call->incoming;
-    call->incoming = NULL;
-    mutex_unlock(&call->lock);
-    if (!incoming && rpc_call_cancelled(call))
-        return error_set(err, ERROR_CANCELLED, "the call is over");
-    *message = NULL;
-    bool ok = !incoming || codec_unpack(incoming, call->slot->request_type, arena, message, err);
-    if (incoming)
-        grpc_byte_buffer_destroy(incoming);
-    return ok;
-}
+/* ---- events of a call that the poller drives --------------------------------------------------------- */
 
 void call_poke(struct rpc_call *call)
 {
@@ -444,6 +325,10 @@ const char *rpc_call_metadata(const struct rpc_call *call, const char *key)
 void rpc_call_add_trailer(struct rpc_call *call, const char *key, const char *value)
 {
     assert(grpc_header_key_is_legal(grpc_slice_from_static_string(key)) && "a lower-case header name");
-    call->trailers = mem_realloc(call->trailers, (call->n_trailers + 1) * sizeof *call->trailers);
-    call->trailers[call->n_trailers++] = metadata_copy(key, value);
+    add_trailer(call, metadata_copy(key, value));
+}
+
+void rpc_call_add_detail(struct rpc_call *call, const char *key, const char *value)
+{
+    details_add(&call->info, key, value);
 }

@@ -29,6 +29,9 @@ enum {
     KEEPALIVE_TIMEOUT_MS = 10000,
 };
 
+#define PICK_FIRST  "{\"loadBalancingConfig\":[{\"pick_first\":{}}]}"
+#define ROUND_ROBIN "{\"loadBalancingConfig\":[{\"round_robin\":{}}]}"
+
 /* ---- the client itself ------------------------------------------------------------------------------ */
 
 static void *run_client(void *ctx)
@@ -46,6 +49,10 @@ bool rpc_client_open(const struct rpc_client_options *options, struct rpc_client
 {
     if (options->max_message_bytes == 0 || options->max_message_bytes > INT32_MAX)
         return error_set(err, ERROR_INVALID_ARGUMENT, "a message limit of %zu bytes is not possible", options->max_message_bytes);
+    char *target;
+    if (!target_resolve(options->target, &target, err))
+        return false;
+    const char *policy = options->balance == RPC_ROUND_ROBIN ? ROUND_ROBIN : PICK_FIRST;
 #define INTEGER(name, number) ((grpc_arg) { .type = GRPC_ARG_INTEGER, .key = (char *)(name), .value.integer = (int)(number) })
     grpc_arg args[] = {
         INTEGER(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, options->max_message_bytes),
@@ -60,12 +67,14 @@ bool rpc_client_open(const struct rpc_client_options *options, struct rpc_client
         INTEGER(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
         INTEGER(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1), /* no retries that somebody put into DNS */
         INTEGER(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),         /* a connection of its own, and its own backoff */
+        { .type = GRPC_ARG_STRING, .key = (char *)GRPC_ARG_SERVICE_CONFIG, .value.string = (char *)policy },
         INTEGER(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE),
     };
 #undef INTEGER
     grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
-    grpc_channel *channel = grpc_channel_create(options->target, credentials, &(grpc_channel_args) { ARRAY_LEN(args), args });
+    grpc_channel *channel = grpc_channel_create(target, credentials, &(grpc_channel_args) { ARRAY_LEN(args), args });
     grpc_channel_credentials_release(credentials);
+    free(target);
     if (!channel)
         return error_set(err, ERROR_INVALID_ARGUMENT, "'%s' is no address to connect to", options->target);
     struct rpc_client *made = mem_zalloc(sizeof *made);

@@ -1,8 +1,10 @@
-/* A stream, read message by message; a bidirectional one is also written so.
+/* A stream, read message by message; a bidirectional one is written, too.
  *
  * At most one message is read ahead of the caller: a read is started when the message before it is taken.
  * Three tags run beside the reads: for the headers, whose failure means that nothing was sent, for the
- * request, and for the status, which comes last. */
+ * request, and for the status, which comes last.
+ *
+ * `ready` runs before its tag is counted as done, which is what close waits for: none runs after close. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -12,7 +14,7 @@
 struct rpc_client_stream {
     struct client_exchange exchange;
     const ProtobufCMessageDescriptor *type;
-    struct rpc_tag headers, opened, read, ended, sent;
+    struct rpc_tag headers, opened, read, ended, poked, sent;
 
     struct mutex lock; /* rank 935 */
     struct condition changed;
@@ -22,30 +24,39 @@ struct rpc_client_stream {
     bool has_status;
     bool no_more;              /* the last message has been read */
     grpc_byte_buffer *arrived; /* read and not taken yet */
-    bool sending, send_failed;
-    void (*ready)(void *ctx);
+
+    void (*ready)(void *ctx); /* NULL: nobody wants to know */
     void *ready_ctx;
+    bool poking;
+
+    bool sending; /* bidirectional */
+    bool send_failed;
+    bool send_ended;
+    grpc_byte_buffer *message; /* in flight while sending */
 
     grpc_byte_buffer *target; /* gRPC's, while reading */
     struct error broken;      /* the reader's: why nothing more can be read */
 };
 
-static bool has_ended_locked(const struct rpc_client_stream *stream)
+static bool at_end_locked(const struct rpc_client_stream *stream)
 {
     return stream->no_more && stream->has_status && stream->headers_done;
 }
 
-/* The tag's own flags are set already. `ready` runs before the tag counts as done, so that close waits for it. */
-static void tag_done_locked(struct rpc_client_stream *stream)
+/* Takes the lock, which its caller has taken, from it. */
+static void tag_done_unlock(struct rpc_client_stream *stream)
 {
-    void (*ready)(void *ctx) = stream->arrived || has_ended_locked(stream) ? stream->ready : NULL;
+    void (*ready)(void *ctx) = stream->arrived || at_end_locked(stream) ? stream->ready : NULL;
+    void *ctx = stream->ready_ctx;
+    condition_broadcast(&stream->changed);
     if (ready) {
         mutex_unlock(&stream->lock);
-        ready(stream->ready_ctx);
+        ready(ctx);
         mutex_lock(&stream->lock);
     }
     stream->outstanding--;
     condition_broadcast(&stream->changed);
+    mutex_unlock(&stream->lock);
 }
 
 static void on_headers(struct rpc_tag *tag, bool ok)
@@ -54,9 +65,7 @@ static void on_headers(struct rpc_tag *tag, bool ok)
     mutex_lock(&stream->lock);
     stream->exchange.never_sent = !ok;
     stream->headers_done = true;
-    condition_broadcast(&stream->changed);
-    tag_done_locked(stream);
-    mutex_unlock(&stream->lock);
+    tag_done_unlock(stream);
 }
 
 static void on_opened(struct rpc_tag *tag, bool ok)
@@ -64,20 +73,7 @@ static void on_opened(struct rpc_tag *tag, bool ok)
     (void)ok; /* the status tells */
     struct rpc_client_stream *stream = CONTAINER_OF(tag, struct rpc_client_stream, opened);
     mutex_lock(&stream->lock);
-    stream->outstanding--;
-    condition_broadcast(&stream->changed);
-    mutex_unlock(&stream->lock);
-}
-
-static void on_sent(struct rpc_tag *tag, bool ok)
-{
-    struct rpc_client_stream *stream = CONTAINER_OF(tag, struct rpc_client_stream, sent);
-    mutex_lock(&stream->lock);
-    stream->sending = false;
-    stream->send_failed = !ok;
-    stream->outstanding--;
-    condition_broadcast(&stream->changed);
-    mutex_unlock(&stream->lock);
+    tag_done_unlock(stream);
 }
 
 static void on_read(struct rpc_tag *tag, bool ok)
@@ -89,9 +85,7 @@ static void on_read(struct rpc_tag *tag, bool ok)
     stream->target = NULL;
     if (!ok || !stream->arrived)
         stream->no_more = true;
-    condition_broadcast(&stream->changed);
-    tag_done_locked(stream);
-    mutex_unlock(&stream->lock);
+    tag_done_unlock(stream);
 }
 
 static void on_ended(struct rpc_tag *tag, bool ok)
@@ -100,9 +94,28 @@ static void on_ended(struct rpc_tag *tag, bool ok)
     struct rpc_client_stream *stream = CONTAINER_OF(tag, struct rpc_client_stream, ended);
     mutex_lock(&stream->lock);
     stream->has_status = true;
-    condition_broadcast(&stream->changed);
-    tag_done_locked(stream);
-    mutex_unlock(&stream->lock);
+    tag_done_unlock(stream);
+}
+
+static void on_poked(struct rpc_tag *tag, bool ok)
+{
+    (void)ok;
+    struct rpc_client_stream *stream = CONTAINER_OF(tag, struct rpc_client_stream, poked);
+    mutex_lock(&stream->lock);
+    stream->poking = false;
+    tag_done_unlock(stream);
+}
+
+static void on_sent(struct rpc_tag *tag, bool ok)
+{
+    struct rpc_client_stream *stream = CONTAINER_OF(tag, struct rpc_client_stream, sent);
+    mutex_lock(&stream->lock);
+    stream->sending = false;
+    if (stream->message)
+        grpc_byte_buffer_destroy(stream->message);
+    stream->message = NULL;
+    stream->send_failed = stream->send_failed || !ok;
+    tag_done_unlock(stream);
 }
 
 static void start_locked(struct rpc_client_stream *stream, const grpc_op *ops, size_t n, struct rpc_tag *tag,
@@ -133,7 +146,6 @@ static struct rpc_client_stream *stream_new_take(struct rpc_client *client, cons
     return made;
 }
 
-/* ops: what goes with the headers. */
 static void start(struct rpc_client_stream *stream, const grpc_op *ops, size_t n)
 {
     grpc_op headers = exchange_headers_op(&stream->exchange, true);
@@ -156,36 +168,24 @@ bool rpc_client_stream_open(struct rpc_client *client, const char *method, const
             err->outcome = OUTCOME_NOT_APPLIED;
         return false;
     }
+    struct rpc_client_stream *made = stream_new_take(client, method, encoded, response_type, options);
     grpc_op ops[3];
-    *stream = stream_new_take(client, method, encoded, response_type, options);
-    start(*stream, ops, exchange_request_ops(&(*stream)->exchange, ops));
+    size_t n = exchange_request_ops(&made->exchange, ops);
+    start(made, ops, n);
+    *stream = made;
     return true;
 }
 
 bool rpc_client_bidi_open(struct rpc_client *client, const char *method, const ProtobufCMessageDescriptor *response_type,
                           const struct rpc_call_options *options, struct rpc_client_stream **stream, struct error *err)
 {
-    (void)err; /* as the other, which can fail */
-    grpc_op ops[3];
-    *stream = stream_new_take(client, method, grpc_empty_slice(), response_type, options);
-    size_t n = exchange_request_ops(&(*stream)->exchange, ops);
-    start(*stream, &ops[n - 1], 1); /* the server's headers; messages and the end are sent later */
+    (void)err; /* what fails, fails when it is read */
+    struct rpc_client_stream *made = stream_new_take(client, method, grpc_empty_slice(), response_type, options);
+    grpc_op op = { .op = GRPC_OP_RECV_INITIAL_METADATA };
+    op.data.recv_initial_metadata.recv_initial_metadata = &made->exchange.initial;
+    start(made, &op, 1);
+    *stream = made;
     return true;
-}
-
-static bool send_op(struct rpc_client_stream *stream, const grpc_op *op)
-{
-    mutex_lock(&stream->lock);
-    bool ok = !stream->send_failed;
-    if (ok) {
-        stream->sending = true;
-        start_locked(stream, op, 1, &stream->sent, on_sent);
-    }
-    while (stream->sending)
-        condition_wait(&stream->changed, &stream->lock);
-    ok = ok && !stream->send_failed;
-    mutex_unlock(&stream->lock);
-    return ok;
 }
 
 bool rpc_client_stream_send(struct rpc_client_stream *stream, const ProtobufCMessage *message, struct error *err)
@@ -193,29 +193,34 @@ bool rpc_client_stream_send(struct rpc_client_stream *stream, const ProtobufCMes
     grpc_slice encoded;
     if (!codec_pack(message, &encoded, err))
         return false;
-    grpc_byte_buffer *buffer = codec_buffer_take(encoded);
-    grpc_op op = { .op = GRPC_OP_SEND_MESSAGE };
-    op.data.send_message.send_message = buffer;
-    bool ok = send_op(stream, &op);
-    grpc_byte_buffer_destroy(buffer);
-    return ok || error_set(err, ERROR_UNAVAILABLE, "the stream is over: its status is behind the last message");
+    mutex_lock(&stream->lock);
+    assert(!stream->send_ended && !stream->sending);
+    bool ok = !stream->send_failed && !stream->has_status;
+    if (ok) {
+        stream->sending = true;
+        stream->message = codec_buffer_take(encoded);
+        grpc_op op = { .op = GRPC_OP_SEND_MESSAGE };
+        op.data.send_message.send_message = stream->message;
+        start_locked(stream, &op, 1, &stream->sent, on_sent);
+        while (stream->sending)
+            condition_wait(&stream->changed, &stream->lock);
+        ok = !stream->send_failed;
+    } else {
+        grpc_slice_unref(encoded);
+    }
+    mutex_unlock(&stream->lock);
+    return ok || error_set(err, ERROR_CANCELLED, "the stream is over; reading it tells why");
 }
 
 void rpc_client_stream_send_end(struct rpc_client_stream *stream)
 {
-    grpc_op op = { .op = GRPC_OP_SEND_CLOSE_FROM_CLIENT };
-    (void)send_op(stream, &op); /* when it fails the stream is over, which next tells */
-}
-
-void rpc_client_stream_notify(struct rpc_client_stream *stream, void (*ready)(void *ctx), void *ctx)
-{
     mutex_lock(&stream->lock);
-    stream->ready = ready;
-    stream->ready_ctx = ctx;
-    bool now = stream->arrived || has_ended_locked(stream);
+    if (!stream->send_ended) {
+        stream->send_ended = true;
+        grpc_op op = { .op = GRPC_OP_SEND_CLOSE_FROM_CLIENT };
+        start_locked(stream, &op, 1, &stream->sent, on_sent);
+    }
     mutex_unlock(&stream->lock);
-    if (now)
-        ready(ctx);
 }
 
 static bool end_of_stream(struct rpc_client_stream *stream, ProtobufCMessage **message, struct error *err)
@@ -230,8 +235,8 @@ static bool end_of_stream(struct rpc_client_stream *stream, ProtobufCMessage **m
     return true;
 }
 
-static bool take_next(struct rpc_client_stream *stream, bool wait, struct arena *arena, bool *arrived, ProtobufCMessage **message,
-                      struct error *err)
+static bool take(struct rpc_client_stream *stream, bool wait, struct arena *arena, bool *arrived, ProtobufCMessage **message,
+                 struct error *err)
 {
     if (stream->broken.code != ERROR_OK) {
         if (err)
@@ -239,18 +244,16 @@ static bool take_next(struct rpc_client_stream *stream, bool wait, struct arena 
         return false;
     }
     mutex_lock(&stream->lock);
-    while (wait && !stream->arrived && !has_ended_locked(stream))
+    while (wait && !stream->arrived && !at_end_locked(stream))
         condition_wait(&stream->changed, &stream->lock);
     grpc_byte_buffer *buffer = stream->arrived;
-    *arrived = buffer || has_ended_locked(stream);
+    *arrived = buffer || at_end_locked(stream);
     stream->arrived = NULL;
     if (buffer && !stream->no_more)
         start_read_locked(stream);
     mutex_unlock(&stream->lock);
-    if (!*arrived)
-        return true;
     if (!buffer)
-        return end_of_stream(stream, message, err);
+        return !*arrived || end_of_stream(stream, message, err);
     bool ok = codec_unpack(buffer, stream->type, arena, message, &stream->broken);
     grpc_byte_buffer_destroy(buffer);
     if (ok)
@@ -265,13 +268,26 @@ static bool take_next(struct rpc_client_stream *stream, bool wait, struct arena 
 bool rpc_client_stream_next(struct rpc_client_stream *stream, struct arena *arena, ProtobufCMessage **message, struct error *err)
 {
     bool arrived;
-    return take_next(stream, true, arena, &arrived, message, err);
+    return take(stream, true, arena, &arrived, message, err);
 }
 
 bool rpc_client_stream_try_next(struct rpc_client_stream *stream, struct arena *arena, bool *arrived, ProtobufCMessage **message,
                                 struct error *err)
 {
-    return take_next(stream, false, arena, arrived, message, err);
+    *arrived = false;
+    return take(stream, false, arena, arrived, message, err);
+}
+
+void rpc_client_stream_notify(struct rpc_client_stream *stream, void (*ready)(void *ctx), void *ctx)
+{
+    mutex_lock(&stream->lock);
+    stream->ready = ready;
+    stream->ready_ctx = ctx;
+    if (!stream->poking && (stream->arrived || at_end_locked(stream))) {
+        stream->poking = true;
+        start_locked(stream, NULL, 0, &stream->poked, on_poked);
+    }
+    mutex_unlock(&stream->lock);
 }
 
 void rpc_client_stream_close(struct rpc_client_stream *stream)
@@ -280,6 +296,7 @@ void rpc_client_stream_close(struct rpc_client_stream *stream)
         return;
     grpc_call_cancel(stream->exchange.call, NULL); /* does nothing to a call that has ended */
     mutex_lock(&stream->lock);
+    stream->ready = NULL;
     while (stream->outstanding > 0)
         condition_wait(&stream->changed, &stream->lock);
     mutex_unlock(&stream->lock);

@@ -125,7 +125,7 @@ static bool read_varint(struct bytes *in, uint64_t *value)
 }
 
 /* The bytes of the next field; empty for one that is not length-delimited. False: no more, or malformed. */
-static bool next_field(struct bytes *in, uint32_t *number, struct bytes *content)
+bool codec_next_field(struct bytes *in, uint32_t *number, struct bytes *content)
 {
     enum { VARINT, FIXED64, DELIMITED, FIXED32 = 5 };
     uint64_t tag, len = 0;
@@ -163,7 +163,7 @@ static bool check_strings(const ProtobufCMessageDescriptor *type, struct bytes m
 {
     uint32_t number;
     struct bytes content;
-    while (next_field(&message, &number, &content)) {
+    while (codec_next_field(&message, &number, &content)) {
         const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field(type, number);
         if (!field || content.len == 0)
             continue;

@@ -67,6 +67,10 @@ void codec_view_close(struct codec_view *view);
 CHECKED bool codec_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *type, struct arena *arena, ProtobufCMessage **message,
                           struct error *err);
 
+/* The bytes of the next field of an encoded message; empty for one that is not length-delimited. False: no more, or
+ * malformed. */
+bool codec_next_field(struct bytes *in, uint32_t *number, struct bytes *content);
+
 /* ---- status, metadata, time ------------------------------------------------------------------------- */
 
 /* outcome from the trailers, which may be NULL. Returns false. */
@@ -75,6 +79,12 @@ const grpc_metadata *metadata_find(const grpc_metadata_array *metadata, const ch
 /* Copies both; bytes that a header cannot carry become '?'. */
 grpc_metadata metadata_copy(const char *key, const char *value);
 void metadata_release(grpc_metadata *metadata, size_t n);
+
+/* rpc_details.c: what a status says to programs. */
+struct rpc_info;                                                              /* freed by free() */
+void details_add(struct rpc_info **info, const char *key, const char *value); /* NULL at first */
+grpc_metadata details_encode(enum error_code code, const struct error *err, const struct rpc_info *info);
+void details_read(const grpc_metadata_array *trailers, struct error *err); /* reason and keys */
 
 gpr_timespec deadline_to_timespec(int64_t deadline);
 int64_t deadline_from_timespec(gpr_timespec deadline);
@@ -135,7 +145,8 @@ struct rpc_call {
     grpc_byte_buffer *response;
     grpc_metadata *trailers;
     size_t n_trailers;
-    struct error broken; /* why a send failed, so that no cut stream ends in OK */
+    struct rpc_info *info; /* for the status; NULL: none */
+    struct error broken;   /* why a send failed, so that no cut stream ends in OK */
     bool initial_sent;
     atomic_bool ended;
 
@@ -146,15 +157,28 @@ struct rpc_call {
     atomic_bool cancelled;
 
     bool is_stream;
+    bool is_bidi;
     struct mutex lock; /* rank 920; the rest is under it, and for streams only */
     struct condition changed;
     bool sending;
-    int64_t sending_since;
-    grpc_byte_buffer *message; /* in flight while sending */
-    struct call_steps *steps;  /* NULL: the handler runs through on its thread */
-    struct rpc_tag received;   /* bidirectional streams */
-    bool receiving;
+    grpc_byte_buffer *message;     /* in flight while sending */
+    _Atomic int64_t sending_since; /* in a step stream, for the poller, which cuts it off; 0: not, or done already */
+    bool stopped;                  /* ended by the server's stopping, not by its client */
+
+    bool receiving; /* bidirectional */
+    bool no_more;   /* the client has sent its last, or is gone */
     grpc_byte_buffer *incoming;
+    grpc_byte_buffer *target; /* gRPC's, while receiving */
+    struct rpc_tag received;
+
+    struct {
+        rpc_step_fn *run; /* NULL: its handler holds a thread */
+        void (*freed)(void *ctx);
+        void *ctx;
+        bool busy; /* queued or running; else it is parked, or waits for its message to be taken */
+        bool want; /* to run as soon as it is neither busy nor sending */
+    } steps;
+    struct rpc_call *other, **link; /* among the server's parkable streams; under the server's lock */
 
     const struct call_events *events;
     void *events_ctx;
@@ -191,13 +215,13 @@ struct rpc_server {
     bool drained;
     struct worker_pool workers;
 
-    struct rpc_call *stepped; /* under lock: the streams that run in steps */
     atomic_bool draining;
     atomic_size_t live;  /* rpc_call objects, posted ones too */
     atomic_size_t calls; /* admitted and not yet freed */
     atomic_size_t bytes; /* charged */
     struct mutex lock;   /* rank 905; `emptied` is signalled while draining whenever a counter falls */
     struct condition emptied;
+    struct rpc_call *parkable; /* streams that may wait for something other than a reader; under lock */
 };
 
 /* rpc_server.c */
@@ -212,19 +236,20 @@ bool call_post(struct rpc_server *server, const struct method_slot *slot); /* wa
 bool call_unpack(struct rpc_call *call, struct error *err);
 void call_watch_close(struct rpc_call *call); /* poller; once */
 void call_poke(struct rpc_call *call);        /* any thread that knows the call to live; not again before events->poked */
-/* Poller, when nothing is being sent; takes the slice; events->sent follows. */
-void call_send_async_take(struct rpc_call *call, grpc_slice encoded);
+void call_ref(struct rpc_call *call);
+void call_unref(struct rpc_call *call);            /* poller, workers, drain: all end before the server does */
+void call_finish_when_idle(struct rpc_call *call); /* poller */
 void call_poller_enter(struct rpc_server *server);
-void call_cut_off(struct rpc_call *call); /* its reader takes nothing: ends as if the client had gone */
 void call_arrived(struct rpc_call *call); /* rpc_server.c: decides what becomes of a new call */
 
-/* rpc_steps.c */
-void steps_look(struct rpc_call *call);   /* something has changed that a parked stream may wait for */
-void steps_run(struct rpc_call *call);    /* one step, on a worker */
-void steps_unlink(struct rpc_call *call); /* when the call ends */
-void steps_free(struct rpc_call *call);
-void steps_stop_waiting(struct rpc_server *server); /* draining */
-void steps_cut_off_stalled(struct rpc_server *server);
+/* rpc_stream.c */
+/* Poller, when nothing is being sent; takes the slice; events->sent follows. */
+void call_send_async_take(struct rpc_call *call, grpc_slice encoded);
+void stream_over(struct rpc_call *call); /* after `cancelled` was set */
+bool stream_is_stopped(struct rpc_call *call);
+void stream_step(struct rpc_call *call);             /* worker */
+void streams_stop_parked(struct rpc_server *server); /* once, after `draining` was set */
+void streams_cut_stalled(struct rpc_server *server); /* poller */
 
 /* rpc_workers.c */
 void workers_start(struct worker_pool *pool, size_t n_threads);
@@ -239,6 +264,9 @@ void health_end_watches(struct health *health); /* ends the streams */
 void health_free(struct health *health);
 
 /* ---- client ----------------------------------------------------------------------------------------- */
+
+/* rpc_target.c; the caller frees the target. INVALID_ARGUMENT, or UNAVAILABLE when a name has no address. */
+CHECKED bool target_resolve(const char *given, char **target, struct error *err);
 
 struct rpc_client {
     char *target;

@@ -17,12 +17,14 @@
  * reset. Requests are not decompressed: a small one could not be bounded. Health is exempt from these
  * limits; watches have a limit of their own.
  *
- * Stopping. SERVING --drain--> REFUSING (health says so, new calls get UNAVAILABLE, not applied)
+ * Stopping. SERVING --drain--> REFUSING (health says so, new calls get UNAVAILABLE, not applied, streams that wait
+ * for something to send end)
  * --no calls, or grace over--> SHUT (listeners closed, GOAWAY) --or cancelled--> no calls --> stopped.
  */
 #include <assert.h>
 #include <errno.h>
 #include <grpc/compression.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,10 +38,9 @@ enum {
     POSTED_AHEAD = 16,
     POSTED_UNKNOWN = 4,
     MIN_PING_INTERVAL_MS = 5000, /* clients ping every 30 s (rpc_client.c); others may be more eager */
-    KEEPALIVE_MS = 30000,
-    KEEPALIVE_TIMEOUT_MS = 10000,
+    KEEPALIVE_TIMEOUT_MS = 20000,
     STREAMS_BEYOND_CALLS = 128, /* a connection's room for calls that are being refused, and for health */
-    LOOK_AT_CLOCK_EVERY = 256,  /* events, while there is no pause between them */
+    EVENTS_PER_LOOK = 256,      /* a busy poller asks the clock so seldom */
     CLOSE_GRACE_MS = 500,       /* for idle connections to close in good order */
 };
 
@@ -105,8 +106,7 @@ static bool admit(struct rpc_call *call, struct error *err)
                          (const char *)GRPC_SLICE_START_PTR(call->details.method));
     if (!call->slot->exempt && !enter(call, err))
         return false;
-    return call->payload || call->slot->method->kind == RPC_KIND_BIDI_STREAM ||
-           error_set(err, ERROR_INVALID_ARGUMENT, "the call has no request");
+    return call->payload || call->is_bidi || error_set(err, ERROR_INVALID_ARGUMENT, "the call has no request");
 }
 
 void call_arrived(struct rpc_call *call)
@@ -131,22 +131,33 @@ refuse:
     rpc_fail(call, &err);
 }
 
+/* How often the poller looks for stalled readers: cutting one off is late by a quarter of its patience at most. */
+static int64_t tick_period(int64_t stall_micros)
+{
+    int64_t quarter = (stall_micros + 3) / 4;
+    return quarter < MICROS_PER_SECOND ? quarter : MICROS_PER_SECOND;
+}
+
+static int64_t next_tick(int64_t period)
+{
+    return period ? clock_monotonic_micros() + period : NO_DEADLINE;
+}
+
 static void *run_poller(void *ctx)
 {
     struct rpc_server *server = ctx;
-    unsigned events = 0;
     call_poller_enter(server);
-    const int64_t pause = server->options.stall_micros / 4;
-    int64_t look_at = pause ? clock_monotonic_micros() + pause : NO_DEADLINE;
-    for (;;) {
-        grpc_event event = grpc_completion_queue_next(server->queue, deadline_to_timespec(look_at), NULL);
+    const int64_t period = tick_period(server->options.stall_micros);
+    int64_t tick = next_tick(period);
+    for (unsigned n = 0;; n++) {
+        grpc_event event = grpc_completion_queue_next(server->queue, deadline_to_timespec(tick), NULL);
         if (event.type == GRPC_QUEUE_SHUTDOWN)
             return NULL;
         if (event.type == GRPC_OP_COMPLETE)
             tag_run(event);
-        if (pause && (event.type == GRPC_QUEUE_TIMEOUT || ++events % LOOK_AT_CLOCK_EVERY == 0) && clock_monotonic_micros() >= look_at) {
-            steps_cut_off_stalled(server);
-            look_at = clock_monotonic_micros() + pause;
+        if (tick != NO_DEADLINE && (event.type == GRPC_QUEUE_TIMEOUT || n % EVENTS_PER_LOOK == 0) && clock_monotonic_micros() >= tick) {
+            streams_cut_stalled(server);
+            tick = next_tick(period);
         }
     }
 }
@@ -162,6 +173,9 @@ bool rpc_server_new(const struct rpc_server_options *options, struct rpc_server 
                          options->max_request_bytes, options->max_message_bytes);
     if (options->max_calls == 0 || options->max_calls > INT32_MAX - STREAMS_BEYOND_CALLS)
         return error_set(err, ERROR_INVALID_ARGUMENT, "a limit of %zu calls in flight is not possible", options->max_calls);
+    if (options->max_connection_streams > INT32_MAX)
+        return error_set(err, ERROR_INVALID_ARGUMENT, "a limit of %zu calls on a connection is not possible",
+                         options->max_connection_streams);
     struct rpc_server *made = mem_zalloc(sizeof *made);
     made->options = *options;
     made->listen = mem_strdup(options->listen);
@@ -223,6 +237,14 @@ bool rpc_server_add(struct rpc_server *server, const ProtobufCServiceDescriptor 
     return server_add_slots(server, service, methods, n_methods, context, false, err);
 }
 
+/* For gRPC's arguments, in which INT_MAX is never. */
+static int milliseconds(int64_t micros)
+{
+    if (micros <= 0 || micros / 1000 >= INT_MAX)
+        return INT_MAX;
+    return micros < 1000 ? 1 : (int)(micros / 1000);
+}
+
 static grpc_server *create_server(const struct rpc_server_options *options)
 {
     grpc_resource_quota *quota = grpc_resource_quota_create("requests");
@@ -232,11 +254,14 @@ static grpc_server *create_server(const struct rpc_server_options *options)
         INTEGER(GRPC_ARG_ALLOW_REUSEPORT, 0), /* else a second server shares the port in silence */
         INTEGER(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, options->max_message_bytes),
         INTEGER(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1),
-        INTEGER(GRPC_ARG_MAX_CONCURRENT_STREAMS, options->max_calls + STREAMS_BEYOND_CALLS),
+        INTEGER(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                options->max_connection_streams ? options->max_connection_streams : options->max_calls + STREAMS_BEYOND_CALLS),
+        INTEGER(GRPC_ARG_MAX_CONNECTION_AGE_MS, milliseconds(options->connection_age_micros)),
+        INTEGER(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, milliseconds(options->connection_grace_micros)),
         INTEGER(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE),
         INTEGER(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, MIN_PING_INTERVAL_MS),
         INTEGER(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
-        INTEGER(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
+        INTEGER(GRPC_ARG_KEEPALIVE_TIME_MS, milliseconds(options->keepalive_micros)),
         INTEGER(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
         { .type = GRPC_ARG_POINTER,
           .key = (char *)GRPC_ARG_RESOURCE_QUOTA,
@@ -336,7 +361,7 @@ void rpc_server_drain(struct rpc_server *server, int64_t grace_micros)
     int64_t deadline = grace_micros > INT64_MAX - now ? NO_DEADLINE : now + grace_micros;
     atomic_store(&server->draining, true);
     health_drain(server->health);
-    steps_stop_waiting(server);
+    streams_stop_parked(server);
     wait_until_zero(server, &server->calls, deadline);
 
     health_end_watches(server->health);

@@ -35,6 +35,8 @@ bool status_to_error(grpc_status_code status, grpc_slice details, const grpc_met
     const grpc_metadata *outcome = trailers ? metadata_find(trailers, RPC_OUTCOME_TRAILER) : NULL;
     if (err && outcome && grpc_slice_str_cmp(outcome->value, RPC_OUTCOME_NOT_APPLIED) == 0)
         err->outcome = OUTCOME_NOT_APPLIED;
+    if (trailers)
+        details_read(trailers, err);
     return false;
 }
 

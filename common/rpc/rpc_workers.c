@@ -1,12 +1,19 @@
 /* The threads that run handlers which may block: first come, first served.
  *
  * A stream holds its thread for as long as its client reads, so streams get at most three quarters of the
- * threads (all of them when there is one); the others stay free for unary calls. The queues are bounded by
+ * threads (all of them when there is one); the others stay free for unary calls and the steps of streams that
+ * hold none. The queues are bounded by
  * the limits on calls in flight. */
 #include <stdlib.h>
 
 #include "common/base/memory.h"
 #include "common/rpc/rpc_internal.h"
+
+/* A step is short, whatever its reader does. */
+static bool holds_thread(const struct rpc_call *call)
+{
+    return call->is_stream && !call->steps.run;
+}
 
 static void queue_init(struct call_queue *queue)
 {
@@ -34,13 +41,13 @@ static struct rpc_call *next_call_locked(struct worker_pool *pool)
 static void run_call(struct rpc_call *call)
 {
     struct error err;
-    if (call->is_stream && call->steps) {
-        steps_run(call);
+    if (call->steps.run) {
+        stream_step(call);
         return;
     }
     if (rpc_call_cancelled(call)) { /* nobody waits any more */
         error_set(&err, ERROR_DEADLINE_EXCEEDED, "the call was over before its turn came");
-    } else if (!call->payload || call_unpack(call, &err)) {
+    } else if (call->is_bidi || call_unpack(call, &err)) {
         call->slot->method->handle(call->slot->context, call, call->request);
         return;
     }
@@ -60,7 +67,7 @@ static void *run_worker(void *ctx)
             condition_wait(&pool->work, &pool->lock);
             continue;
         }
-        bool stream = call->is_stream;
+        bool stream = holds_thread(call);
         pool->streams_running += stream;
         mutex_unlock(&pool->lock);
         run_call(call);
@@ -88,7 +95,7 @@ void workers_push(struct worker_pool *pool, struct rpc_call *call)
 {
     call->next = NULL;
     mutex_lock(&pool->lock);
-    struct call_queue *queue = call->is_stream ? &pool->streams : &pool->unary;
+    struct call_queue *queue = holds_thread(call) ? &pool->streams : &pool->unary;
     *queue->last = call;
     queue->last = &call->next;
     condition_signal(&pool->work);

@@ -91,7 +91,7 @@ static void on_read(void *service, struct rpc_call *call, const ProtobufCMessage
     follower->told = request->after_lsn;
     follower->filling = request->through_lsn;
     atomic_fetch_add(&follower->counter->live, 1);
-    rpc_stream_run(call, follow_step, follower);
+    rpc_stream_run(call, follow_step, NULL, follower);
 }
 
 /* Answers each message with its project id's length. */
@@ -313,7 +313,7 @@ static void draining_ends_streams_that_wait(void **state)
     arena_init(&arena, 0);
     assert_false(rpc_client_stream_next(stream, &arena, &message, &err));
     assert_int_equal(err.code, ERROR_UNAVAILABLE);
-    assert_string_equal(err.message, "the server is shutting down");
+    assert_string_equal(err.message, "the server is stopping");
     arena_destroy(&arena);
     rpc_client_stream_close(stream);
     stop_fixture(&f);

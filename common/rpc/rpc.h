@@ -143,7 +143,8 @@ void rpc_stream_run(struct rpc_call *call, rpc_step_fn *step, void (*freed)(void
 void rpc_stream_wake(struct rpc_call *call); /* any thread, until the step that ends the call; cheap when it runs already */
 
 /* Bidirectional streams, from the worker only: waits for the next message; *message = NULL when the client has
- * sent its last. Lives in the arena. False when the call is over. */
+ * sent its last. Lives in the arena. False when the call is over. A client that is gone can look like one that has sent
+ * its last, since the transport reports both alike: the end alone commits to nothing. */
 CHECKED bool rpc_stream_receive(struct rpc_call *call, struct arena *arena, ProtobufCMessage **message, struct error *err);
 
 /* ---- client --------------------------------------------------------------------------------------- */

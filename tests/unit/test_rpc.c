@@ -53,6 +53,7 @@ struct toy {
     unsigned news;           /* messages that it may still send; under lock */
     bool in_step;            /* steps never overlap */
     atomic_uint steps_freed;
+    atomic_uint echoes;       /* that have ended */
     atomic_uint parked_n;     /* streams that have stood still at least once */
     atomic_uint cancelled;    /* calls that saw their end while they worked */
     _Atomic int64_t deadline; /* of the last Append */
@@ -309,11 +310,12 @@ static void on_echo(void *service, struct rpc_call *call, const ProtobufCMessage
         bool end = ok && !received;
         arena_destroy(&arena);
         if (end) {
+            atomic_fetch_add(&toy->echoes, 1);
             rpc_finish(call);
             return;
         }
         if (!ok) {
-            atomic_fetch_add(&toy->cut, 1);
+            atomic_fetch_add(&toy->echoes, 1);
             rpc_fail(call, &err);
             return;
         }
@@ -1389,7 +1391,7 @@ static void both_sides_of_a_stream_talk(void **state)
     assert_true(say(&f, stream, 7));
     expect_next(&f, stream, 7);
     rpc_client_stream_close(stream);
-    wait_for_count(&f.toy.cut, 1);
+    wait_for_count(&f.toy.echoes, 2);
     stop(&f);
 }
 

@@ -229,7 +229,9 @@ static void stop(struct simulation *sim)
 static bool try_open(struct simulation *sim)
 {
     struct comparison comparison = { .sim = sim, .project = -1 };
-    struct segment_store_options options = { .directory = sim->directory.path, .segment_bytes = SEGMENT_BYTES };
+    struct segment_store_options options = {
+        .directory = sim->directory.path, .segment_bytes = SEGMENT_BYTES, .compress_after = 1, .keep_when_settled = true
+    };
     struct segment_recovery report;
     struct error err = { 0 };
     comparison.recovering = sim->commit = commit_new(&(struct commit_options) {

@@ -167,6 +167,8 @@ struct segment_store_options {
 
     /* Segments that are no longer written are compressed in the background, all but so many of the newest. 0: none. */
     uint64_t compress_after;
+    /* For a simulator, whose disk is to see one call at a time: footers and compression only in segment_store_settle. */
+    bool keep_when_settled;
     /* A failure in the background: the log is as it was, and it will be tried again. On a thread of the store; may be NULL. */
     void (*background_failed)(void *ctx, const struct error *err);
     void *ctx;

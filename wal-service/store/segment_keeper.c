@@ -220,6 +220,28 @@ static void note_failure(struct segment_keeper *keeper, const struct error *err)
     mutex_unlock(&keeper->lock);
 }
 
+/* Under the lock, which it leaves meanwhile. */
+static bool work_locked(struct segment_keeper *keeper, enum job job, size_t segment)
+{
+    struct sealed_segment sealed = keeper->segments[segment];
+    struct error err = { 0 };
+    keeper->working = true;
+    mutex_unlock(&keeper->lock);
+    bool ok = do_job(keeper, job, &sealed, &err);
+    if (err.code != ERROR_OK)
+        note_failure(keeper, &err);
+    mutex_lock(&keeper->lock);
+    keeper->working = false;
+    if (ok) {
+        keeper->failures_in_a_row = 0;
+        uncount_locked(keeper, &keeper->segments[segment]);
+        keeper->segments[segment] = sealed;
+        count_locked(keeper, &sealed);
+    }
+    condition_broadcast(&keeper->changed);
+    return ok;
+}
+
 static void *run(void *ctx)
 {
     struct segment_keeper *keeper = ctx;
@@ -238,22 +260,7 @@ static void *run(void *ctx)
                 keeper->retry_at = 0;
             continue;
         }
-        struct sealed_segment sealed = keeper->segments[segment];
-        keeper->working = true;
-        mutex_unlock(&keeper->lock);
-        struct error err = { 0 };
-        bool ok = do_job(keeper, job, &sealed, &err);
-        if (err.code != ERROR_OK)
-            note_failure(keeper, &err);
-        mutex_lock(&keeper->lock);
-        keeper->working = false;
-        if (ok) {
-            keeper->failures_in_a_row = 0;
-            uncount_locked(keeper, &keeper->segments[segment]);
-            keeper->segments[segment] = sealed;
-            count_locked(keeper, &sealed);
-        }
-        condition_broadcast(&keeper->changed);
+        (void)work_locked(keeper, job, segment);
     }
     mutex_unlock(&keeper->lock);
     return NULL;
@@ -308,6 +315,14 @@ bool segment_keeper_settle(struct segment_keeper *keeper)
 {
     size_t segment;
     mutex_lock(&keeper->lock);
+    if (!keeper->started) {
+        enum job job;
+        bool ok = true;
+        while (ok && (job = next_job_locked(keeper, &segment)) != JOB_NONE)
+            ok = work_locked(keeper, job, segment);
+        mutex_unlock(&keeper->lock);
+        return ok;
+    }
     while (keeper->working || (next_job_locked(keeper, &segment) != JOB_NONE && keeper->retry_at == 0))
         condition_wait(&keeper->changed, &keeper->lock);
     bool done = next_job_locked(keeper, &segment) == JOB_NONE;

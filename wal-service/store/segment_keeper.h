@@ -57,7 +57,8 @@ void segment_keeper_add(struct segment_keeper *keeper, const struct sealed_segme
 /* Adds what it knows. */
 void segment_keeper_stats(struct segment_keeper *keeper, struct log_store_stats *stats);
 
-/* Waits until there is nothing left to do, or something failed and waits to be tried again. False: the latter. */
+/* Waits until there is nothing left to do, or something failed and waits to be tried again. False: the latter. Of a keeper
+ * that was not started it does the work itself, on this thread. */
 bool segment_keeper_settle(struct segment_keeper *keeper);
 
 #endif

@@ -491,7 +491,8 @@ bool segment_store_open_on(struct disk *disk, const struct segment_store_options
         return false;
     }
     segment_preparer_start(&store->preparer);
-    segment_keeper_start(&store->keeper);
+    if (!options->keep_when_settled)
+        segment_keeper_start(&store->keeper);
     *out = &store->base;
     return true;
 }

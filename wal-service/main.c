@@ -1,6 +1,7 @@
-/* Exit codes: 0 stopped by a signal, 1 a failure, 2 a wrong command line. */
+/* Exit codes: 0 stopped by a signal, 1 a failure (of --verify: damage), 2 a wrong command line. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/clock.h"
 #include "common/base/config.h"
@@ -8,6 +9,7 @@
 #include "common/base/listen.h"
 #include "common/base/log.h"
 #include "common/rpc/rpc.h"
+#include "wal-service/verify_command.h"
 #include "wal-service/wal_config.h"
 #include "wal-service/wal_rpc.h"
 
@@ -29,6 +31,12 @@ static void on_log_failed(void *ctx)
     rpc_stop_waiting();
 }
 
+static void on_background_failed(void *ctx, const struct error *err)
+{
+    (void)ctx;
+    log_warn("wal.segment_upkeep_failed", KV_ERR(err));
+}
+
 static void log_start(const struct wal_config *config, const struct wal_rpc *rpc, int port, const struct segment_recovery *report)
 {
     char incarnation[2 * INCARNATION_BYTES + 1];
@@ -36,6 +44,8 @@ static void log_start(const struct wal_config *config, const struct wal_rpc *rpc
         snprintf(incarnation + 2 * i, 3, "%02x", rpc->incarnation[i]);
     if (report->dropped_bytes)
         log_warn("wal.torn_tail_dropped", KV_STR("file", report->dropped_file), KV_U64("dropped_bytes", report->dropped_bytes));
+    if (report->footers_bad)
+        log_warn("wal.bad_footers_replaced", KV_U64("footers", report->footers_bad), KV_STR("file", report->bad_footer));
     log_info("wal.started", KV_STR("listen", config->listen), KV_I64("port", port), KV_STR("data", config->data),
              KV_STR("incarnation", incarnation), KV_U64("segments", report->segments), KV_U64("groups", report->groups),
              KV_U64("batches", report->frames), KV_U64("entries", report->entries), KV_U64("dropped_bytes", report->dropped_bytes));
@@ -56,7 +66,12 @@ static bool serve(const struct wal_config *config, struct error *err)
         .failed = on_log_failed,
         .ctx = &server,
     });
-    struct segment_store_options store_options = { .directory = config->data, .segment_bytes = config->segment_bytes };
+    struct segment_store_options store_options = {
+        .directory = config->data,
+        .segment_bytes = config->segment_bytes,
+        .compress_after = config->compress_after,
+        .background_failed = on_background_failed,
+    };
     if (!segment_store_open(&store_options, wal_recover, wal, &report, &store, err))
         goto out;
     wal_rpc_init(&rpc, wal, store, "segment", config->data);
@@ -115,6 +130,12 @@ int main(int argc, char **argv)
     if (config.version) {
         printf("wal-service %s\n", ARGON_VERSION);
         return EXIT_CLEAN;
+    }
+    if (*config.verify) {
+        bool whole = verify_command(config.verify, strcmp(config.output, "json") == 0, stdout, &err);
+        if (err.code != ERROR_OK)
+            fprintf(stderr, "wal-service: %s\n", err.message);
+        return whole ? EXIT_CLEAN : EXIT_FAILED;
     }
     log_set_service("wal-service");
     rpc_init();

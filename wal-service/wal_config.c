@@ -6,7 +6,7 @@
 #include "common/base/limits.h"
 #include "common/base/listen.h"
 
-enum { N_OPTIONS = 17 };
+enum { N_OPTIONS = 20 };
 
 /* Queue and memory hold the largest request at least. */
 static void describe_options(struct wal_config *config, struct config_option options[N_OPTIONS])
@@ -39,6 +39,14 @@ static void describe_options(struct wal_config *config, struct config_option opt
           .max = (uint64_t)1 << 30,
           .argument = "BYTES",
           .help = "length of a segment file" },
+        { .name = "compress-after",
+          .kind = CONFIG_UINT,
+          .target = &config->compress_after,
+          .fallback = "2",
+          .variable = "ARGON_WAL_COMPRESS_AFTER",
+          .max = 1000000000,
+          .argument = "N",
+          .help = "compress segments that are no longer written, in the background, all but the newest N; 0: none" },
         { .name = "conflict-window-bytes",
           .kind = CONFIG_BYTES,
           .target = &config->conflict_window_bytes,
@@ -137,6 +145,18 @@ static void describe_options(struct wal_config *config, struct config_option opt
           .variable = "ARGON_WAL_PORT_FILE",
           .argument = "FILE",
           .help = "is written with the port, once calls are served" },
+        { .name = "verify",
+          .kind = CONFIG_STRING,
+          .target = &config->verify,
+          .argument = "DIR",
+          .help = "check the log in a directory that no service has open, change nothing, and exit: 0 whole, 1 damaged" },
+        { .name = "output",
+          .letter = 'o',
+          .kind = CONFIG_STRING,
+          .target = &config->output,
+          .fallback = "text",
+          .argument = "text|json",
+          .help = "of --verify" },
         { .name = "version", .kind = CONFIG_BOOL, .target = &config->version, .help = "print the version" },
     };
     _Static_assert(ARRAY_LEN(all) == N_OPTIONS, "one row an option");
@@ -150,12 +170,14 @@ bool wal_config_parse(struct wal_config *config, int argc, char **argv, struct e
     describe_options(&parsed, options);
     if (!config_parse(&(struct config_table) { options, N_OPTIONS }, 1, argc, argv, NULL, NULL, err))
         return false;
-    if (!parsed.version) {
+    if (!parsed.version && !*parsed.verify) {
         if (!*parsed.data)
             return error_set(err, ERROR_INVALID_ARGUMENT, "--data DIR is required: the directory of the log");
         if (!listen_check(parsed.listen, parsed.insecure, err))
             return error_wrap(err, "--listen");
     }
+    if (strcmp(parsed.output, "text") != 0 && strcmp(parsed.output, "json") != 0)
+        return error_set(err, ERROR_INVALID_ARGUMENT, "-o: text or json, not '%s'", parsed.output);
     *config = parsed;
     return true;
 }

@@ -14,7 +14,10 @@ struct wal_config {
     const char *port_file;
     bool insecure;
     bool version;
+    const char *verify; /* directory to check instead of serving; empty: serve */
+    const char *output; /* of --verify: "text" or "json" */
     uint64_t segment_bytes;
+    uint64_t compress_after;
     uint64_t conflict_window_bytes;
     uint64_t request_window_bytes;
     uint64_t queue_bytes;
@@ -29,7 +32,7 @@ struct wal_config {
 };
 
 /* INVALID_ARGUMENT says what is wrong with the command line or the environment. Strings are borrowed from there.
- * When version is set nothing else was checked. */
+ * When version or verify is set nothing else was checked. */
 CHECKED bool wal_config_parse(struct wal_config *config, int argc, char **argv, struct error *err);
 void wal_config_print_help(FILE *out);
 

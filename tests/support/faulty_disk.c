@@ -17,9 +17,8 @@ struct unsynced_sector {
     ino_t file;
     int fd; /* our own */
     uint64_t offset;
-    size_t len; /* of what the file had there */
-    bool lost;  /* a sync of it failed */
-    uint8_t before[SECTOR];
+    bool lost;              /* a sync of it failed */
+    uint8_t before[SECTOR]; /* zeros behind the end of the file */
 };
 
 struct unsynced_rename {
@@ -76,7 +75,6 @@ static void remember_locked(struct faulty_disk *disk, int fd, uint64_t offset, s
         sector->offset = at;
         ssize_t n = pread(fd, sector->before, SECTOR, (off_t)at);
         must(n >= 0 && sector->fd >= 0, "pread");
-        sector->len = (size_t)n;
         sector->next = disk->sectors;
         disk->sectors = sector;
     }
@@ -231,8 +229,14 @@ void faulty_disk_cut_power(struct faulty_disk *disk, unsigned lost, uint64_t see
     uint64_t x = seed * 2 + 1;
     for (struct unsynced_sector *sector = disk->sectors; sector; sector = sector->next) {
         x = x * 6364136223846793005u + 1442695040888963407u;
-        if ((x >> 33) % 256 < lost && sector->len > 0)
-            must(pwrite(sector->fd, sector->before, sector->len, (off_t)sector->offset) == (ssize_t)sector->len, "pwrite");
+        struct stat status;
+        must(fstat(sector->fd, &status) == 0, "fstat");
+        if ((x >> 33) % 256 >= lost || (uint64_t)status.st_size <= sector->offset)
+            continue;
+        /* what the file did not have yet reads as zeros: its length may be on the disk without its contents */
+        uint64_t left = (uint64_t)status.st_size - sector->offset;
+        size_t len = left < SECTOR ? (size_t)left : SECTOR;
+        must(pwrite(sector->fd, sector->before, len, (off_t)sector->offset) == (ssize_t)len, "pwrite");
     }
     /* newest first: the entries of a directory reach the disk in order */
     for (struct unsynced_rename *rename = disk->renames; rename; rename = rename->next) {

@@ -14,6 +14,8 @@
 #define FIRST_SEGMENT  "segment-0000000000000001.log"
 #define SECOND_SEGMENT "segment-0000000000000002.log"
 #define THIRD_SEGMENT  "segment-0000000000000003.log"
+#define FIRST_FOOTER   "segment-0000000000000001.index"
+#define FIRST_PACKED   "segment-0000000000000001.zst"
 
 /* Where the groups of a segment stand. */
 struct groups {

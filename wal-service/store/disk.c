@@ -111,6 +111,12 @@ int disk_read_all(struct disk *disk, int fd, void *data, size_t len, uint64_t of
     return 0;
 }
 
+bool disk_set_direct(int fd, bool direct)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && fcntl(fd, F_SETFL, direct ? flags | O_DIRECT : flags & ~O_DIRECT) == 0;
+}
+
 bool disk_is_full(int errnum)
 {
     return errnum == ENOSPC || errnum == EDQUOT;

@@ -38,6 +38,10 @@ int disk_write_all(struct disk *disk, int fd, const void *data, size_t len, uint
 /* 0 or an errno; *got < len only at the end of the file. */
 int disk_read_all(struct disk *disk, int fd, void *data, size_t len, uint64_t offset, size_t *got);
 
+/* Turns writes past the page cache on or off: memory and length must then be multiples of 4096. False: this file
+ * system cannot. */
+bool disk_set_direct(int fd, bool direct);
+
 /* The errnos that mean "no space", which passes, as opposed to "the disk fails". */
 bool disk_is_full(int errnum);
 /* Those that say nothing about the disk: it is full, or too many files are open. */

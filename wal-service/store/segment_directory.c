@@ -115,6 +115,32 @@ bool segment_directory_open(struct segment_directory *directory, const char *pat
     return true;
 }
 
+bool segment_directory_open_to_read(struct segment_directory *directory, const char *path, struct error *err)
+{
+    *directory = (struct segment_directory) { .fd = -1, .lock = -1 };
+    directory->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory->fd < 0)
+        return error_set_errno(err, errno == ENOENT ? ERROR_NOT_FOUND : ERROR_UNAVAILABLE, errno, "cannot open %s", path);
+    directory->lock = openat(directory->fd, LOCK_NAME, O_RDONLY | O_CLOEXEC);
+    if (directory->lock < 0 && errno == ENOENT)
+        return true; /* a copy, or no process ever had it open */
+    if (directory->lock < 0) {
+        int saved = errno;
+        segment_directory_close(directory);
+        return error_set_errno(err, ERROR_UNAVAILABLE, saved, "cannot open the lock file in %s", path);
+    }
+    struct flock whole = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+    if (fcntl(directory->lock, F_OFD_SETLK, &whole) == 0)
+        return true;
+    int saved = errno;
+    char holder[128];
+    read_holder(directory->lock, holder, sizeof holder);
+    segment_directory_close(directory);
+    if (saved == EAGAIN || saved == EACCES)
+        return error_set(err, ERROR_FAILED_PRECONDITION, "the log in %s is locked by %s", path, holder);
+    return error_set_errno(err, ERROR_UNAVAILABLE, saved, "cannot lock the log in %s", path);
+}
+
 void segment_directory_close(struct segment_directory *directory)
 {
     if (directory->lock >= 0)
@@ -161,7 +187,7 @@ bool segment_directory_list(struct segment_directory *directory, struct disk *di
         if (!entry)
             break;
         if (is_temporary(entry->d_name)) {
-            if (disk->ops->unlink(disk, directory->fd, entry->d_name) != 0 && errno != ENOENT) {
+            if (disk && disk->ops->unlink(disk, directory->fd, entry->d_name) != 0 && errno != ENOENT) {
                 error_set_errno(err, ERROR_UNAVAILABLE, errno, "cannot remove the temporary file %.64s", entry->d_name);
                 goto out;
             }

@@ -19,9 +19,14 @@ struct segment_directory {
 
 /* Makes the directory, and those above it, if need be. */
 CHECKED bool segment_directory_open(struct segment_directory *directory, const char *path, struct error *err);
+
+/* An existing one, changing nothing. Its log must not be open in any process; none can open it until this is closed.
+ * NOT_FOUND: there is no such directory. */
+CHECKED bool segment_directory_open_to_read(struct segment_directory *directory, const char *path, struct error *err);
 void segment_directory_close(struct segment_directory *directory);
 
-/* Removes temporary files of an earlier run and lists the ids of the segments in rising order. *ids is the
+/* Removes temporary files of an earlier run (disk NULL: leaves them) and lists the ids of the segments in rising
+ * order. *ids is the
  * caller's to free. */
 CHECKED bool segment_directory_list(struct segment_directory *directory, struct disk *disk, uint64_t **ids, size_t *n, struct error *err);
 

@@ -121,18 +121,28 @@ static int fill_with_zeros(struct disk *disk, int fd, uint64_t length)
     /* first ask for the space as a whole: a full disk is then found out without filling it to the brim */
     if (disk->ops->allocate(disk, fd, length) != 0 && errno != EOPNOTSUPP && errno != ENOSYS)
         return errno;
-    uint8_t *zeros = mem_zalloc(ZEROS_A_WRITE);
+    uint8_t *zeros = mem_alloc(ZEROS_A_WRITE + SEGMENT_BLOCK_BYTES);
+    uint8_t *aligned = zeros + (SEGMENT_BLOCK_BYTES - (uintptr_t)zeros % SEGMENT_BLOCK_BYTES);
+    memset(aligned, 0, ZEROS_A_WRITE);
+    /* past the page cache where that works: it takes a tenth of the processor's time, and no memory */
+    bool direct = length % SEGMENT_BLOCK_BYTES == 0 && disk_set_direct(fd, true);
     int failure = 0;
     unsigned unsynced = 0;
     for (uint64_t at = 0; at < length && !failure; at += ZEROS_A_WRITE) {
         size_t n = length - at < ZEROS_A_WRITE ? (size_t)(length - at) : ZEROS_A_WRITE;
-        failure = disk_write_all(disk, fd, zeros, n, at);
-        if (!failure && ++unsynced == WRITES_A_SYNC) {
+        failure = disk_write_all(disk, fd, aligned, n, at);
+        if (failure == EINVAL && direct) {
+            direct = false;
+            failure = disk_set_direct(fd, false) ? disk_write_all(disk, fd, aligned, n, at) : EINVAL;
+        }
+        if (!failure && !direct && ++unsynced == WRITES_A_SYNC) {
             unsynced = 0;
             failure = disk->ops->sync_data(disk, fd) == 0 ? 0 : errno;
         }
     }
     free(zeros);
+    if (direct && !disk_set_direct(fd, false) && !failure)
+        failure = EINVAL;
     if (!failure && disk->ops->sync(disk, fd) != 0)
         failure = errno;
     return failure;

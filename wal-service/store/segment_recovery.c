@@ -45,8 +45,8 @@ struct held_group {
 
 /* ---- the chain of segments ------------------------------------------------------------------------ */
 
-static bool check_link(const struct segment_reader *reader, const struct segment_header *before, const struct segment_header *header,
-                       struct error *err)
+bool segment_check_link(const struct segment_reader *reader, const struct segment_header *before, const struct segment_header *header,
+                        struct error *err)
 {
     if (!before) {
         if (header->predecessor != 0 || header->predecessor_end != 0 || header->first_sequence != 1)
@@ -73,7 +73,7 @@ static bool read_chain(struct recovery *recovery, struct segment_header *headers
             return error_set(err, ERROR_DATA_LOSS, "%s is missing", name);
         }
         if (!segment_reader_open(&recovery->reader, id, err) || !segment_reader_header(&recovery->reader, &headers[i], err) ||
-            !check_link(&recovery->reader, i ? &headers[i - 1] : NULL, &headers[i], err))
+            !segment_check_link(&recovery->reader, i ? &headers[i - 1] : NULL, &headers[i], err))
             return false;
     }
     if (recovery->reader.packed) {

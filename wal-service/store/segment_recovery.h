@@ -12,6 +12,7 @@
 #include "wal-service/store/log_index.h"
 #include "wal-service/store/log_store.h"
 #include "wal-service/store/segment_file.h"
+#include "wal-service/store/segment_reader.h"
 
 /* A segment that nothing is written to any more. */
 struct sealed_segment {
@@ -42,6 +43,10 @@ struct recovery_request {
     frame_visit_fn *visit;         /* may be NULL */
     void *ctx;
 };
+
+/* Does the segment that the reader has open continue the one before (NULL: there is none)? DATA_LOSS. */
+CHECKED bool segment_check_link(const struct segment_reader *reader, const struct segment_header *before,
+                                const struct segment_header *header, struct error *err);
 
 /* Fills the index, and tells of the sealed segments; a footer that says what its segment says is mapped into the
  * index, any other is as if it were not there. Frames that will be carried over are indexed where

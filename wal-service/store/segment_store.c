@@ -176,13 +176,20 @@ static void fill_group_header(struct segment_store *store, const struct segment_
 static enum append_outcome write_group(struct segment_store *store, struct error *err)
 {
     uint32_t checksum;
+    size_t len = store->group.len;
     fill_group_header(store, &store->active, &store->group, &checksum);
-    int failure = disk_write_all(store->disk, store->fd, store->group.data, store->group.len, store->end);
+    /* to the end of the page, which is zeros anyway: a page that is written as a whole need not be read first */
+    size_t rest = (SEGMENT_BLOCK_BYTES - (store->end + len) % SEGMENT_BLOCK_BYTES) % SEGMENT_BLOCK_BYTES;
+    if (!buffer_append_zeros(&store->group, rest)) {
+        store->group.failed = false;
+        rest = 0;
+    }
+    int failure = disk_write_all(store->disk, store->fd, store->group.data, len + rest, store->end);
     if (failure)
         return die(store, failure, "a write", err);
     if (store->disk->ops->sync_data(store->disk, store->fd) != 0)
         return die(store, errno, "a sync", err);
-    store->end += store->group.len;
+    store->end += len;
     store->sequence++;
     store->checksum = checksum;
     return APPEND_COMMITTED;
@@ -200,7 +207,7 @@ static bool encode_frames(struct segment_store *store, const struct frame *frame
         if (size > MAX_GROUP_BYTES)
             return error_set(err, ERROR_RESOURCE_EXHAUSTED, "a group of %zu batches is too large to be written at once", n);
     }
-    buffer_reserve(group, size);
+    buffer_reserve(group, size + SEGMENT_BLOCK_BYTES);
     buffer_append_zeros(group, GROUP_HEADER_BYTES);
     for (size_t i = 0; i < n; i++)
         frame_encode(&frames[i], group);

@@ -7,7 +7,6 @@
 
 #include "branch-service/lineage.h"
 #include "branch-service/project_internal.h"
-#include "branch-service/view/materialize.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 
@@ -28,6 +27,11 @@ void project_free(struct project *project)
 {
     if (!project)
         return;
+    mutex_lock(&project->lock);
+    while (project->checking)
+        condition_wait(&project->changed, &project->lock);
+    mutex_unlock(&project->lock);
+    project_free_noted(project);
     tree_unref(project->names);
     tree_unref(project->branches);
     tree_unref(project->projects);
@@ -57,6 +61,22 @@ uint64_t project_created_at(const struct project *project)
 struct log_source *project_log(const struct project *project)
 {
     return project->log;
+}
+
+void project_add_stats(struct project *project, struct project_stats *stats)
+{
+    mutex_lock(&project->lock);
+    stats->head_checks += project->stats.head_checks;
+    stats->log_reads += project->stats.log_reads;
+    mutex_unlock(&project->lock);
+}
+
+uint64_t project_position(struct project *project)
+{
+    mutex_lock(&project->lock);
+    uint64_t position = project->position;
+    mutex_unlock(&project->lock);
+    return position;
 }
 
 /* ---- the catalog ------------------------------------------------------------------------------------ */
@@ -172,7 +192,7 @@ static bool become_head(struct project *project, const struct view_key *key, con
     if (!project_hold(project, deadline))
         return error_set(err, ERROR_DEADLINE_EXCEEDED, "deadline passed while waiting for the project's log");
     /* while it is held nobody else writes position and incarnation */
-    bool ok = memcmp(&project->incarnation, incarnation, sizeof *incarnation) == 0 && project->position >= position
+    bool ok = is_incarnation(&project->incarnation, incarnation) && project->position >= position
                   ? materialize_delta(project->log, project->cache, project->id, incarnation, key->branch_id, key->collection, position,
                                       project->position, deadline, tree, changed, err)
                   : error_set(err, ERROR_ABORTED, "the log was replaced while it was read");

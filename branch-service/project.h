@@ -1,9 +1,9 @@
 /* One project as a replica knows it: the position up to which its log has been read, its catalog at that
  * position, and the views that follow the log.
  *
- * project_refresh brings all of it to a commit LSN that was asked for after the caller arrived; callers that
- * wait share one read of the log (one running, one forming). Between refreshes the position stands still,
- * and every head view of the project is exactly at it.
+ * project_refresh makes sure that all of it is at a commit LSN that was asked for after the caller arrived; callers
+ * that wait share one question to the log (one running, one forming). The position also moves by what a follow of
+ * the log brings (follower.h) and by what this replica appends. Every head view of the project is exactly at it.
  *
  * Ownership  projects live as long as their registry. Targets are the caller's.
  * Threads    any.
@@ -30,6 +30,25 @@ struct log_source *project_log(const struct project *project);
 
 CHECKED bool project_refresh(struct project *project, int64_t deadline, struct error *err);
 
+/* The same in two halves, of which the first holds no thread: ask, and when `done` has run, which is on a thread that
+ * must not be held up, project_refresh_checked. It returns at once when the check says FRESHNESS_FRESH, else it may
+ * wait for the log. Only of a project that is known. */
+enum project_freshness {
+    FRESHNESS_UNKNOWN, /* there was no answer */
+    FRESHNESS_BEHIND,
+    FRESHNESS_FRESH,
+};
+struct project_check {
+    int64_t deadline; /* the caller's, as done */
+    void (*done)(struct project_check *check);
+    enum project_freshness freshness; /* the project's from here on, until done */
+    struct log_head head;
+    struct project_check *prev, *next;
+    struct project_check **list;
+};
+void project_check_start(struct project *project, struct project_check *check);
+CHECKED bool project_refresh_checked(struct project *project, const struct project_check *check, int64_t deadline, struct error *err);
+
 /* False until the log has been read once: nothing can be said of the project without project_refresh. */
 bool project_is_known(struct project *project);
 
@@ -38,6 +57,13 @@ bool project_is_known(struct project *project);
  * the log. Never waits for the log; may do nothing. */
 void project_note_append(struct project *project, const struct log_incarnation *incarnation, const struct log_run *runs, size_t n_runs,
                          uint64_t first_lsn, uint64_t last_lsn);
+
+struct project_stats {
+    uint64_t head_checks; /* questions for the log's head */
+    uint64_t log_reads;   /* reads of the log from the position to the head */
+};
+void project_add_stats(struct project *project, struct project_stats *stats);
+uint64_t project_position(struct project *project); /* 0 when it is not known */
 
 /* The catalog at the position. */
 struct project_catalog {

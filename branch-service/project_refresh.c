@@ -1,307 +1,72 @@
-/* Following a project's log.
+/* Asking the log.
  *
- * One thread at a time holds the project: it reads everything after the position, folds it into the catalog
- * and the head views in private edits, and publishes them together with the new position. Nothing that others
- * see changes before that, so a failure on the way only throws edits away.
+ * A strong read needs to know that nothing was committed, before it came, that this replica has not folded
+ * in. It asks for the head: one question is under way, and whoever comes meanwhile waits for the next one.
+ * When the position has reached the commit LSN of the same incarnation, that is all. Otherwise one thread
+ * holds the project and reads the log from the position to the head.
  *
- * A fork shares its parent's tree at the cut. When a view is about to change for the first time after the
- * newest cut of its branch, the tree before the change is kept as a view of the past: that is what the child
- * starts from.
- *
- *     detached --first refresh--> attached --incarnation changed--> attached (kept what still holds, or anew)
+ *     check --position >= commit LSN, same incarnation--> fresh
+ *           --else--> catch up: hold, fold own batches, read; or somebody else's read that began after we came
+ *           --failed--> ask again alone, until the deadline, for the reason
  */
-#include <stdlib.h>
-#include <uthash.h>
+#include <utlist.h>
 
 #include "branch-service/project_internal.h"
-#include "branch-service/view/materialize.h"
 #include "common/base/clock.h"
-#include "common/base/memory.h"
 
-/* The newest fork from the head of a branch. */
-struct fork_cut {
-    UT_hash_handle hh;
-    uint64_t lsn;
-    char branch_id[];
-};
+/* ---- the holder ------------------------------------------------------------------------------------- */
 
-static struct fork_cut *find_cut(struct project *project, const char *branch_id)
+bool project_hold(struct project *project, int64_t deadline)
 {
-    struct fork_cut *cut;
-    HASH_FIND_STR(project->cuts, branch_id, cut);
-    return cut;
-}
-
-static void note_cut(struct project *project, const char *branch_id, uint64_t lsn)
-{
-    struct fork_cut *cut = find_cut(project, branch_id);
-    if (!cut) {
-        size_t len = strlen(branch_id);
-        cut = mem_zalloc(sizeof *cut + len + 1);
-        memcpy(cut->branch_id, branch_id, len + 1);
-        HASH_ADD_STR(project->cuts, branch_id, cut);
-    }
-    if (cut->lsn < lsn)
-        cut->lsn = lsn;
-}
-
-void project_free_cuts(struct project *project)
-{
-    struct fork_cut *cut, *next;
-    HASH_ITER(hh, project->cuts, cut, next)
-    {
-        HASH_DEL(project->cuts, cut);
-        free(cut);
-    }
-}
-
-/* ---- one pass over the delta ------------------------------------------------------------------------ */
-
-/* A head view that the delta touches, or the knowledge that it is not cached. */
-struct view_edit {
-    UT_hash_handle hh;
-    struct tree *base; /* NULL: not cached */
-    struct replay replay;
-    bool dropped; /* the budget refused it; it leaves the cache when the pass is published */
-    char *branch_id;
-    char *collection;
-    char name[]; /* branch \n collection */
-};
-
-/* A view of the past, on its way into the cache. */
-struct kept_view {
-    struct kept_view *next;
-    const struct view_edit *edit;
-    struct tree *tree;
-    uint64_t changed, through;
-};
-
-struct pass {
-    struct project *project;
-    struct replay names, branches, projects;
-    bool deleted;
-    struct project_tombstone tombstone;
-    struct view_edit *edits;
-    struct kept_view *kept;
-};
-
-static bool begin_catalog(struct pass *pass, struct replay *replay, struct tree *base, struct error *err)
-{
-    struct tree *tree = base ? tree_ref(base) : NULL;
-    if (!tree && !tree_new(view_cache_budget(pass->project->cache), &tree, err))
-        return false;
-    bool ok = replay_begin(replay, pass->project->cache, tree, 0, err);
-    tree_unref(tree);
-    return ok;
-}
-
-/* anew: as if nothing were known. */
-static bool pass_begin(struct pass *pass, struct project *project, bool anew, struct error *err)
-{
-    *pass = (struct pass) { .project = project };
-    if (!anew) {
-        pass->deleted = project->deleted;
-        pass->tombstone = project->tombstone;
-    }
-    return begin_catalog(pass, &pass->names, anew ? NULL : project->names, err) &&
-           begin_catalog(pass, &pass->branches, anew ? NULL : project->branches, err) &&
-           begin_catalog(pass, &pass->projects, anew ? NULL : project->projects, err);
-}
-
-static void free_edit(struct pass *pass, struct view_edit *edit)
-{
-    HASH_DEL(pass->edits, edit);
-    replay_abandon(&edit->replay);
-    tree_unref(edit->base);
-    free(edit->branch_id);
-    free(edit->collection);
-    free(edit);
-}
-
-static void pass_destroy(struct pass *pass)
-{
-    struct view_edit *edit, *next;
-    for (struct kept_view *kept = pass->kept, *after; kept; kept = after) {
-        after = kept->next;
-        tree_unref(kept->tree);
-        free(kept);
-    }
-    HASH_ITER(hh, pass->edits, edit, next)
-    free_edit(pass, edit);
-    replay_abandon(&pass->names);
-    replay_abandon(&pass->branches);
-    replay_abandon(&pass->projects);
-}
-
-static bool apply_branches(struct pass *pass, const struct log_run *run, struct error *err)
-{
-    for (size_t i = 0; i < run->n_entries; i++) {
-        struct log_entry entry = run->entries[i];
-        uint64_t lsn = run->first_lsn + i;
-        struct arena arena;
-        struct branch_record record;
-        arena_init(&arena, 0);
-        bool ok = true;
-        if (entry.operation != LOG_DELETE)
-            ok = catalog_complete_branch(entry.document, lsn, run->timestamp, &arena, &entry.document, err) &&
-                 catalog_decode_branch(entry.document, &record, err);
-        if (ok && entry.operation == LOG_INSERT && record.cut == lsn)
-            note_cut(pass->project, record.parent, lsn);
-        ok = ok && replay_entry(&pass->branches, &entry, lsn, err);
-        arena_destroy(&arena);
-        if (!ok)
-            return false;
-    }
-    return true;
-}
-
-static bool apply_tombstone(struct pass *pass, const struct log_run *run, struct error *err)
-{
-    pass->deleted = true;
-    return catalog_decode_tombstone(run->entries[0].document, &pass->tombstone, err);
-}
-
-static bool apply_catalog(struct pass *pass, const struct log_run *run, struct error *err)
-{
-    if (strcmp(run->collection, BRANCHES_COLLECTION) == 0)
-        return apply_branches(pass, run, err);
-    if (strcmp(run->collection, NAMES_COLLECTION) == 0)
-        return replay_run(&pass->names, run, err);
-    if (strcmp(run->collection, PROJECTS_COLLECTION) == 0)
-        return replay_run(&pass->projects, run, err);
-    if (strcmp(run->collection, PROJECT_COLLECTION) == 0)
-        return apply_tombstone(pass, run, err);
-    return true; /* what a newer version keeps here is not ours to refuse */
-}
-
-static bool find_edit(struct pass *pass, const struct log_run *run, struct view_edit **out, struct error *err)
-{
-    size_t branch_len = strlen(run->branch_id), collection_len = strlen(run->collection), len = branch_len + 1 + collection_len;
-    char name[512];
-    if (len + 1 > sizeof name)
-        return error_set(err, ERROR_DATA_LOSS, "the log holds a branch or collection id of %zu bytes", len);
-    memcpy(name, run->branch_id, branch_len);
-    name[branch_len] = '\n';
-    memcpy(name + branch_len + 1, run->collection, collection_len + 1);
-
-    struct view_edit *edit;
-    HASH_FIND(hh, pass->edits, name, len, edit);
-    if (!edit) {
-        struct project *project = pass->project;
-        const struct view_key key = { project->id, run->branch_id, run->collection };
-        uint64_t changed = 0;
-        struct tree *base = view_cache_get(project->cache, &key, VIEW_AT_HEAD, &changed);
-        struct replay replay = { 0 };
-        if (base && !replay_begin(&replay, project->cache, base, changed, err)) {
-            tree_unref(base);
-            return false;
-        }
-        edit = mem_zalloc(sizeof *edit + len + 1);
-        edit->base = base;
-        edit->replay = replay;
-        edit->branch_id = mem_strdup(run->branch_id);
-        edit->collection = mem_strdup(run->collection);
-        memcpy(edit->name, name, len + 1);
-        HASH_ADD(hh, pass->edits, name, len, edit);
-    }
-    *out = edit;
-    return true;
-}
-
-/* The view is about to change at first_lsn: keep what a child that was cut before starts from. */
-static bool keep_for_children(struct pass *pass, struct view_edit *edit, uint64_t first_lsn, struct error *err)
-{
-    const struct fork_cut *cut = find_cut(pass->project, edit->branch_id);
-    if (!cut || cut->lsn < edit->replay.changed || cut->lsn >= first_lsn)
-        return true;
-    struct kept_view *kept = mem_zalloc(sizeof *kept);
-    *kept = (struct kept_view) {
-        .next = pass->kept,
-        .edit = edit,
-        .tree = replay_end(&edit->replay),
-        .changed = edit->replay.changed,
-        .through = first_lsn - 1,
-    };
-    pass->kept = kept;
-    return replay_begin(&edit->replay, pass->project->cache, kept->tree, kept->changed, err);
-}
-
-static bool apply_run(void *ctx, const struct log_run *run, struct error *err)
-{
-    struct pass *pass = ctx;
-    if (strcmp(run->branch_id, CATALOG_BRANCH) == 0)
-        return apply_catalog(pass, run, err);
-    struct view_edit *edit;
-    if (!find_edit(pass, run, &edit, err))
-        return false;
-    if (!edit->base || edit->dropped)
-        return true;
-    if (keep_for_children(pass, edit, run->first_lsn, err) && replay_run(&edit->replay, run, err))
-        return true;
-    if (err->code != ERROR_RESOURCE_EXHAUSTED)
-        return false;
-    edit->dropped = true;
-    replay_abandon(&edit->replay);
-    return true;
-}
-
-static void replace_tree(struct tree **place, struct replay *replay)
-{
-    tree_unref(*place);
-    *place = replay_end(replay);
-}
-
-static void publish(struct pass *pass, const struct log_incarnation *incarnation, uint64_t position, bool anew)
-{
-    struct project *project = pass->project;
-    struct view_edit *edit, *next;
     mutex_lock(&project->lock);
-    if (anew)
-        view_cache_drop_project(project->cache, project->id);
-    HASH_ITER(hh, pass->edits, edit, next)
-    {
-        if (!edit->base)
-            continue;
-        const struct view_key key = { project->id, edit->branch_id, edit->collection };
-        struct tree *tree = edit->dropped ? NULL : replay_end(&edit->replay);
-        view_cache_advance(project->cache, &key, edit->base, tree, edit->replay.changed);
-        tree_unref(tree);
+    bool in_time = true;
+    while (project->held && in_time)
+        in_time = condition_wait_until(&project->changed, &project->lock, deadline);
+    bool free_now = !project->held;
+    if (free_now)
+        project->held = true;
+    mutex_unlock(&project->lock);
+    return free_now;
+}
+
+void project_release_locked(struct project *project)
+{
+    bool more = project_fold_noted_locked(project);
+    project->held = false;
+    condition_broadcast(&project->changed);
+    if ((project->release_wanted || more) && project->released) {
+        project->release_wanted = false;
+        project->released(project->released_ctx);
     }
-    for (struct kept_view *kept = pass->kept; kept; kept = kept->next) {
-        const struct view_key key = { project->id, kept->edit->branch_id, kept->edit->collection };
-        view_cache_put(project->cache, &key, kept->tree, kept->changed, kept->through);
-    }
-    replace_tree(&project->names, &pass->names);
-    replace_tree(&project->branches, &pass->branches);
-    replace_tree(&project->projects, &pass->projects);
-    project->deleted = pass->deleted;
-    project->tombstone = pass->tombstone;
-    project->incarnation = *incarnation;
-    project->position = position;
-    project->begun += anew;
-    project->attached = true;
+}
+
+void project_release(struct project *project)
+{
+    mutex_lock(&project->lock);
+    project_release_locked(project);
     mutex_unlock(&project->lock);
 }
 
-/* ---- refresh ---------------------------------------------------------------------------------------- */
+/* ---- reading to the head (by the holder) ------------------------------------------------------------ */
 
-static bool follow_once(struct project *project, int64_t deadline, const struct log_incarnation *incarnation, bool anew, struct error *err)
+static bool read_once(struct project *project, int64_t deadline, const struct log_incarnation *incarnation, bool anew, struct error *err)
 {
     struct pass pass;
     uint64_t complete;
-    if (anew)
-        project_free_cuts(project);
-    /* without views there is nothing to move on but the catalog */
+    /* Without views there is nothing to move on but the catalog; and while the project is held nobody puts one. */
     bool catalog_only = anew || view_cache_count_of(project->cache, project->id) == 0;
-    const struct log_read_range range = {
-        .project = project->id,
-        .after = anew ? 0 : project->position,
-        .branch_id = catalog_only ? CATALOG_BRANCH : NULL,
-    };
-    bool ok = pass_begin(&pass, project, anew, err) &&
-              log_source_read(project->log, &range, incarnation, deadline, apply_run, &pass, &complete, err);
-    if (ok)
-        publish(&pass, incarnation, complete, anew);
+    bool ok = pass_begin(&pass, project, anew, err);
+    if (ok) {
+        const struct log_read_range range = {
+            .project = project->id,
+            .after = pass.from,
+            .branch_id = catalog_only ? CATALOG_BRANCH : NULL,
+        };
+        ok = log_source_read(project->log, &range, incarnation, deadline, pass_apply, &pass, &complete, err);
+        /* what came whole before a failure is kept: else a large delta and short deadlines never come to an end */
+        if (pass.applied <= complete && (ok || complete > pass.from))
+            pass_publish(&pass, incarnation, complete);
+    }
     pass_destroy(&pass);
     return ok;
 }
@@ -322,17 +87,16 @@ static bool check_incarnation(struct project *project, int64_t deadline, struct 
     return ok;
 }
 
-/* By the holder. */
-static bool follow(struct project *project, int64_t deadline, struct error *err)
+static bool read_to_head(struct project *project, int64_t deadline, struct error *err)
 {
-    if (project->attached && follow_once(project, deadline, &project->incarnation, false, err))
+    if (project->attached && read_once(project, deadline, &project->incarnation, false, err))
         return true;
     while (!project->attached || err->code == ERROR_ABORTED) {
         struct log_incarnation incarnation;
         bool anew;
         if (!check_incarnation(project, deadline, &incarnation, &anew, err))
             return false;
-        if (follow_once(project, deadline, &incarnation, anew, err))
+        if (read_once(project, deadline, &incarnation, anew, err))
             return true;
         if (err->code != ERROR_ABORTED)
             return false;
@@ -340,63 +104,200 @@ static bool follow(struct project *project, int64_t deadline, struct error *err)
     return false;
 }
 
-bool project_hold(struct project *project, int64_t deadline)
+static bool has_reached_locked(const struct project *project, const struct log_head *head)
 {
-    mutex_lock(&project->lock);
-    bool free_now = true;
-    while (project->held && free_now)
-        free_now = condition_wait_until(&project->changed, &project->lock, deadline);
-    free_now = !project->held;
-    if (free_now)
-        project->held = true;
-    mutex_unlock(&project->lock);
-    return free_now;
+    return project->attached && is_incarnation(&project->incarnation, &head->incarnation) && project->position >= head->commit_lsn;
 }
 
-void project_release(struct project *project)
+/* Until the head is reached or, when there is none, until a read that begins from now on is done. */
+static bool catch_up(struct project *project, const struct log_head *head, int64_t deadline, struct error *err)
+{
+    bool ok = true;
+    mutex_lock(&project->lock);
+    const uint64_t wanted = project->reads_begun + 1;
+    while (ok && project->reads_done < wanted && !(head && has_reached_locked(project, head))) {
+        if (project->held) {
+            if (!condition_wait_until(&project->changed, &project->lock, deadline) && project->held)
+                ok = error_set(err, ERROR_DEADLINE_EXCEEDED, "deadline passed while waiting for the project's log");
+            continue;
+        }
+        project->held = true;
+        project_fold_noted_locked(project); /* this may be all that is missing */
+        if (!head || !has_reached_locked(project, head)) {
+            const uint64_t mine = ++project->reads_begun;
+            project->stats.log_reads++;
+            mutex_unlock(&project->lock);
+            ok = read_to_head(project, deadline, err);
+            mutex_lock(&project->lock);
+            if (ok)
+                project->reads_done = mine;
+        }
+        project_release_locked(project);
+    }
+    mutex_unlock(&project->lock);
+    return ok;
+}
+
+/* ---- checks of the head ----------------------------------------------------------------------------- */
+
+/* A question gets so long; what comes of its failure is found out by those who wait. */
+enum { CHECK_MICROS = MICROS_PER_SECOND };
+
+static void on_head(void *ctx, const struct error *failure, const struct log_head *head);
+
+/* Part of the time of the most hurried: the rest is for finding out why there is no answer. */
+static int64_t check_deadline_locked(const struct project *project)
+{
+    int64_t now = clock_monotonic_micros(), limit = CHECK_MICROS;
+    const struct project_check *check;
+    DL_FOREACH(project->asked, check)
+    if (check->deadline != NO_DEADLINE && (check->deadline - now) / 4 * 3 < limit)
+        limit = (check->deadline - now) / 4 * 3;
+    return now + limit;
+}
+
+static int64_t begin_check_locked(struct project *project)
+{
+    struct project_check *check;
+    project->checking = true;
+    project->asked = project->forming;
+    project->forming = NULL;
+    DL_FOREACH(project->asked, check)
+    check->list = &project->asked;
+    project->stats.head_checks++;
+    return check_deadline_locked(project);
+}
+
+static void on_head(void *ctx, const struct error *failure, const struct log_head *head)
+{
+    struct project *project = ctx;
+    struct project_check *check, *next;
+    mutex_lock(&project->lock);
+    struct project_check *answered = project->asked;
+    enum project_freshness freshness = failure ? FRESHNESS_UNKNOWN : has_reached_locked(project, head) ? FRESHNESS_FRESH : FRESHNESS_BEHIND;
+    project->asked = NULL;
+    DL_FOREACH(answered, check)
+    {
+        check->list = NULL;
+        check->freshness = freshness;
+        if (head)
+            check->head = *head;
+    }
+    bool again = project->forming != NULL;
+    int64_t deadline = again ? begin_check_locked(project) : 0;
+    project->checking = again;
+    condition_broadcast(&project->changed); /* project_free */
+    mutex_unlock(&project->lock);
+    /* without the next one nobody but those who are answered keeps the project */
+    if (again)
+        log_source_head_start(project->log, project->id, deadline, on_head, project);
+    DL_FOREACH_SAFE(answered, check, next)
+    check->done(check);
+}
+
+void project_check_start(struct project *project, struct project_check *check)
 {
     mutex_lock(&project->lock);
-    project->held = false;
-    condition_broadcast(&project->changed);
+    DL_APPEND(project->forming, check);
+    check->list = &project->forming;
+    bool begin = !project->checking;
+    int64_t deadline = begin ? begin_check_locked(project) : 0;
     mutex_unlock(&project->lock);
+    if (begin)
+        log_source_head_start(project->log, project->id, deadline, on_head, project);
+}
+
+static bool forget_check(struct project *project, struct project_check *check)
+{
+    mutex_lock(&project->lock);
+    bool waiting = check->list != NULL;
+    if (waiting)
+        DL_DELETE(*check->list, check);
+    mutex_unlock(&project->lock);
+    return waiting;
+}
+
+struct waiting_check {
+    struct project_check check;
+    struct mutex lock; /* rank 15 */
+    struct condition changed;
+    bool done;
+};
+
+static void wake(struct project_check *check)
+{
+    struct waiting_check *waiting = (struct waiting_check *)check;
+    mutex_lock(&waiting->lock);
+    waiting->done = true;
+    condition_signal(&waiting->changed);
+    mutex_unlock(&waiting->lock);
+}
+
+/* FRESHNESS_UNKNOWN also when the deadline has passed. */
+static enum project_freshness check_and_wait(struct project *project, int64_t deadline, struct log_head *head)
+{
+    struct waiting_check waiting = { .check = { .deadline = deadline, .done = wake } };
+    enum project_freshness freshness = FRESHNESS_UNKNOWN;
+    mutex_init(&waiting.lock, 15);
+    condition_init(&waiting.changed);
+    project_check_start(project, &waiting.check);
+    mutex_lock(&waiting.lock);
+    while (!waiting.done && condition_wait_until(&waiting.changed, &waiting.lock, deadline))
+        continue;
+    bool forget = !waiting.done;
+    mutex_unlock(&waiting.lock);
+    if (!forget || !forget_check(project, &waiting.check)) {
+        /* the answer is here, or on its way to us */
+        mutex_lock(&waiting.lock);
+        while (!waiting.done)
+            condition_wait(&waiting.changed, &waiting.lock);
+        mutex_unlock(&waiting.lock);
+        freshness = waiting.check.freshness;
+        *head = waiting.check.head;
+    }
+    mutex_destroy(&waiting.lock);
+    condition_destroy(&waiting.changed);
+    return freshness;
+}
+
+bool project_refresh_checked(struct project *project, const struct project_check *check, int64_t deadline, struct error *err)
+{
+    struct log_head head = check->head;
+    if (check->freshness == FRESHNESS_FRESH)
+        return true;
+    if (check->freshness == FRESHNESS_UNKNOWN) {
+        struct arena arena;
+        arena_init(&arena, 0);
+        bool ok = log_source_head(project->log, project->id, &(struct log_head_query) { 0 }, deadline, &arena, &head, err);
+        arena_destroy(&arena);
+        if (!ok)
+            return false;
+    }
+    return catch_up(project, &head, deadline, err);
 }
 
 bool project_refresh(struct project *project, int64_t deadline, struct error *err)
 {
+    struct project_check check = { .freshness = FRESHNESS_UNKNOWN };
+    if (!project_is_known(project))
+        return catch_up(project, NULL, deadline, err);
+    check.freshness = check_and_wait(project, deadline, &check.head);
+    return project_refresh_checked(project, &check, deadline, err);
+}
+
+bool project_is_known(struct project *project)
+{
     mutex_lock(&project->lock);
-    /* one that has begun already may have asked before we came */
-    const uint64_t wanted = project->refreshes_begun + 1;
-    while (project->refreshes_done < wanted) {
-        if (project->held) {
-            if (!condition_wait_until(&project->changed, &project->lock, deadline)) {
-                mutex_unlock(&project->lock);
-                return error_set(err, ERROR_DEADLINE_EXCEEDED, "deadline passed while waiting for the project's log");
-            }
-            continue;
-        }
-        project->held = true;
-        const uint64_t mine = ++project->refreshes_begun;
-        mutex_unlock(&project->lock);
-        bool ok = follow(project, deadline, err);
-        mutex_lock(&project->lock);
-        project->held = false;
-        if (ok)
-            project->refreshes_done = mine;
-        condition_broadcast(&project->changed);
-        if (!ok) {
-            mutex_unlock(&project->lock);
-            return false;
-        }
-    }
+    bool attached = project->attached;
     mutex_unlock(&project->lock);
-    return true;
+    return attached;
 }
 
 void project_keep_past_view(struct project *project, const struct log_incarnation *incarnation, const struct view_key *key,
                             struct tree *tree, uint64_t changed, uint64_t through)
 {
     mutex_lock(&project->lock);
-    if (memcmp(&project->incarnation, incarnation, sizeof *incarnation) == 0)
+    if (is_incarnation(&project->incarnation, incarnation))
         view_cache_put(project->cache, key, tree, changed, through);
     mutex_unlock(&project->lock);
 }

@@ -110,17 +110,22 @@ struct log_status {
     const char *version;
     const char *data_directory;
     uint64_t uptime_seconds, disk_bytes, segments;
+    uint64_t sealed_segments, compressed_segments;
+    uint64_t memory_bytes, entries, follow_streams;
+    bool disk_full;
 };
 
 struct log_source;
 typedef bool log_run_fn(void *ctx, const struct log_run *run, struct error *err);
 
+/* target: "HOST:PORT", or several with commas, of which the first that can be reached is used. */
 CHECKED bool log_source_open(const char *target, struct log_source **source, struct error *err);
 void log_source_close(struct log_source *source); /* NULL is fine */
 const char *log_source_target(const struct log_source *source);
 
 /* Shows every matching run to visit, in LSN order, each once. *complete_through is a batch end: everything
- * that matches up to there has been shown. The incarnation is checked when given. */
+ * that matches up to there has been shown; it is set, too, when the read fails on the way (then more may have been
+ * shown). The incarnation is checked when given. */
 CHECKED bool log_source_read(struct log_source *source, const struct log_read_range *range, const struct log_incarnation *incarnation,
                              int64_t deadline, log_run_fn *visit, void *ctx, uint64_t *complete_through, struct error *err);
 
@@ -131,9 +136,9 @@ struct log_follow;
 CHECKED bool log_follow_open(struct log_source *source, const struct log_read_range *range, const struct log_incarnation *incarnation,
                              void (*ready)(void *ctx), void *ctx, struct log_follow **follow, struct error *err);
 /* Shows what has come, in LSN order, and never waits. At most one message of the stream. *through is a batch
- * end that rises: everything that matches up to there has been shown; unchanged when nothing came. *more: call again, there is
- * more already. Failed: the follow has ended; open another after the last *through (UNAVAILABLE: after a pause; ABORTED: the
- * incarnation has changed). */
+ * end that rises: everything that matches up to there has been shown; unchanged when nothing came. *more: a message was
+ * shown, and there may be another already: call again. Failed: the follow has ended; open another after the last *through (UNAVAILABLE:
+ * after a pause; ABORTED: the incarnation has changed). */
 CHECKED bool log_follow_take(struct log_follow *follow, log_run_fn *visit, void *visit_ctx, uint64_t *through, bool *more,
                              struct error *err);
 void log_follow_close(struct log_follow *follow); /* NULL is fine */
@@ -149,6 +154,11 @@ CHECKED bool log_source_batch_end(struct log_source *source, const char *project
 /* OUT_OF_RANGE: the request may have been forgotten. INVALID_ARGUMENT: the same id with another hash. */
 CHECKED bool log_source_head(struct log_source *source, const char *project, const struct log_head_query *query, int64_t deadline,
                              struct arena *arena, struct log_head *head, struct error *err);
+
+/* The head alone, without waiting and in one try. `done` runs on a thread that must not be held up; head is NULL when
+ * it failed; both are borrowed. */
+typedef void log_head_fn(void *ctx, const struct error *failure, const struct log_head *head);
+void log_source_head_start(struct log_source *source, const char *project, int64_t deadline, log_head_fn *done, void *ctx);
 
 /* Last LSN of each log branch, 0 for one without entries. */
 CHECKED bool log_source_branch_heads(struct log_source *source, const char *project, const char *const *branch_ids, size_t n,

@@ -1,21 +1,15 @@
 #include <argon/wal/v1/wal.pb-c.h>
 #include <stdlib.h>
 
-#include "branch-service/log/log_source.h"
+#include "branch-service/log/rpc_log_internal.h"
 #include "common/base/backoff.h"
 #include "common/base/limits.h"
 #include "common/base/memory.h"
-#include "common/rpc/rpc.h"
-
-struct log_source {
-    struct rpc_client *client;
-    char *target;
-};
 
 static const char append_method[] = "/argon.wal.v1.Wal/Append";
-static const char read_method[] = "/argon.wal.v1.Wal/Read";
 static const char head_method[] = "/argon.wal.v1.Wal/GetHead";
 static const char heads_method[] = "/argon.wal.v1.Wal/GetHeads";
+static const char find_method[] = "/argon.wal.v1.Wal/FindLsn";
 static const char status_method[] = "/argon.wal.v1.Wal/GetStatus";
 
 bool log_source_open(const char *target, struct log_source **source, struct error *err)
@@ -49,7 +43,7 @@ static ProtobufCBinaryData borrowed(struct bytes bytes)
     return (ProtobufCBinaryData) { .data = (uint8_t *)bytes.data, .len = bytes.len };
 }
 
-static ProtobufCBinaryData borrowed_incarnation(const struct log_incarnation *incarnation)
+ProtobufCBinaryData log_borrow_incarnation(const struct log_incarnation *incarnation)
 {
     return incarnation ? borrowed(bytes_of(incarnation->bytes, sizeof incarnation->bytes)) : (ProtobufCBinaryData) { 0 };
 }
@@ -69,7 +63,7 @@ static struct log_incarnation incarnation_from(ProtobufCBinaryData data)
 
 /* ---- read ------------------------------------------------------------------------------------------- */
 
-static bool show_runs(const Argon__Wal__V1__ReadResponse *response, struct arena *arena, log_run_fn *visit, void *ctx, struct error *err)
+bool log_show_runs(const Argon__Wal__V1__ReadResponse *response, struct arena *arena, log_run_fn *visit, void *ctx, struct error *err)
 {
     for (size_t i = 0; i < response->n_runs; i++) {
         const Argon__Wal__V1__Run *in = response->runs[i];
@@ -106,8 +100,8 @@ static bool read_once(struct log_source *source, Argon__Wal__V1__ReadRequest *re
     bool ok = false;
     request->after_lsn = *position;
     const struct rpc_call_options options = { .deadline = deadline };
-    if (!rpc_client_stream_open(source->client, read_method, &request->base, &argon__wal__v1__read_response__descriptor, &options, &stream,
-                                err))
+    if (!rpc_client_stream_open(source->client, LOG_READ_METHOD, &request->base, &argon__wal__v1__read_response__descriptor, &options,
+                                &stream, err))
         return false;
     for (;;) {
         struct arena arena;
@@ -116,7 +110,7 @@ static bool read_once(struct log_source *source, Argon__Wal__V1__ReadRequest *re
         bool more = rpc_client_stream_next(stream, &arena, &message, err);
         if (more && message) {
             const Argon__Wal__V1__ReadResponse *response = (const Argon__Wal__V1__ReadResponse *)message;
-            *refused = !show_runs(response, &arena, visit, ctx, err);
+            *refused = !log_show_runs(response, &arena, visit, ctx, err);
             more = !*refused;
             if (more)
                 *position = response->complete_through;
@@ -142,16 +136,17 @@ bool log_source_read(struct log_source *source, const struct log_read_range *ran
         request.branch_id = (char *)range->branch_id;
     if (range->collection)
         request.collection = (char *)range->collection;
-    request.incarnation = borrowed_incarnation(incarnation);
+    request.incarnation = log_borrow_incarnation(incarnation);
 
     uint64_t position = range->after;
+    *complete_through = position;
     struct backoff backoff = { 0 };
     for (;;) {
         bool refused = false;
-        if (read_once(source, &request, deadline, visit, ctx, &position, &refused, err)) {
-            *complete_through = position;
+        bool ok = read_once(source, &request, deadline, visit, ctx, &position, &refused, err);
+        *complete_through = position;
+        if (ok)
             return true;
-        }
         if (refused || err->code != ERROR_UNAVAILABLE || !backoff_wait(&backoff, deadline))
             return false;
     }
@@ -188,21 +183,9 @@ static struct log_request_outcome outcome_from(const Argon__Wal__V1__RequestOutc
     return outcome;
 }
 
-bool log_source_head(struct log_source *source, const char *project, const struct log_head_query *query, int64_t deadline,
-                     struct arena *arena, struct log_head *head, struct error *err)
+static bool head_from(const Argon__Wal__V1__GetHeadResponse *response, const struct log_head_query *query, struct log_head *head,
+                      struct error *err)
 {
-    Argon__Wal__V1__GetHeadRequest request = ARGON__WAL__V1__GET_HEAD_REQUEST__INIT;
-    request.project_id = (char *)project;
-    request.known_incarnation = borrowed_incarnation(query->known_incarnation);
-    request.request_id = borrowed(query->request_id);
-    request.request_hash = borrowed(query->request_hash);
-    request.since_lsn = query->since_lsn;
-    const struct rpc_call_options options = { .deadline = deadline, .repeatable = true };
-    ProtobufCMessage *message;
-    if (!rpc_client_call(source->client, head_method, &request.base, &argon__wal__v1__get_head_response__descriptor, &options, arena,
-                         &message, err))
-        return false;
-    const Argon__Wal__V1__GetHeadResponse *response = (const Argon__Wal__V1__GetHeadResponse *)message;
     if (response->request_hash_differs)
         return error_set(err, ERROR_INVALID_ARGUMENT, "this request_id was used before for another request");
     if (response->request_outcome_unknown)
@@ -218,6 +201,76 @@ bool log_source_head(struct log_source *source, const char *project, const struc
     if (response->request)
         head->request = outcome_from(response->request);
     return true;
+}
+
+bool log_source_head(struct log_source *source, const char *project, const struct log_head_query *query, int64_t deadline,
+                     struct arena *arena, struct log_head *head, struct error *err)
+{
+    Argon__Wal__V1__GetHeadRequest request = ARGON__WAL__V1__GET_HEAD_REQUEST__INIT;
+    request.project_id = (char *)project;
+    request.known_incarnation = log_borrow_incarnation(query->known_incarnation);
+    request.request_id = borrowed(query->request_id);
+    request.request_hash = borrowed(query->request_hash);
+    request.since_lsn = query->since_lsn;
+    const struct rpc_call_options options = { .deadline = deadline, .repeatable = true };
+    ProtobufCMessage *message;
+    if (!rpc_client_call(source->client, head_method, &request.base, &argon__wal__v1__get_head_response__descriptor, &options, arena,
+                         &message, err))
+        return false;
+    return head_from((const Argon__Wal__V1__GetHeadResponse *)message, query, head, err);
+}
+
+struct started_head {
+    log_head_fn *done;
+    void *ctx;
+};
+
+static void on_head(void *ctx, const struct error *failure, struct bytes encoded)
+{
+    const struct started_head started = *(struct started_head *)ctx;
+    struct log_head head = { 0 };
+    free(ctx);
+    if (failure) {
+        started.done(started.ctx, failure, NULL);
+        return;
+    }
+    struct error err;
+    Argon__Wal__V1__GetHeadResponse *response = argon__wal__v1__get_head_response__unpack(NULL, encoded.len, encoded.data);
+    if (response ? head_from(response, &(struct log_head_query) { 0 }, &head, &err)
+                 : error_set(&err, ERROR_INTERNAL, "the WAL service answered what cannot be read"))
+        started.done(started.ctx, NULL, &head);
+    else
+        started.done(started.ctx, &err, NULL);
+    if (response)
+        argon__wal__v1__get_head_response__free_unpacked(response, NULL);
+}
+
+void log_source_head_start(struct log_source *source, const char *project, int64_t deadline, log_head_fn *done, void *ctx)
+{
+    Argon__Wal__V1__GetHeadRequest request = ARGON__WAL__V1__GET_HEAD_REQUEST__INIT;
+    struct started_head *started = mem_alloc(sizeof *started);
+    *started = (struct started_head) { done, ctx };
+    request.project_id = (char *)project;
+    const struct rpc_call_options options = { .deadline = deadline };
+    rpc_client_start(source->client, head_method, &request.base, &options, on_head, started);
+}
+
+bool log_source_find_lsn(struct log_source *source, const char *project, uint64_t time_micros, int64_t deadline, uint64_t *lsn,
+                         struct error *err)
+{
+    Argon__Wal__V1__FindLsnRequest request = ARGON__WAL__V1__FIND_LSN_REQUEST__INIT;
+    request.project_id = (char *)project;
+    request.timestamp = time_micros;
+    const struct rpc_call_options options = { .deadline = deadline, .repeatable = true };
+    struct arena arena;
+    arena_init(&arena, 0);
+    ProtobufCMessage *message;
+    bool ok = rpc_client_call(source->client, find_method, &request.base, &argon__wal__v1__find_lsn_response__descriptor, &options, &arena,
+                              &message, err);
+    if (ok)
+        *lsn = ((const Argon__Wal__V1__FindLsnResponse *)message)->lsn;
+    arena_destroy(&arena);
+    return ok;
 }
 
 bool log_source_branch_heads(struct log_source *source, const char *project, const char *const *branch_ids, size_t n, int64_t deadline,
@@ -338,7 +391,7 @@ bool log_source_append(struct log_source *source, const char *project, const str
     Argon__Wal__V1__Batch *batches[] = { &out };
     Argon__Wal__V1__AppendRequest request = ARGON__WAL__V1__APPEND_REQUEST__INIT;
     request.project_id = (char *)project;
-    request.incarnation = borrowed_incarnation(incarnation);
+    request.incarnation = log_borrow_incarnation(incarnation);
     request.batches = batches;
     request.n_batches = 1;
 
@@ -368,6 +421,12 @@ bool log_source_status(struct log_source *source, int64_t deadline, struct arena
         .uptime_seconds = response->uptime_seconds,
         .disk_bytes = response->disk_bytes,
         .segments = response->segments,
+        .sealed_segments = response->sealed_segments,
+        .compressed_segments = response->compressed_segments,
+        .memory_bytes = response->memory_bytes,
+        .entries = response->entries,
+        .follow_streams = response->follow_streams,
+        .disk_full = response->disk_full,
     };
     return true;
 }

@@ -332,6 +332,25 @@ bool registry_find(struct registry *registry, const char *name, int64_t deadline
     return true;
 }
 
+bool registry_find_known(struct registry *registry, const char *name, int64_t deadline, struct project **project, struct error *err)
+{
+    struct project *found = NULL;
+    bool deleted, system_is_older;
+    mutex_lock(&registry->lock);
+    bool known = registry->system_fresh;
+    mutex_unlock(&registry->lock);
+    if (!name_check("project", name, err) || (known && !lookup(registry, name, &found, err)))
+        return false;
+    if (found && project_is_known(found)) {
+        inspect(registry, found, &deleted, &system_is_older);
+        if (!deleted && !system_is_older) {
+            *project = found;
+            return true;
+        }
+    }
+    return registry_find(registry, name, deadline, project, err);
+}
+
 bool registry_create(struct registry *registry, const char *name, const struct write_request *request, struct project **project,
                      struct error *err)
 {

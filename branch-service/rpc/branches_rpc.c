@@ -27,8 +27,8 @@ static void on_create(void *service, struct rpc_call *call, const ProtobufCMessa
     struct write_request write;
     struct error err;
     convert_write(call, "CreateBranch", message, &request->write, rpc_call_arena(call), &write);
-    if (!branches_create(service, request->project, request->name, request->from, request->at_lsn, &write, rpc_call_arena(call), &branch,
-                         &response.lsn, &err)) {
+    if (!branches_create(service, request->project, request->name, request->from, request->at_lsn, request->at_time, &write,
+                         rpc_call_arena(call), &branch, &response.lsn, &err)) {
         rpc_fail(call, &err);
         return;
     }

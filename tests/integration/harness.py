@@ -116,7 +116,7 @@ class Client:
                 path = f"/{package}.{service.name}/{method.name}"
                 request = getattr(package_module(package), method.input_type.name)
                 response = getattr(package_module(package), method.output_type.name)
-                streams = method.name in ("Find", "Read")
+                streams = method.name in ("Find", "Read", "Watch", "Materialize")
                 make = self.channel.unary_stream if streams else self.channel.unary_unary
                 call = make(path, request_serializer=request.SerializeToString, response_deserializer=response.FromString)
                 self.methods[method.name] = (call, request, streams)

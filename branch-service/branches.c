@@ -262,9 +262,9 @@ static bool execute_and_describe(struct registry *registry, const char *project,
     return ok;
 }
 
-bool branches_create(struct registry *registry, const char *project, const char *name, const char *from, uint64_t at_lsn,
-                     uint64_t at_time, const struct write_request *request, struct arena *arena, struct branch_description *branch,
-                     uint64_t *lsn, struct error *err)
+bool branches_create(struct registry *registry, const char *project, const char *name, const char *from, uint64_t at_lsn, uint64_t at_time,
+                     const struct write_request *request, struct arena *arena, struct branch_description *branch, uint64_t *lsn,
+                     struct error *err)
 {
     struct change change = {
         .plan = plan_create, .name = name, .from = from[0] ? from : MAIN_BRANCH, .at_lsn = at_lsn, .at_time = at_time

@@ -24,8 +24,8 @@ struct branch_description {
 
 /* from empty: main. at_lsn and at_time (microseconds since the epoch) 0: the parent's head; both set: INVALID_ARGUMENT. */
 CHECKED bool branches_create(struct registry *registry, const char *project, const char *name, const char *from, uint64_t at_lsn,
-                             uint64_t at_time, const struct write_request *request, struct arena *arena,
-                             struct branch_description *branch, uint64_t *lsn, struct error *err);
+                             uint64_t at_time, const struct write_request *request, struct arena *arena, struct branch_description *branch,
+                             uint64_t *lsn, struct error *err);
 CHECKED bool branches_get(struct registry *registry, const char *project, const char *name, int64_t deadline, struct arena *arena,
                           struct branch_description *branch, struct error *err);
 /* In name order, main among them, after a name ("" = from the first), at most n. */

@@ -64,18 +64,20 @@ bool collections_find_time(struct project *project, uint64_t time_micros, int64_
 {
     struct backoff backoff = { 0 };
     for (;;) {
-        struct project_catalog before, after;
+        struct project_catalog catalog;
         uint64_t found;
-        project_catalog(project, &before);
-        project_catalog_destroy(&before);
+        project_catalog(project, &catalog);
+        uint64_t begun = catalog.begun;
+        project_catalog_destroy(&catalog);
         if (!log_source_find_lsn(project_log(project), project_id(project), time_micros, deadline, &found, err))
             return false;
-        /* a batch that was appended after we looked for the head may have an earlier time than the one asked for */
+        /* what was appended after we looked for the head may be at or before the time that is asked for */
         if (found > project_position(project) && !project_refresh(project, deadline, err))
             return false;
-        project_catalog(project, &after);
-        project_catalog_destroy(&after);
-        if (before.begun == after.begun && found <= after.lsn) {
+        project_catalog(project, &catalog);
+        bool same_log = catalog.begun == begun && found <= catalog.lsn;
+        project_catalog_destroy(&catalog);
+        if (same_log) {
             *lsn = found;
             return true;
         }

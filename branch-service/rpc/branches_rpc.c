@@ -1,5 +1,5 @@
 #include "branch-service/branches.h"
-#include "branch-service/rpc/convert.h"
+#include "branch-service/rpc/page.h"
 #include "branch-service/rpc/services.h"
 #include "branch-service/warm.h"
 
@@ -60,24 +60,19 @@ static void on_list(void *service, struct rpc_call *call, const ProtobufCMessage
     Argon__Branch__V1__ListBranchesResponse response = ARGON__BRANCH__V1__LIST_BRANCHES_RESPONSE__INIT;
     struct arena *arena = rpc_call_arena(call);
     struct error err;
-    size_t n = 0;
+    struct page page;
     bool more;
-    if (!convert_page_size(request->page_size, &n, &err))
+    if (!page_begin(request->page_size, sizeof(struct branch_description), sizeof(Argon__Branch__V1__Branch), arena, &page, &err))
         goto fail;
-    struct branch_description *branches = arena_alloc(arena, n * sizeof *branches);
-    Argon__Branch__V1__Branch *out = arena_alloc(arena, n * sizeof *out);
-    response.branches = arena_alloc(arena, n * sizeof(void *));
-    if (!branches || !out || !response.branches) {
-        error_out_of_memory(&err);
+    struct branch_description *branches = page.records;
+    Argon__Branch__V1__Branch *out = page.messages;
+    response.branches = (Argon__Branch__V1__Branch **)page.pointers;
+    if (!branches_list(service, request->project, request->page_token, page.n, convert_deadline(call), arena, branches,
+                       &response.n_branches, &more, &err))
         goto fail;
-    }
-    if (!branches_list(service, request->project, request->page_token, n, convert_deadline(call), arena, branches, &response.n_branches,
-                       &more, &err))
-        goto fail;
-    for (size_t i = 0; i < response.n_branches; i++) {
+    for (size_t i = 0; i < response.n_branches; i++)
         fill(&out[i], &branches[i]);
-        response.branches[i] = &out[i];
-    }
+
     if (more)
         response.next_page_token = (char *)branches[response.n_branches - 1].name;
     rpc_reply(call, &response.base);

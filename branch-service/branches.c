@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "branch-service/batch.h"
+#include "branch-service/collections.h"
 #include "branch-service/lineage.h"
 #include "branch-service/names.h"
 #include "branch-service/write_named.h"
@@ -128,6 +129,7 @@ struct change {
     const char *from;
     const char *new_name;
     uint64_t at_lsn;
+    uint64_t at_time; /* microseconds since the epoch */
     int64_t deadline;
 };
 
@@ -162,7 +164,13 @@ static bool plan_create(struct change *change, const struct project_catalog *cat
     random_id(id);
     if (!project_find_branch(catalog, change->from, arena, &parent, err) || !refuse_taken(catalog, change->name, arena, err))
         return false;
-    if (change->at_lsn && !project_batch_end(change->project, change->at_lsn, change->deadline, &cut, err))
+    uint64_t at = change->at_lsn;
+    /* after the catalog was taken: an append under an older incarnation is refused */
+    if (change->at_time && !collections_find_time(change->project, change->at_time, change->deadline, &at, err))
+        return false;
+    if (change->at_time && at == 0)
+        cut = 0;
+    if (at && !project_batch_end(change->project, at, change->deadline, &cut, err))
         return false;
     const struct branch_record record = { .id = id, .name = change->name, .parent = parent.id, .cut = cut };
     return catalog_encode_name(change->name, id, arena, &name_document, err) && catalog_encode_branch(&record, arena, &document, err) &&
@@ -259,11 +267,17 @@ static bool execute_and_describe(struct registry *registry, const char *project,
     return ok;
 }
 
-bool branches_create(struct registry *registry, const char *project, const char *name, const char *from, uint64_t at_lsn,
+bool branches_create(struct registry *registry, const char *project, const char *name, const char *from, uint64_t at_lsn, uint64_t at_time,
                      const struct write_request *request, struct arena *arena, struct branch_description *branch, uint64_t *lsn,
                      struct error *err)
 {
-    struct change change = { .plan = plan_create, .name = name, .from = from[0] ? from : MAIN_BRANCH, .at_lsn = at_lsn };
+    struct change change = {
+        .plan = plan_create, .name = name, .from = from[0] ? from : MAIN_BRANCH, .at_lsn = at_lsn, .at_time = at_time
+    };
+    if (at_lsn && at_time) {
+        error_fill(err, ERROR_INVALID_ARGUMENT, "at_lsn and at_time are both set: a branch begins at one state");
+        return write_refuse(request, err);
+    }
     if (!name_check("branch", name, err) || !name_check("branch", change.from, err))
         return write_refuse(request, err);
     return execute_and_describe(registry, project, &change, request, arena, branch, lsn, err);

@@ -4,7 +4,7 @@
  *
  * Ownership  descriptions' strings live in the arena.
  * Errors     NOT_FOUND, ALREADY_EXISTS, INVALID_ARGUMENT (names), FAILED_PRECONDITION (main stays as it is),
- *            OUT_OF_RANGE (at_lsn beyond the head).
+ *            OUT_OF_RANGE (at_lsn beyond the head, at_time beyond the log's clock).
  */
 #ifndef ARGON_BRANCH_BRANCHES_H
 #define ARGON_BRANCH_BRANCHES_H
@@ -22,10 +22,10 @@ struct branch_description {
     uint64_t created_at;
 };
 
-/* from empty: main. at_lsn 0: the parent's head. */
+/* from empty: main. at_lsn and at_time (microseconds since the epoch) 0: the parent's head; both set: INVALID_ARGUMENT. */
 CHECKED bool branches_create(struct registry *registry, const char *project, const char *name, const char *from, uint64_t at_lsn,
-                             const struct write_request *request, struct arena *arena, struct branch_description *branch, uint64_t *lsn,
-                             struct error *err);
+                             uint64_t at_time, const struct write_request *request, struct arena *arena, struct branch_description *branch,
+                             uint64_t *lsn, struct error *err);
 CHECKED bool branches_get(struct registry *registry, const char *project, const char *name, int64_t deadline, struct arena *arena,
                           struct branch_description *branch, struct error *err);
 /* In name order, main among them, after a name ("" = from the first), at most n. */

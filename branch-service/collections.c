@@ -28,33 +28,99 @@ static bool wait_for(struct project *project, uint64_t min_lsn, int64_t deadline
     }
 }
 
+static bool check_options(const struct read_options *read, struct error *err)
+{
+    const struct {
+        bool set;
+        const char *name;
+    } states[] = { { read->as_of_lsn > 0, "as_of_lsn" }, { read->as_of_time > 0, "as_of_time" }, { read->stale_ok, "stale_ok" } };
+    const char *first = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(states); i++) {
+        if (!states[i].set)
+            continue;
+        if (first)
+            return error_set(err, ERROR_INVALID_ARGUMENT, "%s and %s are both set: a read has one state", first, states[i].name);
+        first = states[i].name;
+    }
+    return true;
+}
+
+/* The branch must be known even where nothing is to be seen: before the first batch. */
+static bool open_nothing(struct project *project, const char *branch, struct target *target, struct error *err)
+{
+    struct project_catalog catalog;
+    struct branch_record record;
+    struct arena arena;
+    arena_init(&arena, 0);
+    project_catalog(project, &catalog);
+    bool ok = project_find_branch(&catalog, branch, &arena, &record, err);
+    project_catalog_destroy(&catalog);
+    arena_destroy(&arena);
+    if (ok)
+        *target = (struct target) { 0 };
+    return ok;
+}
+
+bool collections_find_time(struct project *project, uint64_t time_micros, int64_t deadline, uint64_t *lsn, struct error *err)
+{
+    struct backoff backoff = { 0 };
+    for (;;) {
+        struct project_catalog catalog;
+        uint64_t found;
+        project_catalog(project, &catalog);
+        uint64_t begun = catalog.begun;
+        project_catalog_destroy(&catalog);
+        if (!log_source_find_lsn(project_log(project), project_id(project), time_micros, deadline, &found, err))
+            return false;
+        /* what was appended after we looked for the head may be at or before the time that is asked for */
+        if (found > project_position(project) && !project_refresh(project, deadline, err))
+            return false;
+        project_catalog(project, &catalog);
+        bool same_log = catalog.begun == begun && found <= catalog.lsn;
+        project_catalog_destroy(&catalog);
+        if (same_log) {
+            *lsn = found;
+            return true;
+        }
+        if (!backoff_wait(&backoff, deadline))
+            return error_set(err, ERROR_ABORTED, "the log was replaced while it was read");
+    }
+}
+
+/* *nothing: the state before the first batch. */
+static bool find_state(struct project *project, const struct read_options *read, uint64_t *as_of, bool *nothing, struct error *err)
+{
+    uint64_t lsn = read->as_of_lsn;
+    *as_of = 0;
+    *nothing = false;
+    if (read->as_of_time && !collections_find_time(project, read->as_of_time, read->deadline, &lsn, err))
+        return false;
+    if (lsn && !project_batch_end(project, lsn, read->deadline, as_of, err))
+        return false;
+    *nothing = (read->as_of_lsn || read->as_of_time) && *as_of == 0;
+    return true;
+}
+
 bool collections_open(struct registry *registry, const char *project_name, const char *branch, const char *collection,
                       const struct read_options *read, struct target *target, struct error *err)
 {
     struct project *project;
-    if (!name_check("branch", branch, err) || (collection && !name_check_collection(collection, err)) ||
-        !registry_find(registry, project_name, read->deadline, &project, err) || !wait_for(project, read->min_lsn, read->deadline, err))
+    if (!check_options(read, err) || !name_check("branch", branch, err) || (collection && !name_check_collection(collection, err)))
+        return false;
+    bool found = read->stale_ok ? registry_find_known(registry, project_name, read->deadline, &project, err)
+                                : registry_find(registry, project_name, read->deadline, &project, err);
+    if (!found || !wait_for(project, read->min_lsn, read->deadline, err))
         return false;
     struct backoff backoff = { 0 };
     for (;;) {
-        uint64_t as_of = 0;
-        bool ok = !read->as_of_lsn || project_batch_end(project, read->as_of_lsn, read->deadline, &as_of, err);
-        if (ok && read->as_of_lsn && as_of == 0) {
-            /* before the first batch: nothing is there, but the branch must be known */
-            struct project_catalog catalog;
-            struct branch_record record;
-            struct arena arena;
-            arena_init(&arena, 0);
-            project_catalog(project, &catalog);
-            ok = project_find_branch(&catalog, branch, &arena, &record, err);
-            project_catalog_destroy(&catalog);
-            arena_destroy(&arena);
-            if (ok)
-                *target = (struct target) { 0 };
-            return ok;
+        uint64_t as_of;
+        bool nothing;
+        if (find_state(project, read, &as_of, &nothing, err)) {
+            if (nothing)
+                return open_nothing(project, branch, target, err);
+            if (project_open_target(project, branch, collection, as_of, read->deadline, target, err))
+                return true;
         }
-        if (ok && project_open_target(project, branch, collection, as_of, read->deadline, target, err))
-            return true;
         /* the log was replaced while we read: look again */
         if (err->code != ERROR_ABORTED || !backoff_wait(&backoff, read->deadline) || !project_refresh(project, read->deadline, err))
             return false;

@@ -37,8 +37,12 @@ CHECKED bool collections_list(struct registry *registry, const char *project, co
                               const char *after, size_t n, struct arena *arena, struct collection_record *collections,
                               size_t *n_collections, bool *more, uint64_t *lsn, struct error *err);
 
-/* Opens what a reader asked for: waits for min_lsn, rounds as_of_lsn down. collection may be NULL. */
+/* Opens what a reader asked for: waits for min_lsn, rounds as_of_lsn and as_of_time down to a batch end. collection may be
+ * NULL. INVALID_ARGUMENT: two of as_of_lsn, as_of_time and stale_ok; OUT_OF_RANGE: beyond the head, or the log's clock. */
 CHECKED bool collections_open(struct registry *registry, const char *project, const char *branch, const char *collection,
                               const struct read_options *read, struct target *target, struct error *err);
+
+/* The last batch end at or before a time (microseconds since the epoch), which the position has reached; 0: none. */
+CHECKED bool collections_find_time(struct project *project, uint64_t time_micros, int64_t deadline, uint64_t *lsn, struct error *err);
 
 #endif

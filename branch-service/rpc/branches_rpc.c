@@ -1,6 +1,7 @@
 #include "branch-service/branches.h"
-#include "branch-service/rpc/convert.h"
+#include "branch-service/rpc/page.h"
 #include "branch-service/rpc/services.h"
+#include "branch-service/warm.h"
 
 static void fill(Argon__Branch__V1__Branch *out, const struct branch_description *branch)
 {
@@ -27,8 +28,8 @@ static void on_create(void *service, struct rpc_call *call, const ProtobufCMessa
     struct write_request write;
     struct error err;
     convert_write(call, "CreateBranch", message, &request->write, rpc_call_arena(call), &write);
-    if (!branches_create(service, request->project, request->name, request->from, request->at_lsn, &write, rpc_call_arena(call), &branch,
-                         &response.lsn, &err)) {
+    if (!branches_create(service, request->project, request->name, request->from, request->at_lsn, request->at_time, &write,
+                         rpc_call_arena(call), &branch, &response.lsn, &err)) {
         rpc_fail(call, &err);
         return;
     }
@@ -59,24 +60,19 @@ static void on_list(void *service, struct rpc_call *call, const ProtobufCMessage
     Argon__Branch__V1__ListBranchesResponse response = ARGON__BRANCH__V1__LIST_BRANCHES_RESPONSE__INIT;
     struct arena *arena = rpc_call_arena(call);
     struct error err;
-    size_t n = 0;
+    struct page page;
     bool more;
-    if (!convert_page_size(request->page_size, &n, &err))
+    if (!page_begin(request->page_size, sizeof(struct branch_description), sizeof(Argon__Branch__V1__Branch), arena, &page, &err))
         goto fail;
-    struct branch_description *branches = arena_alloc(arena, n * sizeof *branches);
-    Argon__Branch__V1__Branch *out = arena_alloc(arena, n * sizeof *out);
-    response.branches = arena_alloc(arena, n * sizeof(void *));
-    if (!branches || !out || !response.branches) {
-        error_out_of_memory(&err);
+    struct branch_description *branches = page.records;
+    Argon__Branch__V1__Branch *out = page.messages;
+    response.branches = (Argon__Branch__V1__Branch **)page.pointers;
+    if (!branches_list(service, request->project, request->page_token, page.n, convert_deadline(call), arena, branches,
+                       &response.n_branches, &more, &err))
         goto fail;
-    }
-    if (!branches_list(service, request->project, request->page_token, n, convert_deadline(call), arena, branches, &response.n_branches,
-                       &more, &err))
-        goto fail;
-    for (size_t i = 0; i < response.n_branches; i++) {
+    for (size_t i = 0; i < response.n_branches; i++)
         fill(&out[i], &branches[i]);
-        response.branches[i] = &out[i];
-    }
+
     if (more)
         response.next_page_token = (char *)branches[response.n_branches - 1].name;
     rpc_reply(call, &response.base);
@@ -117,6 +113,48 @@ static void on_delete(void *service, struct rpc_call *call, const ProtobufCMessa
         rpc_fail(call, &err);
 }
 
+/* ---- materialize ------------------------------------------------------------------------------------ */
+
+static bool send_progress(void *ctx, uint64_t lsn, const struct warm_progress *progress, size_t n)
+{
+    struct rpc_call *call = ctx;
+    Argon__Branch__V1__MaterializeResponse response = ARGON__BRANCH__V1__MATERIALIZE_RESPONSE__INIT;
+    struct arena arena;
+    if (rpc_call_cancelled(call))
+        return false;
+    if (n == 0 && lsn == 0)
+        return true;
+    arena_init(&arena, 0);
+    Argon__Branch__V1__MaterializeProgress *out = arena_alloc(&arena, (n + 1) * sizeof *out);
+    response.progress = arena_alloc(&arena, (n + 1) * sizeof(void *));
+    bool ok = out && response.progress;
+    for (size_t i = 0; ok && i < n; i++) {
+        out[i] = (Argon__Branch__V1__MaterializeProgress)ARGON__BRANCH__V1__MATERIALIZE_PROGRESS__INIT;
+        out[i].collection = (char *)progress[i].collection;
+        out[i].documents = progress[i].documents;
+        out[i].bytes = progress[i].bytes;
+        out[i].done = true;
+        response.progress[i] = &out[i];
+    }
+    response.n_progress = n;
+    response.lsn = lsn;
+    ok = ok && rpc_stream_send(call, &response.base);
+    arena_destroy(&arena);
+    return ok;
+}
+
+static void on_materialize(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Argon__Branch__V1__MaterializeRequest *request = (const Argon__Branch__V1__MaterializeRequest *)message;
+    const struct read_options read = convert_read(call, request->read);
+    struct error err;
+    if (warm_branch(service, request->project, request->branch[0] ? request->branch : MAIN_BRANCH,
+                    (const char *const *)request->collections, request->n_collections, &read, send_progress, call, &err))
+        rpc_finish(call);
+    else
+        rpc_fail(call, &err);
+}
+
 static void not_yet(void *service, struct rpc_call *call, const ProtobufCMessage *request)
 {
     (void)service, (void)request;
@@ -126,9 +164,9 @@ static void not_yet(void *service, struct rpc_call *call, const ProtobufCMessage
 }
 
 static const struct rpc_method methods[] = {
-    RPC_UNARY("CreateBranch", on_create), RPC_UNARY("GetBranch", on_get),       RPC_UNARY("ListBranches", on_list),
-    RPC_UNARY("RenameBranch", on_rename), RPC_UNARY("DeleteBranch", on_delete), RPC_STREAM("Watch", not_yet),
-    RPC_STREAM("Materialize", not_yet),
+    RPC_UNARY("CreateBranch", on_create),      RPC_UNARY("GetBranch", on_get),       RPC_UNARY("ListBranches", on_list),
+    RPC_UNARY("RenameBranch", on_rename),      RPC_UNARY("DeleteBranch", on_delete), RPC_STREAM("Watch", not_yet),
+    RPC_STREAM("Materialize", on_materialize),
 };
 
 bool branches_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err)

@@ -1,5 +1,5 @@
 #include "branch-service/collections.h"
-#include "branch-service/rpc/convert.h"
+#include "branch-service/rpc/page.h"
 #include "branch-service/rpc/services.h"
 
 static void fill(Argon__Branch__V1__Collection *out, const struct collection_record *record)
@@ -17,24 +17,19 @@ static void on_list(void *service, struct rpc_call *call, const ProtobufCMessage
     const struct read_options read = convert_read(call, request->read);
     struct arena *arena = rpc_call_arena(call);
     struct error err;
-    size_t n = 0;
+    struct page page;
     bool more;
-    if (!convert_page_size(request->page_size, &n, &err))
+    if (!page_begin(request->page_size, sizeof(struct collection_record), sizeof(Argon__Branch__V1__Collection), arena, &page, &err))
         goto fail;
-    struct collection_record *records = arena_alloc(arena, n * sizeof *records);
-    Argon__Branch__V1__Collection *out = arena_alloc(arena, n * sizeof *out);
-    response.collections = arena_alloc(arena, n * sizeof(void *));
-    if (!records || !out || !response.collections) {
-        error_out_of_memory(&err);
-        goto fail;
-    }
-    if (!collections_list(service, request->project, request->branch[0] ? request->branch : MAIN_BRANCH, &read, request->page_token, n,
+    struct collection_record *records = page.records;
+    Argon__Branch__V1__Collection *out = page.messages;
+    response.collections = (Argon__Branch__V1__Collection **)page.pointers;
+    if (!collections_list(service, request->project, request->branch[0] ? request->branch : MAIN_BRANCH, &read, request->page_token, page.n,
                           arena, records, &response.n_collections, &more, &response.lsn, &err))
         goto fail;
-    for (size_t i = 0; i < response.n_collections; i++) {
+    for (size_t i = 0; i < response.n_collections; i++)
         fill(&out[i], &records[i]);
-        response.collections[i] = &out[i];
-    }
+
     if (more)
         response.next_page_token = (char *)records[response.n_collections - 1].name;
     rpc_reply(call, &response.base);

@@ -64,6 +64,8 @@ struct read_options convert_read(const struct rpc_call *call, const Argon__Branc
     return (struct read_options) {
         .as_of_lsn = options ? options->as_of_lsn : 0,
         .min_lsn = options ? options->min_lsn : 0,
+        .as_of_time = options ? options->as_of_time : 0,
+        .stale_ok = options && options->stale_ok,
         .deadline = convert_deadline(call),
     };
 }

@@ -1,4 +1,4 @@
-#include "branch-service/rpc/convert.h"
+#include "branch-service/rpc/page.h"
 #include "branch-service/rpc/services.h"
 
 static void fill(Argon__Branch__V1__Project *out, const struct project *project)
@@ -52,28 +52,22 @@ static void on_list(void *service, struct rpc_call *call, const ProtobufCMessage
     const Argon__Branch__V1__ListProjectsRequest *request = (const Argon__Branch__V1__ListProjectsRequest *)message;
     Argon__Branch__V1__ListProjectsResponse response = ARGON__BRANCH__V1__LIST_PROJECTS_RESPONSE__INIT;
     struct arena *arena = rpc_call_arena(call);
-    struct project_record *records = NULL;
     struct error err;
-    size_t n = 0;
+    struct page page;
     bool more;
-    if (!convert_page_size(request->page_size, &n, &err))
+    if (!page_begin(request->page_size, sizeof(struct project_record), sizeof(Argon__Branch__V1__Project), arena, &page, &err))
         goto fail;
-    records = arena_alloc(arena, n * sizeof *records);
-    Argon__Branch__V1__Project *out = arena_alloc(arena, n * sizeof *out);
-    response.projects = arena_alloc(arena, n * sizeof(void *));
-    if (!records || !out || !response.projects) {
-        error_out_of_memory(&err);
-        goto fail;
-    }
-    if (!registry_list(service, request->page_token, n, convert_deadline(call), arena, records, &response.n_projects, &more, &response.lsn,
-                       &err))
+    struct project_record *records = page.records;
+    Argon__Branch__V1__Project *out = page.messages;
+    response.projects = (Argon__Branch__V1__Project **)page.pointers;
+    if (!registry_list(service, request->page_token, page.n, convert_deadline(call), arena, records, &response.n_projects, &more,
+                       &response.lsn, &err))
         goto fail;
     for (size_t i = 0; i < response.n_projects; i++) {
         out[i] = (Argon__Branch__V1__Project)ARGON__BRANCH__V1__PROJECT__INIT;
         out[i].id = (char *)records[i].id;
         out[i].name = (char *)records[i].name;
         out[i].created_at = records[i].created_at;
-        response.projects[i] = &out[i];
     }
     if (more)
         response.next_page_token = (char *)records[response.n_projects - 1].name;

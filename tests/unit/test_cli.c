@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "argon/branch/v1/branch.pb-c.h"
+#include "cli/connect.h"
 #include "common/base/clock.h"
 #include "common/base/limits.h"
 #include "common/base/sync.h"
@@ -545,6 +546,32 @@ static void failures_have_codes_and_names(void **state)
     assert_runs("$A branches get a --endpoint 127.0.0.1:1 --timeout 200ms", 6);
 }
 
+static void a_failure_names_what_stood_in_the_way(void **state)
+{
+    (void)state;
+    const struct connection connection = { 0 };
+    struct error err;
+    error_set(&err, ERROR_ABORTED, "two documents were changed");
+    error_set_reason(&err, "WRITE_CONFLICT");
+    error_add_key(&err, "users/{\"_id\":%d}", 1);
+    error_add_key(&err, "users/{\"_id\":%d}", 2);
+    fflush(stderr);
+    int saved = dup(STDERR_FILENO), file = open("err", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(saved >= 0 && file >= 0);
+    dup2(file, STDERR_FILENO);
+    connection_report(&connection, &err);
+    fflush(stderr);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    close(file);
+    read_file("err", errors, sizeof errors);
+    unlink("err");
+    assert_string_equal(errors, "argon: ABORTED: two documents were changed\n"
+                                "argon: reason WRITE_CONFLICT\n"
+                                "argon: in the way: users/{\"_id\":1}\n"
+                                "argon: in the way: users/{\"_id\":2}\n");
+}
+
 static void a_branch_is_shown_in_full(void **state)
 {
     (void)state;
@@ -937,6 +964,7 @@ int main(void)
         cmocka_unit_test_setup(help_stands_at_every_level, forget),
         cmocka_unit_test_setup(wrong_usage_is_code_2, forget),
         cmocka_unit_test_setup(failures_have_codes_and_names, forget),
+        cmocka_unit_test_setup(a_failure_names_what_stood_in_the_way, forget),
         cmocka_unit_test_setup(a_branch_is_shown_in_full, forget),
         cmocka_unit_test_setup(a_list_has_all_pages, forget),
         cmocka_unit_test_setup(a_write_knows_since_when_it_is, forget),

@@ -27,7 +27,7 @@ say "unit tests of what is concurrent, under ThreadSanitizer"
 TSAN_OPTIONS="ignore_noninstrumented_modules=1" ctest --test-dir "$root/build/tsan" --output-on-failure -j 2 \
   -R '^test_(wal|wal_service|tree|log_store|segment_.*|rpc.*|view_cache)$'
 
-build fuzz
+build fuzz fuzz_targets
 for corpus in "$root"/tests/fuzz/corpus/*; do
   say "$(basename "$corpus"), ${FUZZ_SECONDS:-5} seconds"
   found=$(mktemp -d)

@@ -22,6 +22,19 @@ say "unit tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 ctest --test-dir "$root/build/asan" --output-on-failure -j 2
 [ "$what" = all ] || exit 0
 
+build tsan
+say "unit tests of what is concurrent, under ThreadSanitizer"
+TSAN_OPTIONS="ignore_noninstrumented_modules=1" ctest --test-dir "$root/build/tsan" --output-on-failure -j 2 \
+  -R '^test_(wal|wal_service|tree|log_store|segment_.*|rpc.*|view_cache)$'
+
+build fuzz fuzz_targets
+for corpus in "$root"/tests/fuzz/corpus/*; do
+  say "$(basename "$corpus"), ${FUZZ_SECONDS:-5} seconds"
+  found=$(mktemp -d)
+  (cd "$found" && "$root/build/fuzz/tests/$(basename "$corpus")" -max_total_time="${FUZZ_SECONDS:-5}" "$found" "$corpus")
+  rm -rf "$found"
+done
+
 build release
 say "integration tests, real processes built with sanitizers"
 ARGON_BIN=$root/build/asan/bin "$root/tests/integration/run.sh" -m "not scale"

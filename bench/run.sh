@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Measures this build on this machine: JSON lines into a file, a table on standard output.
+#
+#   bench/run.sh [--quick] [FILE]     --quick: a smoke run, under half a minute; FILE: default build/release/bench.jsonl
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+seconds=5 documents=1000000 cold=1000000 total=1000000 quick=
+if [ "${1:-}" = --quick ]; then quick=1 seconds=0.5 documents=20000 cold=20000 total=50000; shift; fi
+out=${1:-$root/build/release/bench.jsonl}
+
+programs="wal-service branch-service bench_wal bench_docs bench_disk bench_echo_server"
+cmake -S "$root" --preset release >/dev/null
+# shellcheck disable=SC2086
+cmake --build "$root/build/release" --target $programs -- --quiet
+bin=$root/build/release/bin
+work=$(mktemp -d "${BENCH_DIRECTORY:-/var/tmp}/argon-bench.XXXXXX")
+pids=()
+finish() { for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done; wait; rm -rf "$work"; }
+trap finish EXIT
+
+# start NAME PROGRAM ARGUMENTS...: sets $port and $pid
+start() {
+  local name=$1; shift
+  rm -f "$work/$name.port"
+  "$@" --listen 127.0.0.1:0 --port-file "$work/$name.port" >>"$work/$name.log" 2>&1 &
+  pid=$!; pids+=("$pid")
+  for _ in $(seq 200); do [ -s "$work/$name.port" ] && break; sleep 0.05; done
+  port=$(cat "$work/$name.port")
+}
+# echo_server PORT [--sync FILE]
+echo_server() {
+  "$bin/bench_echo_server" "$@" >"$work/echo.log" &
+  pid=$!; pids+=("$pid")
+  for _ in $(seq 200); do grep -q ready "$work/echo.log" && break; sleep 0.05; done
+}
+record() { "$@" | tee -a "$out"; }
+
+: >"$out"
+printf '{"bench":"machine","date":"%s","cpu":"%s","cores":%s,"kernel":"%s","disk":"%s","commit":"%s"}\n' "$(date -u +%FT%TZ)" \
+  "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" "$(nproc)" "$(uname -r)" "$(stat -f -c %T "$work")" \
+  "$(git -C "$root" rev-parse --short HEAD)" | tee -a "$out"
+
+record "$bin/bench_disk" "$work" "$seconds"
+for kind in echo echo_fdatasync; do
+  if [ $kind = echo ]; then echo_server 17791; else echo_server 17792 --sync "$work/echo.data"; fi
+  [ $kind = echo ] && at=17791 || at=17792
+  for n in 1 64; do record "$bin/bench_wal" echo --target 127.0.0.1:$at --name $kind --in-flight $n --seconds "$seconds"; done
+  kill "$pid"
+done
+
+start wal "$bin/wal-service" --data "$work/log"
+wal=127.0.0.1:$port
+for n in 1 16 64; do record "$bin/bench_wal" append --target "$wal" --in-flight $n --seconds "$seconds"; done
+for n in 10 100; do record "$bin/bench_wal" append --target "$wal" --in-flight 16 --entries $n --seconds "$seconds"; done
+record "$bin/bench_wal" append --target "$wal" --in-flight 16 --batches 16 --seconds "$seconds"
+record "$bin/bench_wal" append --target "$wal" --in-flight 256 --rate 2000 --seconds "$seconds"
+record "$bin/bench_wal" read --target "$wal" --entries 1 --total "$((total / 5))"
+record "$bin/bench_wal" read --target "$wal" --entries 100 --total "$total"
+
+start branch "$bin/branch-service" --wal "$wal"
+branch=127.0.0.1:$port branch_pid=$pid
+for n in 1 64; do
+  record "$bin/bench_docs" insert --target "$branch" --in-flight $n --documents 1000 --seconds "$seconds"
+  record "$bin/bench_docs" find --target "$branch" --in-flight $n --seconds "$seconds"
+  record "$bin/bench_docs" update --target "$branch" --in-flight $n --seconds "$seconds"
+done
+record "$bin/bench_docs" query --target "$branch" --documents 1000
+record "$bin/bench_docs" branch --target "$branch" --documents 1000
+record "$bin/bench_docs" branch --target "$branch" --documents "$documents"
+project=$("$bin/bench_docs" fill --target "$branch" --documents "$cold")
+kill "$branch_pid"; wait "$branch_pid" 2>/dev/null || true
+start branch "$bin/branch-service" --wal "$wal"
+record "$bin/bench_docs" cold --target "127.0.0.1:$port" --project "$project" --documents "$cold"
+[ -n "$quick" ] && echo "(a smoke run: the figures mean nothing)"
+/usr/bin/env python3 "$root/bench/table.py" "$out"

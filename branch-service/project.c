@@ -361,6 +361,24 @@ bool project_open_target(struct project *project, const char *branch, const char
     }
 }
 
+bool project_open_cached(struct project *project, const char *branch, const char *collection, struct target *target)
+{
+    struct target found = { 0 };
+    struct missing_view missing = { "" };
+    struct error err;
+    mutex_lock(&project->lock);
+    bool ok = open_target_locked(project, branch, collection, 0, &found, &missing, &err) && !missing.collection[0];
+    mutex_unlock(&project->lock);
+    if (!ok) {
+        target_destroy(&found);
+        return false;
+    }
+    if (found.documents)
+        view_cache_note_hit(project->cache);
+    *target = found;
+    return true;
+}
+
 bool project_batch_end(struct project *project, uint64_t lsn, int64_t deadline, uint64_t *end, struct error *err)
 {
     mutex_lock(&project->lock);

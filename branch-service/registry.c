@@ -366,23 +366,32 @@ bool registry_find(struct registry *registry, const char *name, int64_t deadline
     return true;
 }
 
-bool registry_find_known(struct registry *registry, const char *name, int64_t deadline, struct project **project, struct error *err)
+bool registry_is_current(struct registry *registry, struct project *project)
+{
+    bool deleted, system_is_older;
+    inspect(registry, project, &deleted, &system_is_older);
+    return !deleted && !system_is_older;
+}
+
+struct project *registry_peek(struct registry *registry, const char *name)
 {
     struct project *found = NULL;
-    bool deleted, system_is_older;
+    struct error err;
     mutex_lock(&registry->lock);
     bool known = registry->system_fresh;
     mutex_unlock(&registry->lock);
-    if (!name_check("project", name, err) || (known && !lookup(registry, name, &found, err)))
-        return false;
-    if (found && project_is_known(found)) {
-        inspect(registry, found, &deleted, &system_is_older);
-        if (!deleted && !system_is_older) {
-            *project = found;
-            return true;
-        }
-    }
-    return registry_find(registry, name, deadline, project, err);
+    bool ok = known && name_check("project", name, &err) && lookup(registry, name, &found, &err) && found && project_is_known(found) &&
+              registry_is_current(registry, found);
+    return ok ? found : NULL;
+}
+
+bool registry_find_known(struct registry *registry, const char *name, int64_t deadline, struct project **project, struct error *err)
+{
+    struct project *found = registry_peek(registry, name);
+    if (!found)
+        return registry_find(registry, name, deadline, project, err);
+    *project = found;
+    return true;
 }
 
 bool registry_create(struct registry *registry, const char *name, const struct write_request *request, struct project **project,

@@ -25,7 +25,7 @@ ctest --test-dir "$root/build/asan" --output-on-failure -j 2
 build tsan
 say "unit tests of what is concurrent, under ThreadSanitizer"
 TSAN_OPTIONS="ignore_noninstrumented_modules=1" ctest --test-dir "$root/build/tsan" --output-on-failure -j 2 \
-  -R '^test_(wal|wal_service|tree|log_store|segment_.*|rpc.*|view_cache)$'
+  -R '^test_(wal.*|tree|log_store|segment_.*|rpc.*|view_cache|append_queue)$'
 
 build fuzz fuzz_targets
 for corpus in "$root"/tests/fuzz/corpus/*; do
@@ -40,5 +40,9 @@ say "integration tests, real processes built with sanitizers"
 ARGON_BIN=$root/build/asan/bin "$root/tests/integration/run.sh" -m "not scale"
 say "integration tests, as released"
 ARGON_BIN=$root/build/release/bin "$root/tests/integration/run.sh" -m "scale"
+say "clients in Python, Node, Go and C, and grpcurl: every RPC"
+"$root/tests/clients/run.sh" release
+say "benchmarks: do they run"
+"$root/bench/run.sh" --quick
 say "quickstart, as a stranger would run it"
 "$root/tests/integration/quickstart.sh"

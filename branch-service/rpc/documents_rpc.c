@@ -2,6 +2,7 @@
 
 #include "branch-service/documents.h"
 #include "branch-service/rpc/convert.h"
+#include "branch-service/rpc/find_one_rpc.h"
 #include "branch-service/rpc/services.h"
 
 /* A message of a find is sent when it holds this much. */
@@ -360,6 +361,11 @@ static void on_find_one(void *service, struct rpc_call *call, const ProtobufCMes
     find_close(find);
 }
 
+static void on_find_one_first(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    find_one_rpc(service, call, message, on_find_one);
+}
+
 static void on_count(void *service, struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Argon__Branch__V1__CountRequest *request = (const Argon__Branch__V1__CountRequest *)message;
@@ -383,7 +389,7 @@ static const struct rpc_method methods[] = {
     RPC_UNARY("InsertOne", on_insert_one),
     RPC_UNARY("InsertMany", on_insert_many),
     RPC_STREAM("Find", on_find),
-    RPC_UNARY("FindOne", on_find_one),
+    RPC_UNARY_INLINE("FindOne", on_find_one_first),
     RPC_UNARY("UpdateOne", on_update_one),
     RPC_UNARY("UpdateMany", on_update_many),
     RPC_UNARY("ReplaceOne", on_replace_one),

@@ -114,6 +114,10 @@ const char *rpc_call_metadata(const struct rpc_call *call, const char *key);
 /* Adds a trailer; copied. Before the call ends. */
 void rpc_call_add_trailer(struct rpc_call *call, const char *key, const char *value);
 
+/* Goes on with `handle` on a worker: for an inline handler that turns out to need time, also later, on whatever thread
+ * has the call. */
+void rpc_call_defer(struct rpc_call *call, rpc_handler_fn *handle);
+
 void rpc_reply(struct rpc_call *call, const ProtobufCMessage *response);
 /* err->outcome NOT_APPLIED becomes the outcome trailer. */
 void rpc_fail(struct rpc_call *call, const struct error *err);

@@ -145,8 +145,9 @@ struct rpc_call {
     grpc_byte_buffer *response;
     grpc_metadata *trailers;
     size_t n_trailers;
-    struct rpc_info *info; /* for the status; NULL: none */
-    struct error broken;   /* why a send failed, so that no cut stream ends in OK */
+    struct rpc_info *info;    /* for the status; NULL: none */
+    struct error broken;      /* why a send failed, so that no cut stream ends in OK */
+    rpc_handler_fn *deferred; /* what a worker runs instead of the method's handler */
     bool initial_sent;
     atomic_bool ended;
 

@@ -47,8 +47,9 @@ static void run_call(struct rpc_call *call)
     }
     if (rpc_call_cancelled(call)) { /* nobody waits any more */
         error_set(&err, ERROR_DEADLINE_EXCEEDED, "the call was over before its turn came");
-    } else if (call->is_bidi || call_unpack(call, &err)) {
-        call->slot->method->handle(call->slot->context, call, call->request);
+    } else if (call->is_bidi || !call->payload || call_unpack(call, &err)) {
+        rpc_handler_fn *handle = call->deferred ? call->deferred : call->slot->method->handle;
+        handle(call->slot->context, call, call->request);
         return;
     }
     err.outcome = OUTCOME_NOT_APPLIED;
@@ -100,6 +101,12 @@ void workers_push(struct worker_pool *pool, struct rpc_call *call)
     queue->last = &call->next;
     condition_signal(&pool->work);
     mutex_unlock(&pool->lock);
+}
+
+void rpc_call_defer(struct rpc_call *call, rpc_handler_fn *handle)
+{
+    call->deferred = handle;
+    workers_push(&call->server->workers, call);
 }
 
 void workers_stop(struct worker_pool *pool)

@@ -3,8 +3,10 @@
 import random
 import shutil
 
+import bson
 import grpc
 import pytest
+from argon.branch.v1 import branch_pb2
 from harness import in_parallel, wait_until
 
 
@@ -96,7 +98,8 @@ class Model:
             collections.setdefault(collection, {})[key] = {"_id": key, "v": "new"}
             write.insert("p", collection, {"_id": key, "v": "new"}, branch=branch)
         expected = collections[collection][key]
-        assert read.find_one("p", collection, {"_id": key}, branch=branch) == expected
+        find = find_one if self.random.random() < 0.5 else lambda client, filter, **where: client.find_one("p", filter=filter, **where)
+        assert find(read, {"_id": key}, collection=collection, branch=branch) == expected
 
     def state(self):
         return {
@@ -277,3 +280,81 @@ def test_status_of_a_project(cluster, argon):
     with pytest.raises(grpc.RpcError) as error:
         argon.rpc.GetStatus(project="nowhere")
     assert error.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def find_one(client, filter, project="p", collection="c", branch="main", json=None, **options):
+    """FindOne, whose reads by _id go another way than Find's."""
+    document = branch_pb2.Document(json=json) if json else client.document(filter)
+    answer = client.rpc.FindOne(target=client.target(project, collection, branch), filter=document, **options)
+    return bson.decode(answer.document.bson) if answer.HasField("document") else None
+
+
+def test_find_one_by_id_on_another_replica_sees_what_was_acknowledged(cluster, argon):
+    other = cluster.client(cluster.start_branch())
+    for i in range(400):
+        key = i % 7
+        if i % 5 == 4:
+            argon.delete("p", "c", {"_id": key})
+            assert find_one(other, {"_id": key}) is None
+        elif argon.update("p", "c", {"_id": key}, {"$set": {"v": i}}).matched == 0:
+            argon.insert("p", "c", {"_id": key, "v": i})
+            assert find_one(other, {"_id": key}) == {"_id": key, "v": i}
+        else:
+            assert find_one(other, {"_id": key}) == {"_id": key, "v": i}
+        assert find_one(other, {"_id": key, "v": i}) == find_one(other, None, json=f'{{"_id": {key}, "v": {i}}}')
+    assert find_one(other, {"_id": 0, "v": -1}) is None
+
+
+def test_find_one_when_names_come_and_go(cluster, argon):
+    other = cluster.client(cluster.start_branch())
+
+    def expect(code, **where):
+        with pytest.raises(grpc.RpcError) as error:
+            find_one(other, {"_id": 1}, **where)
+        assert error.value.code() == code
+
+    for round_ in range(10):
+        argon.insert("p", "c", {"_id": 1, "round": round_})
+        assert find_one(other, {"_id": 1})["round"] == round_
+        argon.create_branch("p", "b")
+        argon.update("p", "c", {"_id": 1}, {"$set": {"on": "b"}}, branch="b")
+        assert find_one(other, {"_id": 1}, branch="b") == {"_id": 1, "round": round_, "on": "b"}
+        argon.rpc.RenameCollection(target=argon.target("p", "c", "b"), new_name="d")
+        assert find_one(other, {"_id": 1}, branch="b") is None
+        assert find_one(other, {"_id": 1}, branch="b", collection="d")["on"] == "b"
+        argon.rpc.DeleteBranch(project="p", name="b")
+        expect(grpc.StatusCode.NOT_FOUND, branch="b")
+        argon.rpc.DropCollection(target=argon.target("p", "c"))
+        assert find_one(other, {"_id": 1}) is None
+        argon.delete_project("p")
+        expect(grpc.StatusCode.NOT_FOUND)
+        argon.create_project("p")
+        assert find_one(other, {"_id": 1}) is None
+    expect(grpc.StatusCode.INVALID_ARGUMENT, project="")
+    expect(grpc.StatusCode.INVALID_ARGUMENT, collection="$bad")
+
+
+def test_find_one_of_what_is_large_or_odd(cluster, argon):
+    argon.insert("p", "c", {"_id": "large", "filling": "x" * 3_000_000})
+    argon.insert("p", "c", {"_id": "k" * 1000, "filling": "y" * 70_000})
+    assert len(find_one(argon, {"_id": "large"})["filling"]) == 3_000_000
+    assert len(find_one(argon, {"_id": "k" * 1000})["filling"]) == 70_000
+    assert find_one(argon, {"_id": "large", "filling": "x" * 3_000_000})["_id"] == "large"
+    assert find_one(argon, {"filling": "y" * 70_000})["_id"] == "k" * 1000
+    assert find_one(argon, {"_id": "large"}, skip=1) is None
+    assert find_one(argon, {"_id": "large"}, read=branch_pb2.ReadOptions(as_of_lsn=1)) is None
+    for bad in ({"_id": 1, "a": {"$foo": 1}}, {"$foo": 1}):
+        with pytest.raises(grpc.RpcError) as error:
+            find_one(argon, bad)
+        assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_find_one_while_the_wal_service_is_away(cluster, argon):
+    argon.insert("p", "c", {"_id": 1})
+    assert find_one(argon, {"_id": 1}) == {"_id": 1}
+    cluster.wal.kill()
+    with pytest.raises(grpc.RpcError) as error:
+        find_one(argon, {"_id": 1}, timeout=2)
+    assert error.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+    cluster.wal.start()
+    assert find_one(argon, {"_id": 1}, timeout=30) == {"_id": 1}

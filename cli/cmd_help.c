@@ -63,7 +63,7 @@ static void print_markdown(FILE *out)
 {
     fprintf(out,
             "# argon, the command line\n\n"
-            "<!-- Written by `argon help --markdown`; change the tables of the commands in cli/ instead. -->\n\n"
+            "<!-- Written by scripts/write-docs.sh; change the tables of the commands in cli/ instead. -->\n\n"
             "%s\n\n    argon COMMAND [ARGUMENTS] [OPTIONS]\n\n",
             help_summary);
     fputs("Documents, filters and updates are written as Extended JSON v2. Values come from an option or, where there is none, from the\n"

@@ -354,9 +354,15 @@ static bool begin(struct import *import, struct error *err)
     describe_settings(import, settings);
     if (keeps) {
         const char *project_id, *branch_id;
-        if (!find_ids(import, &project_id, &branch_id, err) ||
-            !import_state_open(state, import->file, project_id, branch_id, import->target.collection, &found, err))
+        if (!find_ids(import, &project_id, &branch_id, err))
             return false;
+        if (!import_state_open(state, import->file, project_id, branch_id, import->target.collection, &found, err)) {
+            if (err->code != ERROR_INTERNAL)
+                return false;
+            /* no folder to write to is no reason not to import */
+            fprintf(stderr, "argon: if it is interrupted, the import cannot go on: %s\n", err->message);
+            found = false;
+        }
         if (found && !options.restart && (!still_holds(import, &found, err) || (found && !go_on(import, settings, err))))
             return false;
     }

@@ -9,6 +9,7 @@
  * one is taken, and options and the rest of the file may change.
  *
  * Errors     FAILED_PRECONDITION: another import of this file is running, or what is in the state is not understood.
+ *            INTERNAL: the folder or the file cannot be written or read; there is no state then.
  */
 #ifndef ARGON_CLI_IMPORT_STATE_H
 #define ARGON_CLI_IMPORT_STATE_H

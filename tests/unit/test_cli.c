@@ -687,6 +687,29 @@ static void an_import_goes_in_batches(void **state)
     assert_int_equal(seen.since[3], 44);
 }
 
+static void an_import_needs_no_folder_of_its_own(void **state)
+{
+    (void)state;
+    assert_runs("echo '{}' > in; touch flat; XDG_STATE_HOME=$PWD/flat $A import in -c users; r=$?; rm in flat; exit $r", 0);
+    assert_has(errors, "the import cannot go on: cannot make the folder '/tmp/argon-cli-");
+    assert_int_equal(seen.documents, 1);
+    assert_runs("echo '{}' > in; env -u XDG_STATE_HOME -u HOME $A import in -c users; r=$?; rm in; exit $r", 0);
+    assert_int_equal(seen.documents, 2);
+}
+
+/* The files of the state are cut off as a full disk or a crash of the machine might do it. */
+static void a_damaged_state_is_named(void **state)
+{
+    (void)state;
+    assert_runs("printf '{}\\n{' > in; $A import in -c users --batch-size 1", 2);
+    assert_int_equal(seen.documents, 1);
+    assert_has(errors, "the same command goes on from there");
+    assert_runs("f=$(ls .xdg/argon/import-*); head -c 60 $f > cut; mv cut $f; $A import in -c users", 5);
+    assert_has(errors, "the state of an interrupted import, '/tmp/argon-cli-");
+    assert_int_equal(seen.documents, 1);
+    assert_runs("rm .xdg/argon/import-* in", 0);
+}
+
 static void an_import_says_how_far_it_got(void **state)
 {
     (void)state;
@@ -973,6 +996,8 @@ int main(void)
         cmocka_unit_test_setup(documents_come_in_three_formats, forget),
         cmocka_unit_test_setup(inserts_answer_with_ids, forget),
         cmocka_unit_test_setup(an_import_goes_in_batches, forget),
+        cmocka_unit_test_setup(an_import_needs_no_folder_of_its_own, forget),
+        cmocka_unit_test_setup(a_damaged_state_is_named, forget),
         cmocka_unit_test_setup(an_import_says_how_far_it_got, forget),
         cmocka_unit_test_setup(an_interrupted_import_says_how_to_go_on, forget),
         cmocka_unit_test_setup(an_export_is_whole_or_not_there, forget),

@@ -155,17 +155,9 @@ static void on_materialize(void *service, struct rpc_call *call, const ProtobufC
         rpc_fail(call, &err);
 }
 
-static void not_yet(void *service, struct rpc_call *call, const ProtobufCMessage *request)
-{
-    (void)service, (void)request;
-    struct error err;
-    error_fill(&err, ERROR_UNIMPLEMENTED, "not yet");
-    rpc_fail(call, &err);
-}
-
 static const struct rpc_method methods[] = {
     RPC_UNARY("CreateBranch", on_create),      RPC_UNARY("GetBranch", on_get),       RPC_UNARY("ListBranches", on_list),
-    RPC_UNARY("RenameBranch", on_rename),      RPC_UNARY("DeleteBranch", on_delete), RPC_STREAM("Watch", not_yet),
+    RPC_UNARY("RenameBranch", on_rename),      RPC_UNARY("DeleteBranch", on_delete), RPC_STREAM("Watch", watch_rpc_on_watch),
     RPC_STREAM("Materialize", on_materialize),
 };
 

@@ -12,6 +12,7 @@
 
 #include "common/base/bytes.h"
 #include "common/base/error.h"
+#include "common/bson/builder.h"
 #include "common/bson/element.h"
 
 /* Appends to out (which is unchanged on failure). */
@@ -21,5 +22,9 @@ CHECKED bool key_encode_iter(const bson_iter_t *iter, struct buffer *out, struct
 CHECKED bool key_encode_element(const struct element *element, struct buffer *out, struct error *err);
 /* The _id of a document. INVALID_ARGUMENT when it has none. */
 CHECKED bool key_encode_document_id(struct bytes document, struct buffer *out, struct error *err);
+
+/* The way back: adds the field _id with a value that has this key, an integer where there is one (1, not 1.0). False: the
+ * key is of a type that it does not cover (regular expression, DBPointer, code with scope), or is no key. */
+CHECKED bool key_decode_document_id(struct bytes key, struct builder *out);
 
 #endif

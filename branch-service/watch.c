@@ -1,0 +1,420 @@
+#include "branch-service/watch.h"
+
+#include <stdlib.h>
+#include <time.h>
+#include <uthash.h>
+
+#include "branch-service/lineage.h"
+#include "common/base/clock.h"
+#include "common/base/memory.h"
+#include "common/base/sync.h"
+
+/* What is asked of the log in passing: a catalog, an incarnation. */
+enum { ASIDE_MICROS = 5 * MICROS_PER_SECOND, SHORT_LIFE_MICROS = 100000, PAUSE_NANOS = 50000000 };
+
+/* A collection of the branch at the position. */
+struct known_collection {
+    UT_hash_handle hh;
+    char *name;
+    struct bytes key; /* of its record */
+    char id[];
+};
+
+struct segment {
+    char *branch_id;
+    uint64_t after, through; /* entries in (after, through]; the last one has no end */
+};
+
+struct watch {
+    struct project *project;
+    char *branch;
+    char *collection;
+    bool omit_documents;
+    void (*ready)(void *ctx);
+    void *ctx;
+
+    struct segment *segments; /* the root first */
+    size_t n, at;
+    uint64_t position;
+    uint64_t stop_at; /* UINT64_MAX: goes on */
+    struct log_incarnation incarnation;
+    struct known_collection *collections;
+
+    struct log_follow *follow; /* of the segment; NULL: to be opened */
+    int64_t opened;
+    enum watch_end dead; /* seen in the catalog as of this LSN, and told when the position is there */
+    uint64_t dead_at;
+
+    struct watch_part *part; /* while a message of the log is shown */
+    size_t capacity;
+};
+
+/* ---- the branch's catalog --------------------------------------------------------------------------- */
+
+static void forget_collection(struct watch *watch, struct known_collection *known)
+{
+    HASH_DEL(watch->collections, known);
+    free(known->name);
+    free((void *)known->key.data);
+    free(known);
+}
+
+static void know_collection(struct watch *watch, const struct collection_record *record, struct bytes key)
+{
+    struct known_collection *known;
+    HASH_FIND_STR(watch->collections, record->id, known);
+    if (known)
+        forget_collection(watch, known);
+    size_t len = strlen(record->id);
+    known = mem_zalloc(sizeof *known + len + 1);
+    memcpy(known->id, record->id, len + 1);
+    known->name = mem_strdup(record->name);
+    uint8_t *copy = mem_alloc(key.len);
+    memcpy(copy, key.data, key.len);
+    known->key = bytes_of(copy, key.len);
+    HASH_ADD_STR(watch->collections, id, known);
+}
+
+static struct known_collection *collection_of_key(struct watch *watch, struct bytes key)
+{
+    struct known_collection *known = watch->collections;
+    while (known && !bytes_equal(known->key, key))
+        known = known->hh.next;
+    return known;
+}
+
+static bool learn_collections(struct watch *watch, int64_t deadline, struct error *err)
+{
+    struct target target;
+    if (watch->position == 0)
+        return true;
+    if (!project_open_target(watch->project, watch->branch, NULL, watch->position, deadline, &target, err))
+        return false;
+    struct tree_cursor cursor;
+    struct tree_item item;
+    bool ok = true;
+    tree_cursor_first(&cursor, target.collections);
+    while (ok && tree_cursor_next(&cursor, &item)) {
+        struct collection_record record;
+        ok = catalog_decode_collection(item.document, &record, err);
+        if (ok)
+            know_collection(watch, &record, item.key);
+    }
+    target_destroy(&target);
+    return ok;
+}
+
+/* ---- changes ---------------------------------------------------------------------------------------- */
+
+static bool is_wanted(const struct watch *watch, const char *name)
+{
+    return !watch->collection[0] || (name && strcmp(watch->collection, name) == 0);
+}
+
+static struct watch_change *add_change(struct watch *watch, const struct log_run *run, size_t i, struct error *err)
+{
+    struct watch_part *part = watch->part;
+    if (part->n == watch->capacity) {
+        size_t grown = watch->capacity ? 2 * watch->capacity : 64;
+        struct watch_change *larger = arena_alloc(&part->arena, grown * sizeof *larger);
+        if (!larger) {
+            error_fill(err, ERROR_RESOURCE_EXHAUSTED, "no memory for the changes of a batch");
+            return NULL;
+        }
+        if (part->n)
+            memcpy(larger, part->changes, part->n * sizeof *larger);
+        part->changes = larger;
+        watch->capacity = grown;
+    }
+    struct watch_change *change = &part->changes[part->n++];
+    *change = (struct watch_change) { .lsn = run->first_lsn + i, .timestamp = run->timestamp };
+    change->actor = arena_strdup(&part->arena, run->actor);
+    change->branch_id = arena_strdup(&part->arena, run->branch_id);
+    return change;
+}
+
+static bool copy_text(struct watch *watch, const char *text, const char **copy, struct error *err)
+{
+    *copy = arena_strdup(&watch->part->arena, text);
+    return *copy || error_out_of_memory(err);
+}
+
+static bool copy_bytes(struct watch *watch, struct bytes from, struct bytes *to, struct error *err)
+{
+    *to = bytes_of(from.len ? arena_copy(&watch->part->arena, from.data, from.len) : NULL, from.len);
+    return !from.len || to->data || error_out_of_memory(err);
+}
+
+static bool tell_catalog(struct watch *watch, const struct log_run *run, size_t i, enum watch_kind kind, const char *name,
+                         const char *new_name, struct error *err)
+{
+    if (!is_wanted(watch, name) && !(new_name && is_wanted(watch, new_name)))
+        return true;
+    struct watch_change *change = add_change(watch, run, i, err);
+    if (!change)
+        return false;
+    change->kind = kind;
+    return copy_text(watch, name, &change->collection, err) && (!new_name || copy_text(watch, new_name, &change->new_collection, err));
+}
+
+/* A rename is a record that goes and, right behind it, one that comes with the same id. */
+static bool show_catalog(struct watch *watch, const struct log_run *run, struct error *err)
+{
+    for (size_t i = 0; i < run->n_entries; i++) {
+        const struct log_entry *entry = &run->entries[i], *next = i + 1 < run->n_entries ? entry + 1 : NULL;
+        struct collection_record record;
+        if (entry->operation != LOG_DELETE) {
+            if (!catalog_decode_collection(entry->document, &record, err) ||
+                !tell_catalog(watch, run, i, WATCH_CREATE_COLLECTION, record.name, NULL, err))
+                return false;
+            know_collection(watch, &record, entry->document_id);
+            continue;
+        }
+        struct known_collection *known = collection_of_key(watch, entry->document_id);
+        if (!known)
+            return error_set(err, ERROR_DATA_LOSS, "LSN %llu removes a collection that was not there",
+                             (unsigned long long)run->first_lsn + i);
+        if (next && next->operation != LOG_DELETE && catalog_decode_collection(next->document, &record, err) &&
+            strcmp(record.id, known->id) == 0) {
+            if (!tell_catalog(watch, run, i, WATCH_RENAME_COLLECTION, known->name, record.name, err))
+                return false;
+            know_collection(watch, &record, next->document_id);
+            i++;
+            continue;
+        }
+        if (!tell_catalog(watch, run, i, WATCH_DROP_COLLECTION, known->name, NULL, err))
+            return false;
+        forget_collection(watch, known);
+    }
+    return true;
+}
+
+static bool show_documents(struct watch *watch, const struct log_run *run, struct error *err)
+{
+    struct known_collection *known;
+    HASH_FIND_STR(watch->collections, run->collection, known);
+    if (!known || !is_wanted(watch, known->name))
+        return true;
+    for (size_t i = 0; i < run->n_entries; i++) {
+        const struct log_entry *entry = &run->entries[i];
+        struct watch_change *change = add_change(watch, run, i, err);
+        if (!change || !copy_text(watch, known->name, &change->collection, err) ||
+            !copy_bytes(watch, entry->document_id, &change->document_id, err) ||
+            !copy_bytes(watch, watch->omit_documents ? (struct bytes) { 0 } : entry->document, &change->document, err))
+            return false;
+        change->kind = (enum watch_kind)entry->operation;
+    }
+    return true;
+}
+
+static bool show_run(void *ctx, const struct log_run *run, struct error *err)
+{
+    struct watch *watch = ctx;
+    if (run->first_lsn > watch->segments[watch->at].through)
+        return true; /* the parent's own, behind the cut */
+    return strcmp(run->collection, COLLECTIONS_COLLECTION) == 0 ? show_catalog(watch, run, err) : show_documents(watch, run, err);
+}
+
+/* ---- the log ---------------------------------------------------------------------------------------- */
+
+static void close_follow(struct watch *watch)
+{
+    log_follow_close(watch->follow);
+    watch->follow = NULL;
+}
+
+static bool open_follow(struct watch *watch, struct error *err)
+{
+    const struct log_read_range range = {
+        .project = project_id(watch->project),
+        .after = watch->position,
+        .branch_id = watch->segments[watch->at].branch_id,
+    };
+    /* one that ends as soon as it begins is of a service that is stopping */
+    if (watch->opened && clock_monotonic_micros() - watch->opened < SHORT_LIFE_MICROS)
+        nanosleep(&(struct timespec) { .tv_nsec = PAUSE_NANOS }, NULL);
+    watch->opened = clock_monotonic_micros();
+    return log_follow_open(project_log(watch->project), &range, &watch->incarnation, watch->ready, watch->ctx, &watch->follow, err);
+}
+
+/* The log has begun a new incarnation: does what was shown hold? */
+static bool check_incarnation(struct watch *watch, struct error *err)
+{
+    struct arena arena;
+    struct log_head head;
+    const struct log_head_query query = { .known_incarnation = &watch->incarnation };
+    arena_init(&arena, 0);
+    bool ok = log_source_head(project_log(watch->project), project_id(watch->project), &query, clock_monotonic_micros() + ASIDE_MICROS,
+                              &arena, &head, err);
+    if (ok && head.known_through < watch->position) {
+        watch->part->end = WATCH_LOG_REPLACED;
+        watch->part->restart_lsn = head.known_through;
+    }
+    if (ok) {
+        watch->incarnation = head.incarnation;
+        watch->dead = WATCH_GOES_ON; /* perhaps of what is gone */
+    }
+    arena_destroy(&arena);
+    return ok;
+}
+
+static bool has_passed(enum error_code code)
+{
+    return code == ERROR_UNAVAILABLE || code == ERROR_DEADLINE_EXCEEDED;
+}
+
+/* After a failed take: goes on, ends the watch, or fails. */
+static bool recover(struct watch *watch, struct error *err)
+{
+    close_follow(watch);
+    watch->part->more = true;
+    if (err->code == ERROR_ABORTED)
+        return check_incarnation(watch, err) || has_passed(err->code);
+    return has_passed(err->code);
+}
+
+static void advance(struct watch *watch, uint64_t through)
+{
+    const struct segment *segment = &watch->segments[watch->at];
+    watch->position = through < segment->through ? through : segment->through;
+    while (watch->at + 1 < watch->n && watch->position >= watch->segments[watch->at].through) {
+        close_follow(watch);
+        watch->at++;
+        watch->opened = 0;
+        watch->part->more = true;
+        if (watch->position < watch->segments[watch->at].after)
+            watch->position = watch->segments[watch->at].after;
+    }
+}
+
+/* Is the branch still there? What the catalog says as of an LSN is told when everything up to there has been shown. */
+static void look_at_catalog(struct watch *watch)
+{
+    struct project_catalog catalog;
+    struct branch_record record;
+    struct error err;
+    project_catalog(watch->project, &catalog);
+    if (catalog.lsn < watch->position) {
+        project_catalog_destroy(&catalog);
+        if (!project_refresh(watch->project, clock_monotonic_micros() + ASIDE_MICROS, &err) && err.code != ERROR_NOT_FOUND)
+            return; /* the next change asks again */
+        project_catalog(watch->project, &catalog);
+    }
+    if (memcmp(&catalog.incarnation, &watch->incarnation, sizeof catalog.incarnation) == 0 && !watch->dead) {
+        if (catalog.deleted)
+            watch->dead = WATCH_PROJECT_DELETED;
+        else if (lineage_find_record(catalog.branches, watch->segments[watch->n - 1].branch_id, &record, &err) && record.deleted)
+            watch->dead = WATCH_BRANCH_DELETED;
+        watch->dead_at = catalog.lsn;
+    }
+    project_catalog_destroy(&catalog);
+}
+
+bool watch_take(struct watch *watch, struct watch_part *part, struct error *err)
+{
+    uint64_t through, before = watch->position;
+    bool ok = true;
+    *part = (struct watch_part) { 0 };
+    arena_init(&part->arena, 0);
+    watch->part = part;
+    watch->capacity = 0;
+    if (watch->position < watch->stop_at || watch->at + 1 < watch->n) {
+        ok = (watch->follow || open_follow(watch, err)) && log_follow_take(watch->follow, show_run, watch, &through, &part->more, err);
+        if (ok)
+            advance(watch, through);
+        else
+            ok = recover(watch, err);
+    }
+    if (ok && watch->at + 1 == watch->n && watch->position != before)
+        look_at_catalog(watch);
+    part->through = watch->position;
+    if (watch->position >= watch->stop_at && watch->at + 1 == watch->n)
+        part->end = WATCH_AT_HEAD;
+    else if (watch->dead && watch->position >= watch->dead_at)
+        part->end = watch->dead;
+    watch->part = NULL;
+    if (!ok)
+        watch_part_destroy(part);
+    return ok;
+}
+
+void watch_part_destroy(struct watch_part *part)
+{
+    arena_destroy(&part->arena);
+}
+
+/* ---- life ------------------------------------------------------------------------------------------- */
+
+static bool resolve_segments(struct watch *watch, const struct project_catalog *catalog, struct arena *arena, struct error *err)
+{
+    struct branch_record record;
+    struct lineage lineage;
+    if (!project_find_branch(catalog, watch->branch, arena, &record, err) ||
+        !lineage_resolve(catalog->branches, record.id, catalog->lsn, arena, &lineage, err))
+        return false;
+    watch->n = lineage.n;
+    watch->segments = mem_zalloc(lineage.n * sizeof *watch->segments);
+    for (size_t i = 0; i < lineage.n; i++) {
+        const struct lineage_segment *from = &lineage.segments[lineage.n - 1 - i];
+        watch->segments[i] = (struct segment) { mem_strdup(from->branch_id), from->after, from->through };
+    }
+    watch->segments[watch->n - 1].through = UINT64_MAX;
+    while (watch->at + 1 < watch->n && watch->segments[watch->at].through <= watch->position)
+        watch->at++;
+    return true;
+}
+
+static bool begin(struct watch *watch, const struct watch_options *options, int64_t deadline, struct error *err)
+{
+    struct project_catalog catalog;
+    struct arena arena;
+    project_catalog(watch->project, &catalog);
+    arena_init(&arena, 0);
+    watch->incarnation = catalog.incarnation;
+    watch->position = catalog.lsn;
+    watch->stop_at = options->stop_at_head ? catalog.lsn : UINT64_MAX;
+    bool ok = options->from_head || options->after_lsn == 0 ||
+              project_batch_end(watch->project, options->after_lsn, deadline, &watch->position, err);
+    if (options->after_lsn == 0 && !options->from_head)
+        watch->position = 0;
+    ok = ok && resolve_segments(watch, &catalog, &arena, err) && learn_collections(watch, deadline, err);
+    arena_destroy(&arena);
+    project_catalog_destroy(&catalog);
+    return ok;
+}
+
+bool watch_open(struct registry *registry, const struct watch_options *options, int64_t deadline, void (*ready)(void *ctx), void *ctx,
+                struct watch **watch, uint64_t *after, struct error *err)
+{
+    if (options->from_head && options->after_lsn)
+        return error_set(err, ERROR_INVALID_ARGUMENT, "from_head and after_lsn are two beginnings: give one of them");
+    struct watch *made = mem_zalloc(sizeof *made);
+    made->branch = mem_strdup(options->branch[0] ? options->branch : MAIN_BRANCH);
+    made->collection = mem_strdup(options->collection);
+    made->omit_documents = options->omit_documents;
+    made->ready = ready;
+    made->ctx = ctx;
+    if (!registry_find(registry, options->project, deadline, &made->project, err) || !begin(made, options, deadline, err)) {
+        watch_close(made);
+        return false;
+    }
+    *after = made->position;
+    *watch = made;
+    return true;
+}
+
+void watch_close(struct watch *watch)
+{
+    if (!watch)
+        return;
+    close_follow(watch);
+    struct known_collection *known, *next;
+    HASH_ITER(hh, watch->collections, known, next)
+    forget_collection(watch, known);
+    for (size_t i = 0; i < watch->n; i++)
+        free(watch->segments[i].branch_id);
+    free(watch->segments);
+    free(watch->branch);
+    free(watch->collection);
+    free(watch);
+}

@@ -59,7 +59,10 @@ def test_a_log_is_newest_first_and_reaches_into_the_parent(cluster, argon):
     assert log(cluster, "-b", "dev", "--reverse") == shown[::-1]
     assert log(cluster, "-b", "dev", "-n", "2") == shown[:2]
     assert log(cluster, "-b", "dev", "-n", "2", "--reverse") == shown[1::-1]
-    assert log(cluster, "-b", "dev", "--after-lsn", str(shown[2]["lsn"])) == shown[:2]
+    # the insert into "d" made that collection in the same batch, and is not shown without it
+    assert [change["kind"] for change in shown[:3]] == ["delete", "insert", "create-collection"]
+    assert log(cluster, "-b", "dev", "--after-lsn", str(shown[2]["lsn"])) == shown[:3]
+    assert log(cluster, "-b", "dev", "--after-lsn", str(shown[1]["lsn"])) == shown[:1]
     assert [change["kind"] for change in log(cluster, "-b", "dev", "--document-id", "1.0")] == ["delete", "update", "insert"]
     assert all(change["collection"] == "d" for change in log(cluster, "-b", "dev", "-c", "d"))
     updated = log(cluster, "-b", "dev", "--documents", "--document-id", "1")[1]

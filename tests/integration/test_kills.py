@@ -22,7 +22,7 @@ class Actor(threading.Thread):
 
     def __init__(self, act):
         super().__init__()
-        self.act, self.failure, self.stopping = act, None, threading.Event()
+        self.act, self.failure, self.last_error, self.stopping = act, None, None, threading.Event()
         self.rounds = 0
         self.start()
 
@@ -32,9 +32,11 @@ class Actor(threading.Thread):
                 self.act(self)
                 self.rounds += 1
             except grpc.RpcError as error:
+                self.last_error = error
                 if error.code() not in AWAY:
                     self.failure = error
                     return
+                self.stopping.wait(0.02)  # as any client does before it tries again
             except BaseException as error:  # for the test to raise
                 self.failure = error
                 return
@@ -187,7 +189,7 @@ def test_fifty_kills_under_writers_readers_forks_and_follows(cluster, victim):
     finish.join()
     assert not finish.failure, finish.failure
     finish = Actor(watcher.act)
-    wait_until(lambda: "last" in watcher.seen or finish.failure, "the watcher to catch up")
+    wait_until(lambda: "last" in watcher.seen or finish.failure, f"the watcher to catch up, it is at {watcher.through}: {finish.last_error}")
     finish.stopping.set()
     finish.join()
     assert not finish.failure, finish.failure

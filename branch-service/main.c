@@ -10,6 +10,7 @@
 #include "common/base/limits.h"
 #include "common/base/listen.h"
 #include "common/base/log.h"
+#include "proto/descriptors.h"
 
 enum { EXIT_USAGE = 2, FOLLOWER_THREADS = 2 };
 
@@ -63,6 +64,7 @@ static int serve(const struct options *options)
         .connection_grace_micros = 600 * (int64_t)MICROS_PER_SECOND,
         .keepalive_micros = (int64_t)options->keepalive,
         .max_connection_streams = options->max_connection_streams,
+        .reflection = &argon_reflection,
     };
     rpc_init();
     if (!listen_check(options->listen, options->insecure, &err) || !log_source_open(options->wal, &log, &err))

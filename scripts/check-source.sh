@@ -30,6 +30,7 @@ rank() {
     cli/*) echo 60 ;;
     client/*) echo 60 ;;
     include/*) echo 10 ;;
+    proto/*) echo 40 ;;
     *) echo 100 ;;
   esac
 }
@@ -67,7 +68,7 @@ done
 flags="-std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -I. $(pkg-config --cflags libbson-1.0 libprotobuf-c)"
 generated=$(mktemp -d)
 trap 'rm -rf "$generated"' EXIT
-for proto in argon/wal/v1/wal argon/branch/v1/branch grpc/health/v1/health; do
+for proto in argon/wal/v1/wal argon/branch/v1/branch grpc/health/v1/health grpc/reflection/v1/reflection; do
   protoc-c --proto_path=proto --c_out="$generated" "$proto.proto"
 done
 for file in "${files[@]}"; do

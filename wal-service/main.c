@@ -10,6 +10,7 @@
 #include "common/base/log.h"
 #include "common/rpc/rpc.h"
 #include "wal-service/verify_command.h"
+#include "proto/descriptors.h"
 #include "wal-service/wal_config.h"
 #include "wal-service/wal_rpc.h"
 
@@ -87,6 +88,7 @@ static bool serve(const struct wal_config *config, struct error *err)
         .connection_grace_micros = 60 * (int64_t)MICROS_PER_SECOND,
         .keepalive_micros = (int64_t)config->keepalive,
         .max_connection_streams = config->max_connection_streams,
+        .reflection = &argon_reflection,
     };
     if (!rpc_server_new(&server_options, &server, err) || !wal_rpc_add(&rpc, server, err))
         goto out;

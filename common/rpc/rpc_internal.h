@@ -199,6 +199,7 @@ struct worker_pool {
 };
 
 struct health;
+struct reflection;
 
 struct rpc_server {
     struct rpc_server_options options;
@@ -207,6 +208,7 @@ struct rpc_server {
     struct method_slot *slots;
     size_t n_slots;
     struct health *health;
+    struct reflection *reflection; /* NULL: none */
 
     grpc_server *server;
     grpc_completion_queue *queue;
@@ -263,6 +265,10 @@ void health_set(struct health *health, const char *service, bool serving);
 void health_drain(struct health *health);       /* NOT_SERVING everywhere from now on */
 void health_end_watches(struct health *health); /* ends the streams */
 void health_free(struct health *health);
+
+/* reflection.c: adds grpc.reflection.v1 and v1alpha for options.reflection, which must be there. */
+CHECKED bool reflection_add_to(struct rpc_server *server, struct error *err);
+void reflection_free(struct reflection *reflection); /* NULL is fine */
 
 /* ---- client ----------------------------------------------------------------------------------------- */
 

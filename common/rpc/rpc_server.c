@@ -181,7 +181,7 @@ bool rpc_server_new(const struct rpc_server_options *options, struct rpc_server 
     made->listen = mem_strdup(options->listen);
     mutex_init(&made->lock, RANK_RPC_SERVER);
     condition_init(&made->emptied);
-    if (!health_add_to(made, err)) {
+    if (!health_add_to(made, err) || (options->reflection && !reflection_add_to(made, err))) {
         rpc_server_free(made);
         return false;
     }
@@ -391,6 +391,7 @@ void rpc_server_free(struct rpc_server *server)
     if (server->shutdown_queue)
         close_queue(server->shutdown_queue);
     health_free(server->health);
+    reflection_free(server->reflection);
     for (size_t i = 0; i < server->n_slots; i++)
         free(server->slots[i].path);
     free(server->slots);

@@ -18,10 +18,11 @@ def run(*arguments, lines=0):
     process = subprocess.Popen([grpcurl, "-plaintext", "-max-time", "20", *arguments], text=True, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE)
     if lines:
-        decoder, text = json.JSONDecoder(), ""
+        text = ""
         for line in process.stdout:
             text += line
-            if line.rstrip() == "}":
+            lines -= line.rstrip() == "}"  # the end of a message
+            if not lines:
                 process.kill()
                 break
         process.communicate()

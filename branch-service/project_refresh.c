@@ -130,6 +130,9 @@ static bool catch_up(struct project *project, const struct log_head *head, int64
             mutex_unlock(&project->lock);
             ok = read_to_head(project, deadline, err);
             mutex_lock(&project->lock);
+            if (ok && head && is_incarnation(&project->incarnation, &head->incarnation) && project->position < head->commit_lsn)
+                ok = error_set(err, ERROR_UNAVAILABLE, "the log was read to %llu, and its head is %llu",
+                               (unsigned long long)project->position, (unsigned long long)head->commit_lsn);
             if (ok)
                 project->reads_done = mine;
         }

@@ -264,6 +264,9 @@ void rpc_fail(struct rpc_call *call, const struct error *err)
 
 void rpc_finish(struct rpc_call *call)
 {
+    /* it may have stopped half-way for that: an OK could still get through, and say that this was all */
+    if (call->is_stream && call->broken.code == ERROR_OK && rpc_call_cancelled(call))
+        error_set(&call->broken, ERROR_CANCELLED, "the call is over");
     if (call->broken.code != ERROR_OK) {
         struct error broken = call->broken;
         rpc_fail(call, &broken);

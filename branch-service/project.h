@@ -43,6 +43,7 @@ struct project_check {
     void (*done)(struct project_check *check);
     enum project_freshness freshness; /* the project's from here on, until done */
     struct log_head head;
+    int64_t behind_since;
     struct project_check *prev, *next;
     struct project_check **list;
 };

@@ -47,14 +47,16 @@ struct project {
     struct fork_cut *cuts; /* written by the holder only */
     struct build *builds;
 
-    /* Checks of the log's head: who waits for the one under way, and for the next one. */
+    /* Checks of the log's head: who waits for the one under way, for the next one, and for the position. */
     bool checking;
     struct project_check *asked;
     struct project_check *forming;
+    struct project_check *behind; /* they know the head, which the position has not reached yet */
 
     struct noted *noted; /* own batches that do not follow the position yet, in LSN order */
     size_t n_noted;
     size_t noted_bytes;
+    int64_t noted_at; /* when one came last */
 
     /* Told once when the project is released, after release_wanted was set. */
     bool release_wanted;

@@ -11,6 +11,7 @@
 #include <utlist.h>
 
 #include "branch-service/project_internal.h"
+#include "common/base/clock.h"
 #include "common/base/memory.h"
 
 enum {
@@ -200,7 +201,9 @@ void project_note_append(struct project *project, const struct log_incarnation *
                          uint64_t first_lsn, uint64_t last_lsn)
 {
     struct noted *surplus = NULL;
+    const int64_t now = clock_monotonic_micros();
     mutex_lock(&project->lock);
+    project->noted_at = now;
     bool wanted = is_wanted_locked(project, incarnation, first_lsn);
     if (wanted && !project->held && first_lsn == project->position + 1) {
         struct noted mine = { .runs = runs, .n_runs = n_runs };

@@ -6,6 +6,7 @@
  * holds the project and reads the log from the position to the head.
  *
  *     check --position >= commit LSN, same incarnation--> fresh
+ *           --less, but it is followed, or written to from here--> look again with the next checks, some milliseconds
  *           --else--> catch up: hold, fold own batches, read; or somebody else's read that began after we came
  *           --failed--> ask again alone, until the deadline, for the reason
  */
@@ -129,6 +130,9 @@ static bool catch_up(struct project *project, const struct log_head *head, int64
             mutex_unlock(&project->lock);
             ok = read_to_head(project, deadline, err);
             mutex_lock(&project->lock);
+            if (ok && head && is_incarnation(&project->incarnation, &head->incarnation) && project->position < head->commit_lsn)
+                ok = error_set(err, ERROR_UNAVAILABLE, "the log was read to %llu, and its head is %llu",
+                               (unsigned long long)project->position, (unsigned long long)head->commit_lsn);
             if (ok)
                 project->reads_done = mine;
         }
@@ -141,7 +145,13 @@ static bool catch_up(struct project *project, const struct log_head *head, int64
 /* ---- checks of the head ----------------------------------------------------------------------------- */
 
 /* A question gets so long; what comes of its failure is found out by those who wait. */
-enum { CHECK_MICROS = MICROS_PER_SECOND };
+enum {
+    CHECK_MICROS = MICROS_PER_SECOND,
+    /* What a follow or a writer here is about to bring is waited for so long before the log is read for it. */
+    COMING_MICROS = 3000,
+    /* Whoever noted a batch so lately is likely to have the next one under way. */
+    NOTED_LATELY_MICROS = MICROS_PER_SECOND / 10,
+};
 
 static void on_head(void *ctx, const struct error *failure, const struct log_head *head);
 
@@ -168,22 +178,59 @@ static int64_t begin_check_locked(struct project *project)
     return check_deadline_locked(project);
 }
 
+/* What is missing is on its way, most likely: a follow brings it, or its writer on this replica. */
+static bool may_come_locked(const struct project *project, int64_t now)
+{
+    return project->followed || project->held || project->noted || now - project->noted_at < NOTED_LATELY_MICROS;
+}
+
+static void answer(struct project_check **done, struct project_check *check, enum project_freshness freshness)
+{
+    DL_DELETE(*check->list, check);
+    check->list = NULL;
+    check->freshness = freshness;
+    DL_APPEND(*done, check);
+}
+
+/* Moves those that have their answer to *done. */
+static void sort_out_locked(struct project *project, const struct log_head *head, struct project_check **done)
+{
+    struct project_check *check, *next;
+    const int64_t now = clock_monotonic_micros();
+    DL_FOREACH_SAFE(project->behind, check, next)
+    {
+        if (has_reached_locked(project, &check->head))
+            answer(done, check, FRESHNESS_FRESH);
+        else if (!head || now - check->behind_since > COMING_MICROS)
+            answer(done, check, FRESHNESS_BEHIND);
+    }
+    DL_FOREACH_SAFE(project->asked, check, next)
+    {
+        if (head)
+            check->head = *head;
+        if (!head) {
+            answer(done, check, FRESHNESS_UNKNOWN);
+        } else if (has_reached_locked(project, head)) {
+            answer(done, check, FRESHNESS_FRESH);
+        } else if (!may_come_locked(project, now)) {
+            answer(done, check, FRESHNESS_BEHIND);
+        } else {
+            DL_DELETE(project->asked, check);
+            DL_APPEND(project->behind, check);
+            check->list = &project->behind;
+            check->behind_since = now;
+        }
+    }
+}
+
 static void on_head(void *ctx, const struct error *failure, const struct log_head *head)
 {
     struct project *project = ctx;
-    struct project_check *check, *next;
+    struct project_check *done = NULL, *check, *next;
     mutex_lock(&project->lock);
-    struct project_check *answered = project->asked;
-    enum project_freshness freshness = failure ? FRESHNESS_UNKNOWN : has_reached_locked(project, head) ? FRESHNESS_FRESH : FRESHNESS_BEHIND;
-    project->asked = NULL;
-    DL_FOREACH(answered, check)
-    {
-        check->list = NULL;
-        check->freshness = freshness;
-        if (head)
-            check->head = *head;
-    }
-    bool again = project->forming != NULL;
+    sort_out_locked(project, failure ? NULL : head, &done);
+    /* the next question is also when those behind are looked at again */
+    bool again = project->forming || project->behind;
     int64_t deadline = again ? begin_check_locked(project) : 0;
     project->checking = again;
     condition_broadcast(&project->changed); /* project_free */
@@ -191,7 +238,7 @@ static void on_head(void *ctx, const struct error *failure, const struct log_hea
     /* without the next one nobody but those who are answered keeps the project */
     if (again)
         log_source_head_start(project->log, project->id, deadline, on_head, project);
-    DL_FOREACH_SAFE(answered, check, next)
+    DL_FOREACH_SAFE(done, check, next)
     check->done(check);
 }
 

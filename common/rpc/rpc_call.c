@@ -269,6 +269,9 @@ void rpc_finish(struct rpc_call *call)
     struct error broken = call->broken;
     if (call->is_stream && stream_is_stopped(call))
         error_set(&broken, ERROR_UNAVAILABLE, "the server is stopping");
+    /* it may have stopped half-way for that: an OK could still get through, and say that this was all */
+    else if (call->is_stream && broken.code == ERROR_OK && rpc_call_cancelled(call))
+        error_set(&broken, ERROR_CANCELLED, "the call is over");
     if (broken.code != ERROR_OK) {
         rpc_fail(call, &broken);
         return;

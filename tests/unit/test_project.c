@@ -91,18 +91,24 @@ static struct written *begin(void)
     return written;
 }
 
-static void end(struct fixture *f, struct written *written)
+static void append(struct fixture *f, struct written *written, uint64_t read_lsn)
 {
     struct log_append_result result;
-    const struct log_batch batch = { .runs = written->batch.runs, .n_runs = written->batch.n_runs, .read_lsn = f->lsn };
+    const struct log_batch batch = { .runs = written->batch.runs, .n_runs = written->batch.n_runs, .read_lsn = read_lsn };
     must(log_source_append(f->log, PROJECT, &f->incarnation, &batch, soon(), &written->arena, &result, err));
     written->first_lsn = result.first_lsn;
-    f->lsn = written->last_lsn = result.last_lsn;
+    written->last_lsn = result.last_lsn;
     for (size_t i = 0, lsn = result.first_lsn; i < written->batch.n_runs; i++) {
         written->batch.runs[i].first_lsn = lsn;
         written->batch.runs[i].timestamp = result.timestamp;
         lsn += written->batch.runs[i].n_entries;
     }
+}
+
+static void end(struct fixture *f, struct written *written)
+{
+    append(f, written, f->lsn);
+    f->lsn = written->last_lsn;
 }
 
 static void written_free(struct written *written)
@@ -558,6 +564,102 @@ static void many_readers_share_questions(void **state)
     assert_true(stats_of(f->project).head_checks < READERS * 200 / 2);
 }
 
+/* ---- threads ---------------------------------------------------------------------------------------- */
+
+struct writer {
+    struct fixture *f;
+    int number;
+    uint64_t last_lsn;
+};
+
+/* Each has a document of its own, and always sees what it wrote last. */
+static void *write_and_read(void *ctx)
+{
+    struct writer *writer = ctx;
+    struct fixture *f = writer->f;
+    char name[32];
+    snprintf(name, sizeof name, "k%d", writer->number);
+    for (int i = 0; i < 150; i++) {
+        struct written *written = begin();
+        must(batch_add_record(&written->batch, "main", "id-c", LOG_INSERT, name, document(&written->arena, name, i), err));
+        append(f, written, project_position(f->project));
+        if (i % 7 != 3) /* now and then it has to come another way */
+            note(f, written);
+        writer->last_lsn = written->last_lsn;
+        written_free(written);
+        must(project_refresh(f->project, soon(), err));
+        assert_true(project_position(f->project) >= writer->last_lsn);
+        assert_int_equal(value_of(f, "main", "c", name), i);
+        if (i % 31 == writer->number)
+            (void)view_cache_evict(f->cache);
+    }
+    return NULL;
+}
+
+static void writers_see_their_own_whoever_brings_it(void **state)
+{
+    enum { WRITERS = 6 };
+    struct fixture *f = *state;
+    struct writer writers[WRITERS];
+    pthread_t threads[WRITERS];
+    written_free(create_collection(f, "main", "c"));
+    must(project_refresh(f->project, soon(), err));
+    follow(f);
+    for (int i = 0; i < WRITERS; i++) {
+        writers[i] = (struct writer) { .f = f, .number = i };
+        threads[i] = thread_start("writer", write_and_read, &writers[i]);
+    }
+    for (int i = 0; i < WRITERS; i++) {
+        pthread_join(threads[i], NULL);
+        f->lsn = writers[i].last_lsn > f->lsn ? writers[i].last_lsn : f->lsn;
+    }
+    must(project_refresh(f->project, soon(), err));
+    struct view_cache *cache = view_cache_new(0);
+    struct project *fresh = project_new(PROJECT, "p", 0, f->log, cache);
+    must(project_refresh(fresh, soon(), err));
+    assert_int_equal(project_position(fresh), f->lsn);
+    expect_same_state(f->project, fresh, "main", "c", 0);
+    project_free(fresh);
+    view_cache_free(cache);
+}
+
+/* ---- failures --------------------------------------------------------------------------------------- */
+
+static void short_deadlines_come_to_the_end_of_a_large_delta(void **state)
+{
+    enum { LARGE = 1 << 20, BATCHES = 64 };
+    static uint8_t filling[LARGE];
+    struct fixture *f = *state;
+    written_free(create_collection(f, "main", "c"));
+    must(project_refresh(f->project, soon(), err));
+    assert_int_equal(value_of(f, "main", "c", "k1"), -1); /* a view, so that all of it is read */
+    const uint64_t start = f->lsn;
+    for (int i = 0; i < BATCHES; i++) {
+        struct written *written = begin();
+        bson_t bson = BSON_INITIALIZER;
+        BSON_APPEND_UTF8(&bson, "_id", "large");
+        BSON_APPEND_BINARY(&bson, "filling", BSON_SUBTYPE_BINARY, filling, LARGE);
+        struct bytes image = bytes_of(bson_get_data(&bson), bson.len);
+        must(batch_add_record(&written->batch, "main", "id-c", LOG_INSERT, "large", image, err));
+        end(f, written);
+        written_free(written);
+        bson_destroy(&bson);
+    }
+    bool went_on = false;
+    int64_t deadline = soon();
+    for (int64_t patience = 4000;; patience += 1000) {
+        struct error refusal;
+        assert_true(clock_monotonic_micros() < deadline);
+        bool ok = project_refresh(f->project, clock_monotonic_micros() + patience, &refusal);
+        uint64_t position = project_position(f->project);
+        if (ok)
+            break;
+        went_on = went_on || (start < position && position < f->lsn);
+    }
+    assert_true(went_on);
+    assert_int_equal(project_position(f->project), f->lsn);
+}
+
 static void a_check_that_is_given_up_leaves_nothing_behind(void **state)
 {
     struct fixture *f = *state;
@@ -583,6 +685,8 @@ int main(void)
         PROJECT_TEST(what_is_noted_and_read_is_what_a_fresh_replica_reads),
         PROJECT_TEST(what_is_noted_and_followed_is_what_a_fresh_replica_reads),
         PROJECT_TEST(many_readers_share_questions),
+        PROJECT_TEST(writers_see_their_own_whoever_brings_it),
+        PROJECT_TEST(short_deadlines_come_to_the_end_of_a_large_delta),
         PROJECT_TEST(a_check_that_is_given_up_leaves_nothing_behind),
     };
     rpc_init();

@@ -82,7 +82,8 @@ struct rpc_server_options {
 };
 
 /* The schema that grpc.reflection.v1 and v1alpha serve: a FileDescriptorSet as protoc --descriptor_set_out
- * --include_imports writes it; borrowed for the server's life. */
+ * --include_imports writes it; borrowed for the server's life. rpc_server_new: INVALID_ARGUMENT when it is not one.
+ * A stream of it holds a worker, so that few are open at a time (reflection.c); one more is RESOURCE_EXHAUSTED. */
 struct rpc_reflection {
     const uint8_t *descriptor_set;
     size_t len;

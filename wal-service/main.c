@@ -9,8 +9,8 @@
 #include "common/base/listen.h"
 #include "common/base/log.h"
 #include "common/rpc/rpc.h"
-#include "wal-service/verify_command.h"
 #include "proto/descriptors.h"
+#include "wal-service/verify_command.h"
 #include "wal-service/wal_config.h"
 #include "wal-service/wal_rpc.h"
 

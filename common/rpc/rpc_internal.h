@@ -135,7 +135,7 @@ struct rpc_call {
     grpc_byte_buffer *response;
     grpc_metadata *trailers;
     size_t n_trailers;
-    struct error broken;      /* why a send failed, so that no cut stream ends in OK */
+    struct error broken; /* why a send failed, so that no cut stream ends in OK */
     rpc_handler_fn *deferred; /* what a worker runs instead of the method's handler */
     bool initial_sent;
     atomic_bool ended;

@@ -17,6 +17,8 @@ enum {
     /* A project in use is not displaced by another one before this. */
     MIN_UNUSED_MICROS = 10 * MICROS_PER_SECOND,
     FULL_MICROS = MICROS_PER_SECOND,
+    /* The WAL service has as many follows as it takes. */
+    FULL_LOG_MICROS = 10 * MICROS_PER_SECOND,
     /* A log that was replaced is looked at so long before another project has its turn. */
     REFRESH_MICROS = 2 * MICROS_PER_SECOND,
 };
@@ -141,7 +143,7 @@ static int64_t after_failure(struct followed *followed, const struct error *fail
                  KV_STR("message", failure->message));
         followed->complained = true;
     }
-    return backoff_next(&followed->backoff) + 1;
+    return failure->code == ERROR_RESOURCE_EXHAUSTED ? FULL_LOG_MICROS : backoff_next(&followed->backoff) + 1;
 }
 
 /* *pause: microseconds; false: wait to be woken. */

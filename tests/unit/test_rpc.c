@@ -1660,7 +1660,7 @@ static void *run_hammer(void *ctx)
     arena_init(&own.arena, 0);
     while (!atomic_load(&hammer->stop)) {
         Argon__Wal__V1__AppendResponse *response;
-        if (append_with(&own, hammer->f->client, "p", bytes_of(NULL, 0), within(SECOND / 20), &response)) {
+        if (append_with(&own, hammer->f->client, "p", bytes_of(NULL, 0), within(2 * SECOND), &response)) {
             hammer->ok++;
         } else if (own.err.code == ERROR_UNAVAILABLE) {
             hammer->unavailable++;

@@ -32,9 +32,9 @@ struct watch {
     char *service;
     struct watch *next, **link; /* under the health lock; link is NULL when it is not on the list */
     bool poke_pending;          /* under the health lock */
+    serving_status last;        /* sent; from here on the poller's, and a word away from what is under the lock */
     bool sending;
     bool ended;
-    serving_status last; /* sent */
 };
 
 struct health {

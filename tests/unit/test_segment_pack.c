@@ -150,7 +150,7 @@ static void damage_is_named_and_does_not_hide_what_follows(void **state)
             last = &image.files[i];
     assert_non_null(last);
     struct groups groups = fixture_find_groups(last);
-    snprintf(name, sizeof name, "%s", last->name);
+    memcpy(name, last->name, sizeof last->name < sizeof name ? sizeof last->name : sizeof name);
 
     fixture_poke(*state, name, 100, 1); /* header */
     snprintf(place, sizeof place, "%s: byte 0:", name);

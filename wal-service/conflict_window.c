@@ -39,7 +39,6 @@ void conflict_space_write(struct conflict_space *space, uint64_t key_hash, uint6
 
 void conflict_space_absorb(struct conflict_space *space, struct conflict_space *from)
 {
-    for (size_t i = 0; i < recent_map_size(&from->map); i++)
-        recent_map_put(&space->map, recent_map_record(&from->map, i));
+    recent_map_put_all(&space->map, &from->map);
     recent_map_clear(&from->map);
 }

@@ -30,6 +30,12 @@ static inline uint64_t conflict_space_floor(const struct conflict_space *space)
 }
 void conflict_space_raise_floor(struct conflict_space *space, uint64_t lsn);
 
+/* The key is about to be asked for. */
+static inline void conflict_space_prefetch(const struct conflict_space *space, uint64_t key_hash)
+{
+    recent_map_prefetch(&space->map, &key_hash);
+}
+
 /* LSN of the key's last write above the floor; 0: none. */
 uint64_t conflict_space_written(const struct conflict_space *space, uint64_t key_hash);
 /* In LSN order. */

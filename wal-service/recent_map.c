@@ -10,6 +10,8 @@
 enum { BLOCK_RECORDS = 64 };
 /* An empty map keeps an index of at most this size, for what comes next. */
 enum { FIRST_SLOTS = 16, KEPT_SLOTS = 1024 };
+/* So many memory accesses are begun before the first is needed. */
+enum { AHEAD = 16 };
 
 /* ---- records ------------------------------------------------------------------------------------- */
 
@@ -90,6 +92,16 @@ static size_t find_slot(const struct recent_map *map, const void *key)
     return slot;
 }
 
+/* The slot that holds the record of this number, or the free one where the search for its key would end: without a look
+ * at the records. */
+static size_t find_number(const struct recent_map *map, const void *key, uint64_t number)
+{
+    size_t slot = home_slot(map, key);
+    while (map->slots[slot] && map->slots[slot] != slot_value(number))
+        slot = (slot + 1) & (map->slot_capacity - 1);
+    return slot;
+}
+
 static void resize_index(struct recent_map *map, size_t capacity)
 {
     uint32_t *old = map->slots;
@@ -97,6 +109,9 @@ static void resize_index(struct recent_map *map, size_t capacity)
     map->slots = mem_zalloc(capacity * sizeof *map->slots);
     map->slot_capacity = capacity;
     for (size_t i = 0; i < old_capacity; i++) {
+        /* the keys lie anywhere: waiting for each in turn is a pause that is felt at millions of records */
+        if (i + AHEAD < old_capacity && old[i + AHEAD])
+            __builtin_prefetch(record_at(map, slot_number(map, old[i + AHEAD])));
         if (!old[i])
             continue;
         size_t slot = home_slot(map, record_at(map, slot_number(map, old[i])));
@@ -147,7 +162,9 @@ static void sweep(struct recent_map *map)
     uint64_t kept = map->begin, old_end = map->end;
     for (uint64_t number = map->begin; number < old_end; number++) {
         uint8_t *record = record_at(map, number);
-        size_t slot = find_slot(map, record);
+        if (number + AHEAD < old_end)
+            recent_map_prefetch(map, record_at(map, number + AHEAD));
+        size_t slot = find_number(map, record, number);
         if (map->slots[slot] != slot_value(number))
             continue;
         if (kept != number) {
@@ -165,9 +182,11 @@ static void forget_oldest_block(struct recent_map *map)
 {
     uint64_t end = map->begin + BLOCK_RECORDS < map->end ? map->begin + BLOCK_RECORDS : map->end;
     size_t live = map->live;
+    for (uint64_t number = map->begin; number < end; number++)
+        recent_map_prefetch(map, record_at(map, number));
     for (uint64_t number = map->begin; number < end; number++) {
         uint8_t *record = record_at(map, number);
-        size_t slot = find_slot(map, record);
+        size_t slot = find_number(map, record, number);
         if (map->slots[slot] != slot_value(number))
             continue;
         if (record_lsn(map, record) > map->horizon)
@@ -258,6 +277,16 @@ void recent_map_destroy(struct recent_map *map)
             map->next->previous = map->previous;
     }
     *map = (struct recent_map) { 0 };
+}
+
+void recent_map_put_all(struct recent_map *map, const struct recent_map *from)
+{
+    size_t n = recent_map_size(from);
+    for (size_t i = 0; i < n; i++) {
+        if (i + AHEAD < n)
+            recent_map_prefetch(map, recent_map_record(from, i + AHEAD));
+        recent_map_put(map, recent_map_record(from, i));
+    }
 }
 
 const void *recent_map_find(const struct recent_map *map, const void *key)

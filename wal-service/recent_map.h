@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct recent_map;
 
@@ -52,6 +53,17 @@ void recent_map_clear(struct recent_map *map); /* forgets everything without mov
 const void *recent_map_find(const struct recent_map *map, const void *key);
 /* Copies the record in. May make this map or another one of the pool forget. */
 void recent_map_put(struct recent_map *map, const void *record);
+/* Copies all records of a map of the same kind in. */
+void recent_map_put_all(struct recent_map *map, const struct recent_map *from);
+
+/* The key is about to be looked for: the index is larger than any cache. */
+static inline void recent_map_prefetch(const struct recent_map *map, const void *key)
+{
+    uint64_t word;
+    memcpy(&word, key, sizeof word);
+    if (map->slot_capacity)
+        __builtin_prefetch(&map->slots[word & (map->slot_capacity - 1)]);
+}
 
 /* All records held, superseded ones possibly among them, oldest first. */
 static inline size_t recent_map_size(const struct recent_map *map)

@@ -63,7 +63,6 @@ void request_space_add(struct request_space *space, const struct request_step *s
 
 void request_space_absorb(struct request_space *space, struct request_space *from)
 {
-    for (size_t i = 0; i < recent_map_size(&from->map); i++)
-        recent_map_put(&space->map, recent_map_record(&from->map, i));
+    recent_map_put_all(&space->map, &from->map);
     recent_map_clear(&from->map);
 }

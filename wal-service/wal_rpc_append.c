@@ -16,6 +16,8 @@
 enum {
     SMALLEST_DOCUMENT = 5,
     MAX_BATCHES_A_CALL = 10000,
+    MAX_CONFLICT_BYTES = 4 * MIB, /* of all conflicts that a response names: many batches have many */
+    CONFLICT_FRAME_BYTES = 64,    /* at least what encodes a conflict besides its key's parts */
 };
 
 /* Runs of one batch as encoded; with what Read puts around them they must fit the message that readers accept. */
@@ -41,8 +43,8 @@ struct conflict_message {
     Argon__Wal__V1__Key key;
 };
 
-/* Conflicts that there is no memory for go unnamed. */
-static void fill_conflicts(Argon__Wal__V1__AppendResult *message, const struct append_result *result, struct arena *arena)
+/* Conflicts that there is no memory for, or no room in the response, go unnamed. */
+static void fill_conflicts(Argon__Wal__V1__AppendResult *message, const struct append_result *result, struct arena *arena, size_t *room)
 {
     size_t n = result->n_conflicts;
     struct conflict_message *conflicts = n ? arena_alloc(arena, n * sizeof *conflicts) : NULL;
@@ -53,6 +55,10 @@ static void fill_conflicts(Argon__Wal__V1__AppendResult *message, const struct a
     for (size_t i = 0; i < n; i++) {
         const struct append_conflict *conflict = &result->conflicts[i];
         const struct batch_key *key = &conflict->key;
+        size_t size = CONFLICT_FRAME_BYTES + key->branch_id.len + key->collection.len + key->document_id.len;
+        if (size > *room)
+            return;
+        *room -= size;
         argon__wal__v1__conflict__init(&conflicts[i].conflict);
         argon__wal__v1__key__init(&conflicts[i].key);
         conflicts[i].key.branch_id = arena_strndup(arena, (const char *)key->branch_id.data, key->branch_id.len);
@@ -66,7 +72,7 @@ static void fill_conflicts(Argon__Wal__V1__AppendResult *message, const struct a
     }
 }
 
-static void fill_result(struct result_message *message, struct append_batch *batch)
+static void fill_result(struct result_message *message, struct append_batch *batch, size_t *room)
 {
     struct append_result *result = &batch->result;
     argon__wal__v1__append_result__init(&message->result);
@@ -85,15 +91,16 @@ static void fill_result(struct result_message *message, struct append_batch *bat
         wal_rpc_fill_outcome(&message->earlier, result->earlier);
         message->result.earlier = &message->earlier.outcome;
     }
-    fill_conflicts(&message->result, result, batch->arena);
+    fill_conflicts(&message->result, result, batch->arena, room);
 }
 
 static void on_appended(struct wal_append *append)
 {
     struct append_call *call = append->ctx;
     Argon__Wal__V1__AppendResponse response = ARGON__WAL__V1__APPEND_RESPONSE__INIT;
+    size_t room = MAX_CONFLICT_BYTES;
     for (size_t i = 0; i < append->n_batches; i++) {
-        fill_result(&call->messages[i], &append->batches[i]);
+        fill_result(&call->messages[i], &append->batches[i], &room);
         call->results[i] = &call->messages[i].result;
     }
     response.results = call->results;

@@ -126,6 +126,9 @@ static void on_get_status(void *service, struct rpc_call *call, const ProtobufCM
     response.requests_remembered = stats.requests_remembered;
     response.memory_bytes = stats.memory_bytes;
     response.disk_full = stats.store.disk_full;
+    response.sealed_segments = stats.store.sealed_segments;
+    response.compressed_segments = stats.store.compressed_segments;
+    response.uncompressed_bytes = stats.store.uncompressed_bytes;
     response.conflicts = stats.conflicts;
     response.follow_streams = stats.follow_streams;
     if (*request->project_id) {

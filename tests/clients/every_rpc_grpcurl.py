@@ -9,6 +9,8 @@ import subprocess
 import sys
 
 sys.dont_write_bytecode = True
+from table import fill, matches  # noqa: E402
+
 grpcurl, calls_file, wal, branch = sys.argv[1:]
 known = {"name": "clients-grpcurl"}
 
@@ -29,26 +31,6 @@ def run(*arguments, lines=0):
         return 0, text, ""
     out, err = process.communicate()
     return process.returncode, out, err
-
-
-def fill(value):
-    if isinstance(value, str):
-        return re.sub(r"\$\{(\w+)\}", lambda m: known[m[1]], value)
-    if isinstance(value, list):
-        return [fill(item) for item in value]
-    if isinstance(value, dict):
-        return {key: fill(item) for key, item in value.items()}
-    return value
-
-
-def matches(expected, actual):
-    if expected == "*":
-        return actual is not None
-    if isinstance(expected, dict):
-        return isinstance(actual, dict) and all(matches(value, actual.get(key)) for key, value in expected.items())
-    if isinstance(expected, list):
-        return isinstance(actual, list) and len(actual) >= len(expected) and all(map(matches, expected, actual))
-    return expected == actual
 
 
 def messages(text):
@@ -77,8 +59,8 @@ if not total:
 for call in json.load(open(calls_file)):
     missing.discard(call["method"])
     address = wal if call["method"].startswith("argon.wal") else branch
-    expected = fill(call.get("expect", {}))
-    status, out, err = run("-d", json.dumps(fill(call["request"])), address, call["method"], lines=call.get("take", 0))
+    expected = fill(call.get("expect", {}), known)
+    status, out, err = run("-d", json.dumps(fill(call["request"], known)), address, call["method"], lines=call.get("take", 0))
     outcome = "OK" if status == 0 else code_name(err)
     answer = messages(out) if isinstance(expected, list) else (messages(out) or [{}])[0]
     if outcome != call.get("error", "OK") or ("error" not in call and not matches(expected, answer)):

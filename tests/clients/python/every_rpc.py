@@ -4,7 +4,7 @@
 """
 
 import json
-import re
+import pathlib
 import sys
 
 import grpc
@@ -12,27 +12,9 @@ from argon.branch.v1 import branch_pb2, branch_pb2_grpc
 from argon.wal.v1 import wal_pb2, wal_pb2_grpc
 from google.protobuf import json_format
 
-
-def fill(value, known):
-    """The value with ${NAME} replaced by what is known."""
-    if isinstance(value, str):
-        return re.sub(r"\$\{(\w+)\}", lambda m: known[m[1]], value)
-    if isinstance(value, list):
-        return [fill(item, known) for item in value]
-    if isinstance(value, dict):
-        return {key: fill(item, known) for key, item in value.items()}
-    return value
-
-
-def matches(expected, actual):
-    """Everything that is expected is there; "*" is anything."""
-    if expected == "*":
-        return actual is not None
-    if isinstance(expected, dict):
-        return isinstance(actual, dict) and all(matches(value, actual.get(key)) for key, value in expected.items())
-    if isinstance(expected, list):
-        return isinstance(actual, list) and len(actual) >= len(expected) and all(map(matches, expected, actual))
-    return expected == actual
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+from table import fill, matches  # noqa: E402
 
 
 def main(calls_file, wal_address, branch_address):

@@ -112,3 +112,41 @@ void directory_image_destroy(struct directory_image *image)
         free(image->files[i].data);
     image->n = 0;
 }
+
+enum { SECTOR = 512, ORDER_BYTES = 5, MAX_ORDERS = 8 };
+
+/* Changes rather than sets bytes, so that no one who knows a checksum can put it there. */
+static void change_bytes(struct image_file *file, size_t at, const uint8_t *changes, size_t n)
+{
+    for (size_t i = 0; i < n && at + i < file->len; i++)
+        file->data[at + i] ^= changes[i];
+}
+
+void directory_image_damage(struct directory_image *image, const uint8_t *orders, size_t len)
+{
+    for (int n = 0; n < MAX_ORDERS && len >= ORDER_BYTES && image->n > 0; n++, orders += ORDER_BYTES, len -= ORDER_BYTES) {
+        struct image_file *file = &image->files[orders[1] % image->n];
+        size_t sectors = file->len / SECTOR, at = file->len ? (orders[2] | (size_t)orders[3] << 8) % file->len : 0;
+        size_t sector = sectors ? at / SECTOR % sectors * SECTOR : 0, other = sectors ? orders[4] % sectors * SECTOR : 0;
+        switch (orders[0] % 6) {
+        case 0:
+            change_bytes(file, at, &orders[4], 1);
+            break;
+        case 1:
+            memset(file->data + sector, 0, sectors ? SECTOR : 0);
+            break;
+        case 2:
+            memmove(file->data + sector, file->data + other, sectors ? SECTOR : 0);
+            break;
+        case 3:
+            file->len = at;
+            break;
+        case 4:
+            directory_image_remove(image, file->name);
+            break;
+        case 5:
+            change_bytes(file, at, orders + ORDER_BYTES, len - ORDER_BYTES);
+            return;
+        }
+    }
+}

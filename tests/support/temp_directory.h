@@ -32,4 +32,8 @@ void directory_image_remove(struct directory_image *image, const char *name);
 struct image_file *directory_image_find(struct directory_image *image, const char *name); /* aborts if there is none */
 void directory_image_destroy(struct directory_image *image);
 
+/* Does to the files what a bad disk may do, up to 8 times, as the bytes say: a byte changed, a sector lost or written to
+ * another place, a file cut off or gone, arbitrary bytes over what was there. */
+void directory_image_damage(struct directory_image *image, const uint8_t *orders, size_t len);
+
 #endif

@@ -55,8 +55,14 @@ struct argon_client *argon_open(const struct argon_options *options, struct argo
         client_refuse(error, "actor is longer than 128 bytes");
         return NULL;
     }
+    if (!endpoint || !endpoint[0])
+        endpoint = "127.0.0.1:7800";
+    if (!strchr(endpoint, ':')) { /* gRPC would make up a port */
+        client_refuse(error, "the endpoint is not HOST:PORT");
+        return NULL;
+    }
     const struct rpc_client_options rpc_options = {
-        .target = endpoint && endpoint[0] ? endpoint : "127.0.0.1:7800",
+        .target = endpoint,
         .balance = RPC_ROUND_ROBIN,
         .max_message_bytes = MAX_MESSAGE_BYTES,
     };
@@ -73,17 +79,6 @@ struct argon_client *argon_open(const struct argon_options *options, struct argo
     mutex_init(&client->lock, RANK_CLIENT);
     client_succeed(error);
     return client;
-}
-
-void argon_close(struct argon_client *client)
-{
-    if (!client)
-        return;
-    rpc_client_close(client->rpc);
-    client_forget_all(client);
-    mutex_destroy(&client->lock);
-    free(client->actor);
-    free(client);
 }
 
 /* ---- errors ----------------------------------------------------------------------------------------- */
@@ -107,25 +102,6 @@ void client_succeed(struct argon_error *error)
     *error = (struct argon_error) { 0 };
 }
 
-/* ---- calls ------------------------------------------------------------------------------------------ */
-
-int64_t client_deadline(const struct argon_client *client)
-{
-    return clock_monotonic_micros() + client->timeout_micros;
-}
-
-bool client_call(struct argon_client *client, const struct client_call *call, struct arena *arena, ProtobufCMessage **response,
-                 struct argon_error *error)
-{
-    /* every write carries a request id: repeating it is safe */
-    const struct rpc_call_options options = { .deadline = client_deadline(client), .repeatable = true };
-    struct error err;
-    if (!rpc_client_call(client->rpc, call->method, call->request, call->response_type, &options, arena, response, &err))
-        return client_fail(error, &err);
-    client_succeed(error);
-    return true;
-}
-
 /* ---- what is known of projects ---------------------------------------------------------------------- */
 
 static struct known_project *find_project_locked(struct argon_client *client, const char *name)
@@ -143,6 +119,8 @@ static void forget_locked(struct argon_client *client, struct known_project *kno
 
 void client_saw_lsn(struct argon_client *client, const char *project, uint64_t lsn)
 {
+    if (lsn == 0)
+        return;
     mutex_lock(&client->lock);
     struct known_project *known = find_project_locked(client, project);
     if (!known) {
@@ -165,72 +143,123 @@ void client_forget_project(struct argon_client *client, const char *project)
     mutex_unlock(&client->lock);
 }
 
-void client_forget_all(struct argon_client *client)
+static void forget_projects(struct argon_client *client)
 {
     struct known_project *known, *next;
     HASH_ITER(hh, client->projects, known, next)
     forget_locked(client, known);
 }
 
-static bool learn_head(struct argon_client *client, const char *project, struct arena *arena, uint64_t *lsn, struct argon_error *error)
-{
-    Argon__Branch__V1__GetProjectRequest request = ARGON__BRANCH__V1__GET_PROJECT_REQUEST__INIT;
-    request.name = (char *)project;
-    const struct client_call call = { BRANCH_METHOD("Projects", "GetProject"), &request.base,
-                                      &argon__branch__v1__get_project_response__descriptor };
-    ProtobufCMessage *message;
-    if (!client_call(client, &call, arena, &message, error))
-        return false;
-    const Argon__Branch__V1__GetProjectResponse *response = (const void *)message;
-    *lsn = response->project ? response->project->head_lsn : 0;
-    client_saw_lsn(client, project, *lsn);
-    return true;
-}
+/* ---- calls ------------------------------------------------------------------------------------------ */
 
-static bool learn_head_of_projects(struct argon_client *client, struct arena *arena, uint64_t *lsn, struct argon_error *error)
-{
-    Argon__Branch__V1__ListProjectsRequest request = ARGON__BRANCH__V1__LIST_PROJECTS_REQUEST__INIT;
-    request.page_size = 1;
-    const struct client_call call = { BRANCH_METHOD("Projects", "ListProjects"), &request.base,
-                                      &argon__branch__v1__list_projects_response__descriptor };
-    ProtobufCMessage *message;
-    if (!client_call(client, &call, arena, &message, error))
-        return false;
-    *lsn = ((const Argon__Branch__V1__ListProjectsResponse *)message)->lsn;
-    return true;
-}
+/* Several times: until the outcome is known or the time is over, which is safe for a read, and for a write with its
+ * request id. */
+enum exchange_times { ONCE, SEVERAL_TIMES };
 
-static bool find_since_lsn(struct argon_client *client, const char *project, uint64_t *lsn, struct argon_error *error)
+static bool exchange(struct argon_client *client, const struct client_call *call, enum exchange_times times, int64_t deadline,
+                     struct argon_error *error)
 {
-    if (project) {
-        mutex_lock(&client->lock);
-        const struct known_project *known = find_project_locked(client, project);
-        if (known)
-            *lsn = known->lsn;
-        mutex_unlock(&client->lock);
-        if (known)
-            return true;
-    }
+    const struct rpc_call_options options = { .deadline = deadline, .repeatable = times == SEVERAL_TIMES };
     struct arena arena;
+    struct error err;
+    ProtobufCMessage *response;
     arena_init(&arena, 0);
-    bool ok = project ? learn_head(client, project, &arena, lsn, error) : learn_head_of_projects(client, &arena, lsn, error);
+    bool ok = rpc_client_call(client->rpc, call->method, call->request, call->response_type, &options, &arena, &response, &err) ||
+              client_fail(error, &err);
+    if (ok) {
+        if (call->show)
+            client_saw_lsn(client, call->project, call->show(response, call->out));
+        client_succeed(error);
+    }
     arena_destroy(&arena);
-    if (!ok)
-        error->not_applied = true; /* the write itself was not sent */
     return ok;
 }
 
-bool client_begin_write(struct argon_client *client, const char *project, struct client_write *write, struct argon_error *error)
+static uint64_t show_head(const ProtobufCMessage *message, void *lsn)
 {
-    uint64_t since_lsn = 0;
-    if (!find_since_lsn(client, project, &since_lsn, error))
+    const Argon__Branch__V1__GetProjectResponse *response = (const void *)message;
+    return *(uint64_t *)lsn = response->project ? response->project->head_lsn : 0;
+}
+
+static uint64_t show_head_of_projects(const ProtobufCMessage *message, void *lsn)
+{
+    *(uint64_t *)lsn = ((const Argon__Branch__V1__ListProjectsResponse *)message)->lsn;
+    return 0;
+}
+
+static bool ask_since_lsn(struct argon_client *client, const char *project, int64_t deadline, uint64_t *lsn, struct argon_error *error)
+{
+    Argon__Branch__V1__GetProjectRequest one = ARGON__BRANCH__V1__GET_PROJECT_REQUEST__INIT;
+    Argon__Branch__V1__ListProjectsRequest all = ARGON__BRANCH__V1__LIST_PROJECTS_REQUEST__INIT;
+    one.name = (char *)project;
+    all.page_size = 1;
+    const struct client_call get = { BRANCH_CALL("Projects", "GetProject", get_project), &one.base, project, .show = show_head,
+                                     .out = lsn };
+    const struct client_call list = { BRANCH_CALL("Projects", "ListProjects", list_projects), &all.base, .show = show_head_of_projects,
+                                      .out = lsn };
+    return exchange(client, project ? &get : &list, SEVERAL_TIMES, deadline, error);
+}
+
+static bool find_since_lsn(struct argon_client *client, const char *project, int64_t deadline, uint64_t *lsn, struct argon_error *error)
+{
+    const struct known_project *known = NULL;
+    if (project) {
+        mutex_lock(&client->lock);
+        known = find_project_locked(client, project);
+        if (known)
+            *lsn = known->lsn;
+        mutex_unlock(&client->lock);
+    }
+    if (known || ask_since_lsn(client, project, deadline, lsn, error))
+        return true;
+    error->not_applied = true; /* the write itself was not sent */
+    return false;
+}
+
+static bool write_call(struct argon_client *client, const struct client_call *call, int64_t deadline, struct argon_error *error)
+{
+    Argon__Branch__V1__WriteOptions options = ARGON__BRANCH__V1__WRITE_OPTIONS__INIT;
+    char request_id[ID_SIZE];
+    random_id(request_id);
+    options.request_id = request_id;
+    options.actor = client->actor;
+    *call->options = &options;
+    if (!find_since_lsn(client, call->project, deadline, &options.since_lsn, error))
         return false;
-    write->options = (Argon__Branch__V1__WriteOptions)ARGON__BRANCH__V1__WRITE_OPTIONS__INIT;
-    random_id(write->request_id);
-    write->options.request_id = write->request_id;
-    write->options.since_lsn = since_lsn;
-    write->options.actor = client->actor;
-    return true;
+    if (exchange(client, call, ONCE, deadline, error))
+        return true;
+    bool in_doubt = !error->not_applied;
+    if (call->project && error->code == ARGON_OUT_OF_RANGE) {
+        /* The LSN is too old, or of a project that had this name before. Sent once, a new id has had no effect. */
+        in_doubt = false;
+        client_forget_project(client, call->project);
+        if (!find_since_lsn(client, call->project, deadline, &options.since_lsn, error))
+            return false;
+    } else if (error->code != ARGON_UNAVAILABLE) {
+        return false;
+    }
+    if (exchange(client, call, SEVERAL_TIMES, deadline, error))
+        return true;
+    if (in_doubt)
+        error->not_applied = false;
+    return false;
+}
+
+bool client_call(struct argon_client *client, const struct client_call *call, struct argon_error *error)
+{
+    int64_t deadline = clock_monotonic_micros() + client->timeout_micros;
+    return call->options ? write_call(client, call, deadline, error) : exchange(client, call, SEVERAL_TIMES, deadline, error);
+}
+
+void argon_close(struct argon_client *client)
+{
+    if (!client)
+        return;
+    rpc_client_close(client->rpc);
+    forget_projects(client);
+    mutex_destroy(&client->lock);
+    free(client->actor);
+    free(client);
 }
 
 /* ---- messages --------------------------------------------------------------------------------------- */
@@ -249,8 +278,8 @@ bool client_target(const struct argon_target *from, Argon__Branch__V1__Target *t
 bool client_document(const struct argon_document *from, struct arena *arena, Argon__Branch__V1__Document *to, struct argon_error *error)
 {
     *to = (Argon__Branch__V1__Document)ARGON__BRANCH__V1__DOCUMENT__INIT;
-    if (!from->data)
-        return client_refuse(error, "a document has no data");
+    if (!from || !from->data)
+        return client_refuse(error, "a document is missing or has no data");
     if (from->format == ARGON_FORMAT_BSON) {
         to->bson = (ProtobufCBinaryData) { from->len, (uint8_t *)from->data };
         return true;
@@ -269,6 +298,19 @@ bool client_document(const struct argon_document *from, struct arena *arena, Arg
     client_fail(error, &err);
     error->not_applied = true;
     return false;
+}
+
+Argon__Branch__V1__Format client_format(enum argon_format format)
+{
+    switch (format) {
+    case ARGON_FORMAT_RELAXED_JSON:
+        return ARGON__BRANCH__V1__FORMAT__FORMAT_RELAXED_JSON;
+    case ARGON_FORMAT_CANONICAL_JSON:
+        return ARGON__BRANCH__V1__FORMAT__FORMAT_CANONICAL_JSON;
+    case ARGON_FORMAT_BSON:
+        break;
+    }
+    return ARGON__BRANCH__V1__FORMAT__FORMAT_BSON;
 }
 
 struct argon_document client_shown(const Argon__Branch__V1__Document *document, enum argon_format format)

@@ -12,6 +12,8 @@
 #include "include/argon/argon.h"
 
 #define BRANCH_METHOD(service, method) "/argon.branch.v1." service "/" method
+/* The first two fields of a client_call; `type` begins the names of the generated types. */
+#define BRANCH_CALL(service, method, type) BRANCH_METHOD(service, method), &argon__branch__v1__##type##_response__descriptor
 
 struct known_project;
 
@@ -23,31 +25,32 @@ struct argon_client {
     struct known_project *projects;
 };
 
-/* A request and where its answer goes. */
+/* What an answer says goes to *out; returns an LSN of the project that it tells, 0: none. */
+typedef uint64_t client_show_fn(const ProtobufCMessage *response, void *out);
+
+/* One call of the service, read or write. */
 struct client_call {
     const char *method;
-    const ProtobufCMessage *request;
     const ProtobufCMessageDescriptor *response_type;
+    const ProtobufCMessage *request;
+    const char *project;                       /* NULL: it is about the list of projects */
+    Argon__Branch__V1__WriteOptions **options; /* of the request, for this call to fill in; NULL: it is a read */
+    client_show_fn *show;                      /* NULL: the answer says nothing */
+    void *out;
 };
+CHECKED bool client_call(struct argon_client *client, const struct client_call *call, struct argon_error *error);
 
-int64_t client_deadline(const struct argon_client *client);
+/* A server stream. NULL: it did not begin within the client's timeout, or what the service says. *first and further messages live
+ * in the arena; NULL: the end. */
+struct client_stream;
+struct client_stream *client_stream_open(struct argon_client *client, const struct client_call *call, struct arena *arena,
+                                         ProtobufCMessage **first, struct error *err);
+CHECKED bool client_stream_next(struct client_stream *stream, struct arena *arena, ProtobufCMessage **message, struct error *err);
+void client_stream_close(struct client_stream *stream); /* NULL is fine */
 
-/* *response lives in the arena. */
-CHECKED bool client_call(struct argon_client *client, const struct client_call *call, struct arena *arena, ProtobufCMessage **response,
-                         struct argon_error *error);
-
-/* What a write sends along. since_lsn is what this client has seen of the project, or learns now; project NULL: of
- * the list of projects. */
-struct client_write {
-    Argon__Branch__V1__WriteOptions options;
-    char request_id[ID_SIZE];
-};
-CHECKED bool client_begin_write(struct argon_client *client, const char *project, struct client_write *write, struct argon_error *error);
-
-/* An answer of the project has shown this LSN. Forget: the project is gone. */
+/* An answer has shown this LSN of the project (0: none). Forget: the project is gone. */
 void client_saw_lsn(struct argon_client *client, const char *project, uint64_t lsn);
 void client_forget_project(struct argon_client *client, const char *project);
-void client_forget_all(struct argon_client *client);
 
 /* Fills in *error from ours. Returns false. */
 bool client_fail(struct argon_error *error, const struct error *err);
@@ -57,6 +60,7 @@ void client_succeed(struct argon_error *error);
 CHECKED bool client_target(const struct argon_target *from, Argon__Branch__V1__Target *to, struct argon_error *error);
 CHECKED bool client_document(const struct argon_document *from, struct arena *arena, Argon__Branch__V1__Document *to,
                              struct argon_error *error);
+Argon__Branch__V1__Format client_format(enum argon_format format);
 /* data NULL when absent. */
 struct argon_document client_shown(const Argon__Branch__V1__Document *document, enum argon_format format);
 void client_read(const struct argon_read *from, Argon__Branch__V1__ReadOptions *to);

@@ -4,15 +4,13 @@
 #include <string.h>
 
 #include "client/client_internal.h"
-#include "common/base/backoff.h"
-#include "common/base/clock.h"
 #include "common/base/memory.h"
 
 struct argon_watch {
     struct argon_client *client;
     char *project, *branch, *collection;
     Argon__Branch__V1__WatchRequest request;
-    struct rpc_client_stream *stream; /* NULL: to be opened (again) */
+    struct client_stream *stream; /* NULL: to be opened (again) */
     enum argon_format format;
     struct arena arena; /* of the message in hand */
     const Argon__Branch__V1__WatchResponse *response;
@@ -48,7 +46,7 @@ struct argon_watch *argon_watch(struct argon_client *client, const struct argon_
     watch->request.after_lsn = options->after_lsn;
     watch->request.from_head = options->from_head;
     watch->request.stop_at_head = options->stop_at_head;
-    watch->request.format = (Argon__Branch__V1__Format)options->format;
+    watch->request.format = client_format(options->format);
     client_succeed(error);
     return watch;
 }
@@ -61,32 +59,22 @@ static void drop_message(struct argon_watch *watch)
     watch->next = 0;
 }
 
+/* A broken stream goes on behind what it said was complete. */
 static bool next_message(struct argon_watch *watch, struct error *err)
 {
-    const struct rpc_call_options options = { .deadline = NO_DEADLINE };
-    ProtobufCMessage *message;
+    const struct client_call call = { BRANCH_CALL("Branches", "Watch", watch), &watch->request.base, .project = watch->project };
+    ProtobufCMessage *message = NULL;
     drop_message(watch);
-    if (!watch->stream && !rpc_client_stream_open(watch->client->rpc, BRANCH_METHOD("Branches", "Watch"), &watch->request.base,
-                                                  &argon__branch__v1__watch_response__descriptor, &options, &watch->stream, err))
-        return false;
-    if (!rpc_client_stream_next(watch->stream, &watch->arena, &message, err)) {
-        rpc_client_stream_close(watch->stream);
+    if (watch->stream && !client_stream_next(watch->stream, &watch->arena, &message, err)) {
+        client_stream_close(watch->stream);
         watch->stream = NULL;
-        return false;
-    }
-    watch->response = (const Argon__Branch__V1__WatchResponse *)message;
-    return true;
-}
-
-/* A broken stream goes on behind what it said was complete. */
-static bool next_message_in_time(struct argon_watch *watch, struct error *err)
-{
-    struct backoff backoff = { 0 };
-    int64_t deadline = client_deadline(watch->client);
-    while (!next_message(watch, err))
-        if (err->code != ERROR_UNAVAILABLE || !backoff_wait(&backoff, deadline))
+        if (err->code != ERROR_UNAVAILABLE)
             return false;
-    return true;
+    }
+    if (!watch->stream)
+        watch->stream = client_stream_open(watch->client, &call, &watch->arena, &message, err);
+    watch->response = (const Argon__Branch__V1__WatchResponse *)message;
+    return watch->stream;
 }
 
 static void finish_message(struct argon_watch *watch)
@@ -157,7 +145,7 @@ bool argon_watch_next(struct argon_watch *watch, struct argon_change *change, st
             say_end(watch->response, error);
             return false;
         }
-        if (!next_message_in_time(watch, &err))
+        if (!next_message(watch, &err))
             return client_fail(error, &err);
         watch->over = !watch->response;
     }
@@ -173,7 +161,7 @@ void argon_watch_close(struct argon_watch *watch)
 {
     if (!watch)
         return;
-    rpc_client_stream_close(watch->stream);
+    client_stream_close(watch->stream);
     arena_destroy(&watch->arena);
     free(watch->project);
     free(watch->branch);

@@ -6,15 +6,26 @@
  *     argon_insert(argon, &items, &(struct argon_document) ARGON_JSON("{\"_id\":\"tea\"}"), 1, ARGON_FAIL, NULL, &err);
  *     argon_close(argon);
  *
- * Exactly once: every write gets a request id, and is repeated with it until its outcome is known or the
- * timeout is over. A failed write with not_applied set changed nothing; without, nobody can tell.
+ * Exactly once  every write gets a request id, and is repeated with it until its outcome is known or the timeout is over.
+ *            A failed write with error.not_applied set changed nothing; without, nobody can tell.
  *
- * Functions that can fail return false (or NULL) and fill in *error, which must not be NULL; outputs are
- * written only on success.
- *
- * Ownership  inputs are borrowed for the call. What a cursor or a watch shows lives until its next call.
- * Threads    a client: any, at the same time. A cursor or a watch: one at a time.
- *            Not after fork() in the child.
+ * Errors     functions that can fail return false (or NULL) and fill in *error, which must not be NULL; one that succeeds sets
+ *            error->code to ARGON_OK. Outputs are written only on success. Every call may end with
+ *                INVALID_ARGUMENT     a missing or odd argument, a document that cannot be read or stored, a size over its limit
+ *                NOT_FOUND            no such project or branch (a collection that is not there is empty)
+ *                UNAVAILABLE          no connection, or a service that is away, until the timeout
+ *                DEADLINE_EXCEEDED    no answer until the timeout
+ *                RESOURCE_EXHAUSTED   the service has no room for the request now
+ *                DATA_LOSS            the log is damaged
+ *            and what is said beside the function.
+ * Ownership  inputs, strings among them, are borrowed for the call. What a cursor or a watch shows lives until its next call.
+ *            What open, find and watch return is the caller's to close.
+ * Threads    a client: any, at the same time; more than one client in a process is fine. A cursor or a watch: one at a time. A call
+ *            holds its thread until it is answered. Not after fork() in the child.
+ * Units      LSNs are counted in each project: 1, 2, 3, ... ; times are microseconds since the epoch (_us) or milliseconds (_ms);
+ *            sizes are bytes.
+ * Limits     names have 1 to 128 bytes, letters, digits and . _ - / for projects and branches; a document 16 MiB and 100 levels; a
+ *            write's documents 48 MiB in all. docs/limits.md has the rest, docs/errors.md what the codes mean for a program.
  */
 #ifndef ARGON_ARGON_H
 #define ARGON_ARGON_H
@@ -59,12 +70,13 @@ struct argon_error {
 struct argon_client;
 
 struct argon_options {
-    const char *endpoint; /* "HOST:PORT", several with commas between; NULL: ARGON_ENDPOINT, else 127.0.0.1:7800 */
-    uint32_t timeout_ms;  /* of one call with all its repetitions; 0: 30,000 */
-    const char *actor;    /* kept in the log with every write; NULL: none */
+    const char *endpoint; /* "HOST:PORT", several with commas between; NULL: $ARGON_ENDPOINT, else 127.0.0.1:7800 */
+    uint32_t timeout_ms;  /* of one call with all its repetitions; of a find or watch: until its answer begins; 0: 30,000 */
+    const char *actor;    /* kept in the log with every write, at most 128 bytes; NULL: none */
 };
 
-/* Connects at the first call. NULL: INVALID_ARGUMENT. options may be NULL. */
+/* Connects at the first call. options may be NULL. Errors: INVALID_ARGUMENT, and UNAVAILABLE when one of several hosts has no
+ * address. */
 struct argon_client *argon_open(const struct argon_options *options, struct argon_error *error);
 void argon_close(struct argon_client *client); /* after its cursors and watches; NULL is fine */
 
@@ -72,11 +84,11 @@ void argon_close(struct argon_client *client); /* after its cursors and watches;
 
 enum argon_format { ARGON_FORMAT_BSON, ARGON_FORMAT_RELAXED_JSON, ARGON_FORMAT_CANONICAL_JSON };
 
-/* BSON bytes, or Extended JSON v2 (either format, as input). */
+/* BSON bytes, or the text of one object in Extended JSON v2 (as input the two JSON formats are one). */
 struct argon_document {
     enum argon_format format;
     const void *data;
-    size_t len;
+    size_t len; /* bytes; a JSON text has no end mark in it */
 };
 
 #define ARGON_JSON(text)                                                                                                                   \
@@ -88,28 +100,31 @@ struct argon_document {
         ARGON_FORMAT_BSON, (bytes), (n)                                                                                                    \
     }
 
+/* A collection on a branch; "main" is the branch that every project has. */
 struct argon_target {
     const char *project, *branch, *collection;
 };
 
 /* ---- projects and branches -------------------------------------------------------------------------- */
 
+/* Errors: ALREADY_EXISTS. */
 bool argon_create_project(struct argon_client *client, const char *project, struct argon_error *error);
+/* With all its branches. */
 bool argon_delete_project(struct argon_client *client, const char *project, struct argon_error *error);
 
 struct argon_fork {
     const char *from;    /* NULL: main */
-    uint64_t at_lsn;     /* 0: the head */
-    uint64_t at_time_us; /* microseconds since the epoch; 0: not given */
+    uint64_t at_lsn;     /* its state there, rounded down to the end of a write; 0: the head */
+    uint64_t at_time_us; /* or its state at that time; 0: not given */
 };
 
 struct argon_branch {
     uint64_t base_lsn; /* where its own changes begin */
     uint64_t cut_lsn;  /* the state of the parent that it starts from */
-    uint64_t head_lsn;
+    uint64_t head_lsn; /* of its last own change, else base_lsn */
 };
 
-/* fork and branch may be NULL. */
+/* fork (main as it is now) and branch may be NULL. Errors: ALREADY_EXISTS; OUT_OF_RANGE: at_lsn lies beyond the head. */
 bool argon_create_branch(struct argon_client *client, const char *project, const char *name, const struct argon_fork *fork,
                          struct argon_branch *branch, struct argon_error *error);
 bool argon_get_branch(struct argon_client *client, const char *project, const char *name, struct argon_branch *branch,
@@ -120,28 +135,34 @@ bool argon_delete_branch(struct argon_client *client, const char *project, const
 
 struct argon_written {
     uint64_t inserted, skipped, replaced, matched, modified, deleted;
-    uint64_t lsn; /* of the write; what read.min_lsn and watch.after_lsn take */
+    uint64_t lsn; /* of the write, or, when nothing was changed, of the state that was seen; as read.min_lsn and after_lsn take it */
 };
 
+/* An _id that is there already: ALREADY_EXISTS for the whole insert, or the new document is passed over, or takes its place. */
 enum argon_on_duplicate { ARGON_FAIL, ARGON_SKIP, ARGON_REPLACE };
 
-/* written may be NULL. All documents are one batch: at most 99,999 and 48 MiB. */
+/* written may be NULL, here and below. All documents together or none of them: 1 to 99,999. One without an _id gets an ObjectId.
+ * The collection is made by its first document. Errors: ALREADY_EXISTS; ABORTED: other writers were faster until the timeout. */
 bool argon_insert(struct argon_client *client, const struct argon_target *target, const struct argon_document *documents, size_t n,
                   enum argon_on_duplicate on_duplicate, struct argon_written *written, struct argon_error *error);
-/* update: operators, or for one document a replacement. many: all that match instead of the first. */
+/* update: operators, or for one document a replacement. many: all that match instead of the first in _id order, in steps of at most
+ * 1,000 documents; each step as a whole or not at all. Errors: ABORTED. A failed update of many may have done some of its
+ * steps; it is not_applied only when it did none. */
 bool argon_update(struct argon_client *client, const struct argon_target *target, const struct argon_document *filter,
                   const struct argon_document *update, bool many, struct argon_written *written, struct argon_error *error);
+/* The same of deletes. */
 bool argon_delete(struct argon_client *client, const struct argon_target *target, const struct argon_document *filter, bool many,
                   struct argon_written *written, struct argon_error *error);
 
 /* ---- reading ---------------------------------------------------------------------------------------- */
 
-/* Which state; all zero: every write that was acknowledged before the call. */
+/* Which state; all zero: with every write that was acknowledged before the call. At most one of as_of_lsn, as_of_time_us and
+ * stale_ok. */
 struct argon_read {
-    uint64_t as_of_lsn;
-    uint64_t as_of_time_us;
-    uint64_t min_lsn;
-    bool stale_ok;
+    uint64_t as_of_lsn;     /* as it was there, rounded down to the end of a write. OUT_OF_RANGE: beyond the head */
+    uint64_t as_of_time_us; /* as it was then */
+    uint64_t min_lsn;       /* at least that */
+    bool stale_ok;          /* as the service knows it, without asking the log */
 };
 
 struct argon_query {
@@ -153,14 +174,15 @@ struct argon_query {
 
 struct argon_cursor;
 
-/* query may be NULL. */
+/* query may be NULL. Returns when the answer has begun. */
 struct argon_cursor *argon_find(struct argon_client *client, const struct argon_target *target, const struct argon_query *query,
                                 struct argon_error *error);
-/* The next document in _id order. False at the end (error->code is ARGON_OK) and on failure. */
+/* The next document in _id order; waits for it without a limit of time. False at the end (error->code is ARGON_OK) and on failure. */
 bool argon_cursor_next(struct argon_cursor *cursor, struct argon_document *document, struct argon_error *error);
-uint64_t argon_cursor_lsn(const struct argon_cursor *cursor); /* of the state that is shown; after the first next */
-void argon_cursor_close(struct argon_cursor *cursor);         /* NULL is fine */
+uint64_t argon_cursor_lsn(const struct argon_cursor *cursor); /* of the state that is shown */
+void argon_cursor_close(struct argon_cursor *cursor);         /* at any time; NULL is fine */
 
+/* How many documents a find would show. query may be NULL. */
 bool argon_count(struct argon_client *client, const struct argon_target *target, const struct argon_query *query, uint64_t *count,
                  struct argon_error *error);
 
@@ -187,7 +209,7 @@ struct argon_change {
 };
 
 struct argon_watch_options {
-    uint64_t after_lsn; /* changes behind it */
+    uint64_t after_lsn; /* changes behind it, rounded down to the end of a write. OUT_OF_RANGE: beyond the head */
     bool from_head;     /* instead: from now on */
     bool stop_at_head;  /* end when everything there is has been shown */
     enum argon_format format;
@@ -195,7 +217,8 @@ struct argon_watch_options {
 
 struct argon_watch;
 
-/* target->collection NULL: all. options may be NULL: everything from the beginning, then on and on. */
+/* target->collection NULL: all. options may be NULL: everything from the beginning, then on and on. Asks nobody yet: what is wrong
+ * with project, branch or after_lsn is told by the first next. */
 struct argon_watch *argon_watch(struct argon_client *client, const struct argon_target *target, const struct argon_watch_options *options,
                                 struct argon_error *error);
 /* Waits for the next change; goes on by itself, without a gap or a repeat, when the server was away for less than

@@ -78,6 +78,10 @@ for file in "${files[@]}"; do
   esac
 done
 
+# what programs include is C++, too
+printf '%s\n' '#include "include/argon/argon.h"' 'argon_document document = ARGON_JSON("{}"), bytes = ARGON_BSON("", 0);' |
+  c++ -std=c++11 -Wall -Wextra -Wpedantic -Werror -I. -fsyntax-only -x c++ - || complain "include/argon/argon.h is no C++"
+
 clang-format --dry-run --Werror "${files[@]}" || complain "run: clang-format -i on the files above"
 
 for file in "${files[@]}"; do

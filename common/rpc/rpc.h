@@ -120,12 +120,9 @@ void rpc_call_add_trailer(struct rpc_call *call, const char *key, const char *va
 void rpc_call_defer(struct rpc_call *call, rpc_handler_fn *handle);
 
 void rpc_reply(struct rpc_call *call, const ProtobufCMessage *response);
-/* err->outcome NOT_APPLIED becomes the outcome trailer. */
+/* err->outcome NOT_APPLIED becomes the outcome trailer; err->reason and err->keys go with the status as google.rpc.ErrorInfo
+ * (domain "argon", keys "conflict.0", "conflict.1", ...) in grpc-status-details-bin. */
 void rpc_fail(struct rpc_call *call, const struct error *err);
-
-/* For programs: what stood in the way, e.g. key "conflict.0", value "users/{\"_id\":1}". Goes with the status as
- * google.rpc.ErrorInfo (domain "argon", err->reason) in grpc-status-details-bin. Copied; before the call fails. */
-void rpc_call_add_detail(struct rpc_call *call, const char *key, const char *value);
 
 /* Streams, from the worker only. Send waits until the transport has taken the message before this one (one
  * message of memory a stream) and returns false when the call is over: then end it and stop. */

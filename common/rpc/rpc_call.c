@@ -58,7 +58,6 @@ void call_unref(struct rpc_call *call)
     if (call->response)
         grpc_byte_buffer_destroy(call->response);
     metadata_release(call->trailers, call->n_trailers);
-    free(call->info);
     if (call->incoming)
         grpc_byte_buffer_destroy(call->incoming);
     if (call->is_stream) {
@@ -258,7 +257,7 @@ void rpc_fail(struct rpc_call *call, const struct error *err)
     call->status_text = grpc_slice_from_copied_string(err->message);
     if (err->outcome == OUTCOME_NOT_APPLIED)
         rpc_call_add_trailer(call, RPC_OUTCOME_TRAILER, RPC_OUTCOME_NOT_APPLIED);
-    add_trailer(call, details_encode(call->status, err, call->info));
+    add_trailer(call, details_encode(call->status, err));
     if (call->status == ERROR_INTERNAL || call->status == ERROR_UNKNOWN || call->status == ERROR_DATA_LOSS)
         log_warn("rpc.failed", KV_STR("method", call->slot ? call->slot->path : ""), KV_ERR(err));
     end(call);
@@ -329,9 +328,4 @@ void rpc_call_add_trailer(struct rpc_call *call, const char *key, const char *va
 {
     assert(grpc_header_key_is_legal(grpc_slice_from_static_string(key)) && "a lower-case header name");
     add_trailer(call, metadata_copy(key, value));
-}
-
-void rpc_call_add_detail(struct rpc_call *call, const char *key, const char *value)
-{
-    details_add(&call->info, key, value);
 }

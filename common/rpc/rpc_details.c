@@ -33,11 +33,6 @@ enum {
     MAX_REASONS = 64, /* distinct ones that this process ever hears of */
 };
 
-struct rpc_info {
-    size_t len;
-    uint8_t bytes[MAX_INFO]; /* entries of the map, encoded */
-};
-
 struct writer {
     uint8_t *at, *end;
 };
@@ -109,15 +104,6 @@ static bool put_entry(struct writer *out, const char *key, const char *value)
            put(out, INFO_METADATA, bytes_of(entry, (size_t)(inner.at - entry)));
 }
 
-void details_add(struct rpc_info **info, const char *key, const char *value)
-{
-    if (!*info)
-        *info = mem_zalloc(sizeof **info);
-    struct writer out = { (*info)->bytes + (*info)->len, (*info)->bytes + MAX_INFO };
-    if (put_entry(&out, key, value))
-        (*info)->len = (size_t)(out.at - (*info)->bytes);
-}
-
 static void put_keys(struct writer *out, const char *keys)
 {
     char key[32], value[sizeof((struct error *)0)->keys];
@@ -131,16 +117,12 @@ static void put_keys(struct writer *out, const char *keys)
     }
 }
 
-grpc_metadata details_encode(enum error_code code, const struct error *err, const struct rpc_info *info)
+grpc_metadata details_encode(enum error_code code, const struct error *err)
 {
     uint8_t inner[MAX_INFO], any[MAX_INFO + 128], status[MAX_STATUS];
     struct writer out = { inner, inner + sizeof inner };
     bool ok = put_string(&out, INFO_REASON, err->reason ? err->reason : error_code_name(code)) && put_string(&out, INFO_DOMAIN, DOMAIN);
     put_keys(&out, err->keys);
-    if (info && info->len <= (size_t)(out.end - out.at)) {
-        memcpy(out.at, info->bytes, info->len);
-        out.at += info->len;
-    }
     struct writer wrapped = { any, any + sizeof any };
     ok = ok && put_string(&wrapped, ANY_TYPE, TYPE_URL) && put(&wrapped, ANY_VALUE, bytes_of(inner, (size_t)(out.at - inner)));
     struct writer whole = { status, status + sizeof status };

@@ -81,9 +81,7 @@ grpc_metadata metadata_copy(const char *key, const char *value);
 void metadata_release(grpc_metadata *metadata, size_t n);
 
 /* rpc_details.c: what a status says to programs. */
-struct rpc_info;                                                              /* freed by free() */
-void details_add(struct rpc_info **info, const char *key, const char *value); /* NULL at first */
-grpc_metadata details_encode(enum error_code code, const struct error *err, const struct rpc_info *info);
+grpc_metadata details_encode(enum error_code code, const struct error *err);
 void details_read(const grpc_metadata_array *trailers, struct error *err); /* reason and keys */
 
 gpr_timespec deadline_to_timespec(int64_t deadline);
@@ -145,7 +143,6 @@ struct rpc_call {
     grpc_byte_buffer *response;
     grpc_metadata *trailers;
     size_t n_trailers;
-    struct rpc_info *info;    /* for the status; NULL: none */
     struct error broken;      /* why a send failed, so that no cut stream ends in OK */
     rpc_handler_fn *deferred; /* what a worker runs instead of the method's handler */
     bool initial_sent;

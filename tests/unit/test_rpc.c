@@ -82,7 +82,6 @@ static void on_append(void *service, struct rpc_call *call, const ProtobufCMessa
         error_set_reason(&err, "WRITE_CONFLICT");
         error_add_key(&err, "users/{\"_id\":1}");
         error_add_key(&err, "caf\xc3\xa9\xff");
-        rpc_call_add_detail(call, "read_lsn", "7");
         rpc_fail(call, &err);
         return;
     }

@@ -1,8 +1,9 @@
 /* The client: connection, calls, and exactly-once.
  *
  * A write names an LSN of its project that was known before it was first sent (since_lsn): without one the
- * service could not tell a request that it has forgotten from one that is new. The client keeps the highest
- * LSN that it has seen of each project, and asks once for one that it has not met. */
+ * service could not tell a request that it has forgotten from one that is new, and it must not be too old, because the
+ * service remembers so and so many requests. The client keeps the LSN that its last write of each project was answered
+ * with, and asks for the head when that is no more than a moment ago. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,11 +16,16 @@
 #include "common/base/limits.h"
 #include "common/base/memory.h"
 
-enum { RANK_CLIENT = 10, DEFAULT_TIMEOUT_MS = 30000 };
+enum {
+    RANK_CLIENT = 10,
+    DEFAULT_TIMEOUT_MS = 30000,
+    FRESH_MICROS = 1000000,
+};
 
 struct known_project {
     UT_hash_handle hh;
     uint64_t lsn;
+    int64_t seen_at; /* monotonic microseconds */
     char name[];
 };
 
@@ -117,10 +123,8 @@ static void forget_locked(struct argon_client *client, struct known_project *kno
     free(known);
 }
 
-void client_saw_lsn(struct argon_client *client, const char *project, uint64_t lsn)
+static void saw_lsn(struct argon_client *client, const char *project, uint64_t lsn)
 {
-    if (lsn == 0)
-        return;
     mutex_lock(&client->lock);
     struct known_project *known = find_project_locked(client, project);
     if (!known) {
@@ -129,8 +133,10 @@ void client_saw_lsn(struct argon_client *client, const char *project, uint64_t l
         memcpy(known->name, project, len + 1);
         HASH_ADD_STR(client->projects, name, known);
     }
-    if (known->lsn < lsn)
+    if (known->lsn <= lsn) {
         known->lsn = lsn;
+        known->seen_at = clock_monotonic_micros();
+    }
     mutex_unlock(&client->lock);
 }
 
@@ -152,24 +158,18 @@ static void forget_projects(struct argon_client *client)
 
 /* ---- calls ------------------------------------------------------------------------------------------ */
 
-/* Several times: until the outcome is known or the time is over, which is safe for a read, and for a write with its
- * request id. */
-enum exchange_times { ONCE, SEVERAL_TIMES };
-
-static bool exchange(struct argon_client *client, const struct client_call *call, enum exchange_times times, int64_t deadline,
-                     struct argon_error *error)
+static bool exchange(struct argon_client *client, const struct client_call *call, int64_t deadline, struct error *err)
 {
-    const struct rpc_call_options options = { .deadline = deadline, .repeatable = times == SEVERAL_TIMES };
+    /* every write carries a request id: repeating it is safe */
+    const struct rpc_call_options options = { .deadline = deadline, .repeatable = true };
     struct arena arena;
-    struct error err;
     ProtobufCMessage *response;
     arena_init(&arena, 0);
-    bool ok = rpc_client_call(client->rpc, call->method, call->request, call->response_type, &options, &arena, &response, &err) ||
-              client_fail(error, &err);
-    if (ok) {
-        if (call->show)
-            client_saw_lsn(client, call->project, call->show(response, call->out));
-        client_succeed(error);
+    bool ok = rpc_client_call(client->rpc, call->method, call->request, call->response_type, &options, &arena, &response, err);
+    if (ok && call->show) {
+        uint64_t lsn = call->show(response, call->out);
+        if (lsn)
+            saw_lsn(client, call->project, lsn);
     }
     arena_destroy(&arena);
     return ok;
@@ -187,7 +187,7 @@ static uint64_t show_head_of_projects(const ProtobufCMessage *message, void *lsn
     return 0;
 }
 
-static bool ask_since_lsn(struct argon_client *client, const char *project, int64_t deadline, uint64_t *lsn, struct argon_error *error)
+static bool ask_since_lsn(struct argon_client *client, const char *project, int64_t deadline, uint64_t *lsn, struct error *err)
 {
     Argon__Branch__V1__GetProjectRequest one = ARGON__BRANCH__V1__GET_PROJECT_REQUEST__INIT;
     Argon__Branch__V1__ListProjectsRequest all = ARGON__BRANCH__V1__LIST_PROJECTS_REQUEST__INIT;
@@ -197,26 +197,34 @@ static bool ask_since_lsn(struct argon_client *client, const char *project, int6
                                      .out = lsn };
     const struct client_call list = { BRANCH_CALL("Projects", "ListProjects", list_projects), &all.base, .show = show_head_of_projects,
                                       .out = lsn };
-    return exchange(client, project ? &get : &list, SEVERAL_TIMES, deadline, error);
+    return exchange(client, project ? &get : &list, deadline, err);
 }
 
-static bool find_since_lsn(struct argon_client *client, const char *project, int64_t deadline, uint64_t *lsn, struct argon_error *error)
+static bool find_since_lsn(struct argon_client *client, const char *project, int64_t deadline, uint64_t *lsn, struct error *err)
 {
-    const struct known_project *known = NULL;
+    bool fresh = false;
     if (project) {
         mutex_lock(&client->lock);
-        known = find_project_locked(client, project);
-        if (known)
+        const struct known_project *known = find_project_locked(client, project);
+        fresh = known && clock_monotonic_micros() - known->seen_at < FRESH_MICROS;
+        if (fresh)
             *lsn = known->lsn;
         mutex_unlock(&client->lock);
     }
-    if (known || ask_since_lsn(client, project, deadline, lsn, error))
+    if (fresh || ask_since_lsn(client, project, deadline, lsn, err))
         return true;
-    error->not_applied = true; /* the write itself was not sent */
+    err->outcome = OUTCOME_NOT_APPLIED; /* the write itself was not sent */
     return false;
 }
 
-static bool write_call(struct argon_client *client, const struct client_call *call, int64_t deadline, struct argon_error *error)
+/* The LSN is of a project that had this name before, or of a log that was replaced. The service has looked for the request in the
+ * one that is there, so that it can be sent again. */
+static bool is_of_another_log(const struct client_call *call, const struct error *err)
+{
+    return call->project && err->reason && strcmp(err->reason, "OTHER_LOG") == 0;
+}
+
+static bool write_call(struct argon_client *client, const struct client_call *call, int64_t deadline, struct error *err)
 {
     Argon__Branch__V1__WriteOptions options = ARGON__BRANCH__V1__WRITE_OPTIONS__INIT;
     char request_id[ID_SIZE];
@@ -224,31 +232,28 @@ static bool write_call(struct argon_client *client, const struct client_call *ca
     options.request_id = request_id;
     options.actor = client->actor;
     *call->options = &options;
-    if (!find_since_lsn(client, call->project, deadline, &options.since_lsn, error))
+    if (!find_since_lsn(client, call->project, deadline, &options.since_lsn, err))
         return false;
-    if (exchange(client, call, ONCE, deadline, error))
+    if (exchange(client, call, deadline, err))
         return true;
-    bool in_doubt = !error->not_applied;
-    if (call->project && error->code == ARGON_OUT_OF_RANGE) {
-        /* The LSN is too old, or of a project that had this name before. Sent once, a new id has had no effect. */
-        in_doubt = false;
-        client_forget_project(client, call->project);
-        if (!find_since_lsn(client, call->project, deadline, &options.since_lsn, error))
-            return false;
-    } else if (error->code != ARGON_UNAVAILABLE) {
+    if (!is_of_another_log(call, err))
+        return false;
+    client_forget_project(client, call->project);
+    if (!find_since_lsn(client, call->project, deadline, &options.since_lsn, err)) {
+        err->outcome = OUTCOME_UNKNOWN; /* the service called it that */
         return false;
     }
-    if (exchange(client, call, SEVERAL_TIMES, deadline, error))
-        return true;
-    if (in_doubt)
-        error->not_applied = false;
-    return false;
+    return exchange(client, call, deadline, err);
 }
 
 bool client_call(struct argon_client *client, const struct client_call *call, struct argon_error *error)
 {
     int64_t deadline = clock_monotonic_micros() + client->timeout_micros;
-    return call->options ? write_call(client, call, deadline, error) : exchange(client, call, SEVERAL_TIMES, deadline, error);
+    struct error err;
+    if (!(call->options ? write_call(client, call, deadline, &err) : exchange(client, call, deadline, &err)))
+        return client_fail(error, &err);
+    client_succeed(error);
+    return true;
 }
 
 void argon_close(struct argon_client *client)

@@ -70,8 +70,7 @@ bool argon_get_branch(struct argon_client *client, const char *project, const ch
         return client_refuse(error, "no project or no branch is named");
     request.project = (char *)project;
     request.name = (char *)name;
-    const struct client_call call = { BRANCH_CALL("Branches", "GetBranch", get_branch), &request.base, project, .show = show_found,
-                                      .out = branch };
+    const struct client_call call = { BRANCH_CALL("Branches", "GetBranch", get_branch), &request.base, .show = show_found, .out = branch };
     return client_call(client, &call, error);
 }
 

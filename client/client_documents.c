@@ -2,7 +2,6 @@
 #include <stdlib.h>
 
 #include "client/client_internal.h"
-#include "common/base/clock.h"
 #include "common/base/limits.h"
 #include "common/base/memory.h"
 
@@ -175,7 +174,7 @@ struct argon_cursor *argon_find(struct argon_client *client, const struct argon_
         request.limit = query->limit;
         request.read = &parts.read;
         request.format = client_format(query->format);
-        const struct client_call call = { BRANCH_CALL("Documents", "Find", find), &request.base, .project = target->project };
+        const struct client_call call = { BRANCH_CALL("Documents", "Find", find), .request = &request.base };
         cursor->stream = client_stream_open(client, &call, &cursor->arena, &first, &err);
         ok = cursor->stream || client_fail(error, &err);
     }
@@ -187,7 +186,6 @@ struct argon_cursor *argon_find(struct argon_client *client, const struct argon_
     cursor->format = query->format;
     cursor->response = (const Argon__Branch__V1__FindResponse *)first;
     cursor->lsn = first ? cursor->response->lsn : 0;
-    client_saw_lsn(client, target->project, cursor->lsn);
     client_succeed(error);
     return cursor;
 }
@@ -231,9 +229,8 @@ void argon_cursor_close(struct argon_cursor *cursor)
 
 static uint64_t show_count(const ProtobufCMessage *message, void *count)
 {
-    const Argon__Branch__V1__CountResponse *response = (const void *)message;
-    *(uint64_t *)count = response->count;
-    return response->lsn;
+    *(uint64_t *)count = ((const Argon__Branch__V1__CountResponse *)message)->count;
+    return 0;
 }
 
 bool argon_count(struct argon_client *client, const struct argon_target *target, const struct argon_query *query, uint64_t *count,
@@ -251,8 +248,7 @@ bool argon_count(struct argon_client *client, const struct argon_target *target,
         request.skip = query->skip;
         request.limit = query->limit;
         request.read = &parts.read;
-        const struct client_call call = { BRANCH_CALL("Documents", "Count", count), &request.base, target->project, .show = show_count,
-                                          .out = count };
+        const struct client_call call = { BRANCH_CALL("Documents", "Count", count), &request.base, .show = show_count, .out = count };
         ok = client_call(client, &call, error);
     }
     arena_destroy(&arena);

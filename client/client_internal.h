@@ -25,7 +25,7 @@ struct argon_client {
     struct known_project *projects;
 };
 
-/* What an answer says goes to *out; returns an LSN of the project that it tells, 0: none. */
+/* What an answer says goes to *out; returns the LSN of a write or a head that it tells, 0: none. */
 typedef uint64_t client_show_fn(const ProtobufCMessage *response, void *out);
 
 /* One call of the service, read or write. */
@@ -33,7 +33,7 @@ struct client_call {
     const char *method;
     const ProtobufCMessageDescriptor *response_type;
     const ProtobufCMessage *request;
-    const char *project;                       /* NULL: it is about the list of projects */
+    const char *project;                       /* whose LSNs it sends along and tells; NULL: none, or those of the list of projects */
     Argon__Branch__V1__WriteOptions **options; /* of the request, for this call to fill in; NULL: it is a read */
     client_show_fn *show;                      /* NULL: the answer says nothing */
     void *out;
@@ -48,8 +48,7 @@ struct client_stream *client_stream_open(struct argon_client *client, const stru
 CHECKED bool client_stream_next(struct client_stream *stream, struct arena *arena, ProtobufCMessage **message, struct error *err);
 void client_stream_close(struct client_stream *stream); /* NULL is fine */
 
-/* An answer has shown this LSN of the project (0: none). Forget: the project is gone. */
-void client_saw_lsn(struct argon_client *client, const char *project, uint64_t lsn);
+/* The project is gone. */
 void client_forget_project(struct argon_client *client, const char *project);
 
 /* Fills in *error from ours. Returns false. */

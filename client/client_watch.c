@@ -62,7 +62,7 @@ static void drop_message(struct argon_watch *watch)
 /* A broken stream goes on behind what it said was complete. */
 static bool next_message(struct argon_watch *watch, struct error *err)
 {
-    const struct client_call call = { BRANCH_CALL("Branches", "Watch", watch), &watch->request.base, .project = watch->project };
+    const struct client_call call = { BRANCH_CALL("Branches", "Watch", watch), .request = &watch->request.base };
     ProtobufCMessage *message = NULL;
     drop_message(watch);
     if (watch->stream && !client_stream_next(watch->stream, &watch->arena, &message, err)) {
@@ -84,7 +84,6 @@ static void finish_message(struct argon_watch *watch)
     watch->request.after_lsn = watch->through;
     if (watch->response->through_lsn)
         watch->request.from_head = false;
-    client_saw_lsn(watch->client, watch->project, watch->response->through_lsn);
 }
 
 static void say_end(const Argon__Branch__V1__WatchResponse *response, struct argon_error *error)

@@ -21,10 +21,10 @@ def start(cluster, program, *arguments):
 
 
 def test_every_function_and_its_errors(cluster):
-    cluster.start_wal()
+    cluster.start_wal("--request-window-bytes", "64K")
     cluster.start_branch()
     program = start(cluster, "client_calls")
-    output, _ = program.communicate(timeout=120)
+    output, _ = program.communicate(timeout=300)
     assert program.returncode == 0, output
 
 
@@ -41,7 +41,7 @@ def test_threads_share_a_client_while_a_service_is_killed(cluster, killed):
         if len(lines) % (threads * writes // (kills + 1)) == 0 and len(lines) < threads * writes:
             service.kill()
             service.start()
-    assert program.wait(120) == 0, "".join(lines[-20:])
+    assert program.wait(300) == 0, "".join(lines[-20:])
     assert lines[-1] == f"{threads * writes} documents\n"
 
 

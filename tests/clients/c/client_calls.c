@@ -12,6 +12,8 @@
 
 #define PROJECT "c-client"
 
+enum { FORGOTTEN = 2200 }; /* more requests than the service remembers, as test_c_client.py starts it */
+
 static struct argon_client *argon;
 static const struct argon_target items = { PROJECT, "main", "items" };
 
@@ -314,6 +316,21 @@ static void a_project_that_was_made_anew_takes_writes(void **state)
     expect_found(&items, NULL, "{\"_id\":1};");
 }
 
+/* The service remembers so and so many requests of a project: an LSN from before them all is too old for a write. */
+static void a_client_that_was_quiet_while_others_wrote_can_write(void **state)
+{
+    (void)state;
+    struct argon_error error;
+    const struct argon_document document = json("{}"), all = json("{}"), set = json("{\"$set\":{\"a\":1}}");
+    struct argon_client *quiet = argon_open(NULL, &error);
+    expect_ok(argon_insert(quiet, &items, &document, 1, ARGON_FAIL, NULL, &error), &error);
+    time_t begun = time(NULL);
+    for (int n = 0; n < FORGOTTEN || time(NULL) < begun + 3; n++)
+        expect_ok(argon_update(argon, &items, &all, &set, false, NULL, &error), &error);
+    expect_ok(argon_insert(quiet, &items, &document, 1, ARGON_FAIL, NULL, &error), &error);
+    argon_close(quiet);
+}
+
 /* ---- reading ---------------------------------------------------------------------------------------- */
 
 static void finds_and_counts_go_by_the_query(void **state)
@@ -497,6 +514,7 @@ int main(void)
         IN_PROJECT(documents_go_in_and_come_out_in_each_format),
         IN_PROJECT(updates_and_deletes_say_what_they_did),
         IN_PROJECT(a_project_that_was_made_anew_takes_writes),
+        IN_PROJECT(a_client_that_was_quiet_while_others_wrote_can_write),
         IN_PROJECT(finds_and_counts_go_by_the_query),
         IN_PROJECT(a_large_answer_comes_whole_and_may_be_left),
         IN_PROJECT(a_watch_shows_each_change),

@@ -14,6 +14,7 @@ mapfile -t files < <(git ls-files --cached --others --exclude-standard '*.c' '*.
 rank() {
   case $1 in
     common/base/*) echo 10 ;;
+    common/yaml/*) echo 15 ;;
     common/bson/*) echo 20 ;;
     common/rpc/*) echo 30 ;;
     wal-service/store/*) echo 20 ;;

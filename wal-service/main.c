@@ -117,31 +117,22 @@ out:
     return served;
 }
 
-int main(int argc, char **argv)
+static int run(const struct wal_config *config)
 {
-    struct wal_config config;
     struct error err = { 0 };
-    if (config_wants_help(argc, argv)) {
-        wal_config_print_help(stdout);
-        return EXIT_CLEAN;
-    }
-    if (!wal_config_parse(&config, argc, argv, &err)) {
-        fprintf(stderr, "wal-service: %s (--help shows the options)\n", err.message);
-        return EXIT_USAGE;
-    }
-    if (config.version) {
+    if (config->version) {
         printf("wal-service %s\n", ARGON_VERSION);
         return EXIT_CLEAN;
     }
-    if (*config.verify) {
-        bool whole = verify_command(config.verify, strcmp(config.output, "json") == 0, stdout, &err);
+    if (*config->verify) {
+        bool whole = verify_command(config->verify, strcmp(config->output, "json") == 0, stdout, &err);
         if (err.code != ERROR_OK)
             fprintf(stderr, "wal-service: %s\n", err.message);
         return whole ? EXIT_CLEAN : EXIT_FAILED;
     }
     log_set_service("wal-service");
     rpc_init();
-    bool served = serve(&config, &err);
+    bool served = serve(config, &err);
     rpc_shutdown();
     if (!served) {
         fprintf(stderr, "wal-service: %s\n", err.message);
@@ -149,4 +140,23 @@ int main(int argc, char **argv)
     }
     log_info("wal.stopped");
     return EXIT_CLEAN;
+}
+
+int main(int argc, char **argv)
+{
+    struct wal_config config;
+    struct error err = { 0 };
+    struct arena arena; /* strings of the file of options */
+    int status = EXIT_USAGE;
+    if (config_wants_help(argc, argv)) {
+        wal_config_print_help(stdout);
+        return EXIT_CLEAN;
+    }
+    arena_init(&arena, 0);
+    if (wal_config_parse(&config, argc, argv, &arena, &err))
+        status = run(&config);
+    else
+        fprintf(stderr, "wal-service: %s (--help shows the options)\n", err.message);
+    arena_destroy(&arena);
+    return status;
 }

@@ -5,13 +5,15 @@
 #include "common/base/config.h"
 #include "common/base/limits.h"
 #include "common/base/listen.h"
+#include "common/yaml/options_file.h"
 
-enum { N_OPTIONS = 20 };
+enum { N_OPTIONS = 21 };
 
 /* Queue and memory hold the largest request at least. */
 static void describe_options(struct wal_config *config, struct config_option options[N_OPTIONS])
 {
     const struct config_option all[] = {
+        OPTIONS_FILE_ROW(&config->config, "ARGON_WAL_CONFIG"),
         { .name = "listen",
           .kind = CONFIG_STRING,
           .target = &config->listen,
@@ -163,12 +165,12 @@ static void describe_options(struct wal_config *config, struct config_option opt
     memcpy(options, all, sizeof all);
 }
 
-bool wal_config_parse(struct wal_config *config, int argc, char **argv, struct error *err)
+bool wal_config_parse(struct wal_config *config, int argc, char **argv, struct arena *arena, struct error *err)
 {
     struct wal_config parsed = { 0 };
     struct config_option options[N_OPTIONS];
     describe_options(&parsed, options);
-    if (!config_parse(&(struct config_table) { options, N_OPTIONS }, 1, argc, argv, NULL, NULL, err))
+    if (!options_file_parse(&(struct config_table) { options, N_OPTIONS }, 1, argc, argv, &parsed.config, arena, NULL, err))
         return false;
     if (!parsed.version && !*parsed.verify) {
         if (!*parsed.data)

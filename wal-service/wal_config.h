@@ -6,9 +6,11 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "common/base/arena.h"
 #include "common/base/error.h"
 
 struct wal_config {
+    const char *config; /* file of options; empty: none */
     const char *listen;
     const char *data;
     const char *port_file;
@@ -31,9 +33,10 @@ struct wal_config {
     uint64_t max_connection_streams;
 };
 
-/* INVALID_ARGUMENT says what is wrong with the command line or the environment. Strings are borrowed from there.
+/* INVALID_ARGUMENT says what is wrong with the command line, the environment or the file of options. Strings are borrowed from the
+ * former two, or live in the arena.
  * When version or verify is set nothing else was checked. */
-CHECKED bool wal_config_parse(struct wal_config *config, int argc, char **argv, struct error *err);
+CHECKED bool wal_config_parse(struct wal_config *config, int argc, char **argv, struct arena *arena, struct error *err);
 void wal_config_print_help(FILE *out);
 
 #endif

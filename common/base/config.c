@@ -72,30 +72,64 @@ static bool set_value(const struct config_option *option, const char *text, stru
     return true;
 }
 
-static bool set_default(const struct config_option *option, struct error *err)
+bool config_wrap_origin(const struct config_option *option, const struct config_origin *origin, struct error *err)
 {
-    const char *text = option->variable ? getenv(option->variable) : NULL;
-    if (text) {
-        if (!set_value(option, text, err))
-            return error_wrap(err, "environment variable %s", option->variable);
-        return true;
+    switch (origin->source) {
+    case CONFIG_FROM_FLAG:
+        return error_wrap(err, "option --%s", option->name);
+    case CONFIG_FROM_ENVIRONMENT:
+        return error_wrap(err, "environment variable %s", option->variable);
+    case CONFIG_FROM_FILE:
+        return error_wrap(err, "%s:%u: %s", origin->path, origin->line, option->name);
+    case CONFIG_FROM_DEFAULT:
+        break;
     }
-    if (option->fallback)
-        return set_value(option, option->fallback, err);
+    return error_wrap(err, "default of --%s", option->name);
+}
+
+static const struct config_file_entry *find_entry(const struct config_file *file, const char *name)
+{
+    for (size_t i = 0; file && i < file->n; i++)
+        if (strcmp(file->entries[i].key, name) == 0)
+            return &file->entries[i];
+    return NULL;
+}
+
+/* What holds when the command line does not name the option. Values of lower precedence are checked, too: a mistake in the file
+ * shows at once and not on the day when the environment no longer hides it. */
+static bool set_default(const struct config_option *option, const struct config_file *file, struct config_origin *origin, struct error *err)
+{
+    const char *variable = option->variable ? getenv(option->variable) : NULL;
+    const struct config_file_entry *entry = find_entry(file, option->name);
+    *origin = (struct config_origin) { .source = CONFIG_FROM_DEFAULT };
     if (option->kind == CONFIG_BOOL)
         *(bool *)option->target = false;
     else if (option->kind == CONFIG_STRING)
         *(const char **)option->target = "";
     else
         *(uint64_t *)option->target = 0;
+    if (option->fallback && !set_value(option, option->fallback, err))
+        return config_wrap_origin(option, origin, err);
+    if (entry) {
+        *origin = (struct config_origin) { .source = CONFIG_FROM_FILE, .path = file->path, .line = entry->line };
+        if (!set_value(option, entry->value, err))
+            return config_wrap_origin(option, origin, err);
+    }
+    if (variable) {
+        *origin = (struct config_origin) { .source = CONFIG_FROM_ENVIRONMENT };
+        if (!set_value(option, variable, err))
+            return config_wrap_origin(option, origin, err);
+    }
     return true;
 }
 
+/* *index: counted through all tables. */
 static const struct config_option *find_option(const struct config_table *tables, size_t n_tables, const char *name, size_t len,
-                                               char letter)
+                                               char letter, size_t *index)
 {
+    *index = 0;
     for (size_t t = 0; t < n_tables; t++)
-        for (size_t i = 0; i < tables[t].n; i++) {
+        for (size_t i = 0; i < tables[t].n; i++, ++*index) {
             const struct config_option *option = &tables[t].options[i];
             if (name ? strlen(option->name) == len && memcmp(option->name, name, len) == 0 : option->letter && option->letter == letter)
                 return option;
@@ -103,12 +137,27 @@ static const struct config_option *find_option(const struct config_table *tables
     return NULL;
 }
 
-bool config_parse(const struct config_table *tables, size_t n_tables, int argc, char **argv, const char **positionals,
-                  size_t *n_positionals, struct error *err)
+static bool check_keys(const struct config_table *tables, size_t n_tables, const struct config_file *file, struct error *err)
 {
+    size_t index;
+    for (size_t i = 0; file && i < file->n; i++) {
+        const struct config_file_entry *entry = &file->entries[i];
+        if (!find_option(tables, n_tables, entry->key, strlen(entry->key), 0, &index))
+            return error_set(err, ERROR_INVALID_ARGUMENT, "%s:%u: there is no option '%s'", file->path, entry->line, entry->key);
+    }
+    return true;
+}
+
+static bool parse(const struct config_table *tables, size_t n_tables, int argc, char **argv, const struct config_file *file,
+                  struct config_origin *origins, const char **positionals, size_t *n_positionals, struct error *err)
+{
+    struct config_origin origin;
+    size_t index = 0;
+    if (!check_keys(tables, n_tables, file, err))
+        return false;
     for (size_t t = 0; t < n_tables; t++)
-        for (size_t i = 0; i < tables[t].n; i++)
-            if (!set_default(&tables[t].options[i], err))
+        for (size_t i = 0; i < tables[t].n; i++, index++)
+            if (!set_default(&tables[t].options[i], file, origins ? &origins[index] : &origin, err))
                 return false;
 
     size_t n = 0;
@@ -129,10 +178,10 @@ bool config_parse(const struct config_table *tables, size_t n_tables, int argc, 
         const char *name = argument + (is_long ? 2 : 1);
         const char *equals = is_long ? strchr(name, '=') : NULL;
         size_t len = equals ? (size_t)(equals - name) : strlen(name);
-        const struct config_option *option = find_option(tables, n_tables, is_long ? name : NULL, len, *name);
+        const struct config_option *option = find_option(tables, n_tables, is_long ? name : NULL, len, *name, &index);
         const char *value = equals ? equals + 1 : NULL;
         if (!option && is_long && !equals && strncmp(name, "no-", 3) == 0) {
-            option = find_option(tables, n_tables, name + 3, len - 3, 0);
+            option = find_option(tables, n_tables, name + 3, len - 3, 0, &index);
             if (option && option->kind != CONFIG_BOOL)
                 option = NULL;
             value = "false";
@@ -149,12 +198,27 @@ bool config_parse(const struct config_table *tables, size_t n_tables, int argc, 
                                  option->argument ? option->argument : "VALUE");
             value = argv[++i];
         }
+        origin = (struct config_origin) { .source = CONFIG_FROM_FLAG };
         if (!set_value(option, value, err))
-            return error_wrap(err, "option --%s", option->name);
+            return config_wrap_origin(option, &origin, err);
+        if (origins)
+            origins[index] = origin;
     }
     if (n_positionals)
         *n_positionals = n;
     return true;
+}
+
+bool config_parse(const struct config_table *tables, size_t n_tables, int argc, char **argv, const char **positionals,
+                  size_t *n_positionals, struct error *err)
+{
+    return parse(tables, n_tables, argc, argv, NULL, NULL, positionals, n_positionals, err);
+}
+
+bool config_parse_with_file(const struct config_table *tables, size_t n_tables, int argc, char **argv, const struct config_file *file,
+                            struct config_origin *origins, struct error *err)
+{
+    return parse(tables, n_tables, argc, argv, file, origins, NULL, NULL, err);
 }
 
 bool config_wants_help(int argc, char **argv)

@@ -1,8 +1,8 @@
 /* Options of a program from one table, which also prints --help.
  *
  * "--name value", "--name=value"; a boolean takes "--name", "--name=true|false" or "--no-name"; "--" ends
- * the options. Every option can also come from the environment, when the table names a variable; the
- * command line wins.
+ * the options. Every option can also come from the environment, when the table names a variable, and from a
+ * file; the command line wins over the environment, and that over the file.
  */
 #ifndef ARGON_BASE_CONFIG_H
 #define ARGON_BASE_CONFIG_H
@@ -36,15 +36,44 @@ struct config_option {
 
 /* Sets every target: fallback, then environment, then command line. What is no option is collected in
  * order into positionals (room for argc), its count into *n_positionals; both NULL: positionals are an
- * error..
+ * error.
  * INVALID_ARGUMENT names the option, the value and what was expected. */
 struct config_table {
     const struct config_option *options;
     size_t n;
 };
 
+/* A file of options, as somebody has read it: "listen" = "127.0.0.1:1" in line 3. */
+struct config_file_entry {
+    const char *key;
+    const char *value;
+    unsigned line;
+};
+struct config_file {
+    const char *path;
+    const struct config_file_entry *entries;
+    size_t n;
+};
+
+enum config_source { CONFIG_FROM_DEFAULT, CONFIG_FROM_FILE, CONFIG_FROM_ENVIRONMENT, CONFIG_FROM_FLAG };
+
+/* Where an option's value comes from. */
+struct config_origin {
+    enum config_source source;
+    const char *path; /* of the file */
+    unsigned line;
+};
+
 CHECKED bool config_parse(const struct config_table *tables, size_t n_tables, int argc, char **argv, const char **positionals,
                           size_t *n_positionals, struct error *err);
+
+/* The same without positionals, and with a file: every key is an option's name, else INVALID_ARGUMENT names file, line and
+ * key. file may be NULL. origins has an element for each option of all tables, in their order; NULL: not wanted. Strings are
+ * borrowed from the file, too. */
+CHECKED bool config_parse_with_file(const struct config_table *tables, size_t n_tables, int argc, char **argv,
+                                    const struct config_file *file, struct config_origin *origins, struct error *err);
+/* Prefixes an error with where the value came from: "option --listen", "environment variable X", "argon.yaml:3: listen". False. */
+bool config_wrap_origin(const struct config_option *option, const struct config_origin *origin, struct error *err);
 
 /* True when "--help" or "-h" stands among the arguments before "--". */
 bool config_wants_help(int argc, char **argv);

@@ -243,3 +243,26 @@ bool catalog_encode_request(struct bytes id, struct arena *arena, struct bytes *
     buffer_destroy(&encoded);
     return ok;
 }
+
+/* ---- settings --------------------------------------------------------------------------------------- */
+
+bool catalog_encode_setting(const char *key, const char *value, struct arena *arena, struct bytes *document, struct error *err)
+{
+    bson_t bson = BSON_INITIALIZER;
+    BSON_APPEND_UTF8(&bson, "_id", key);
+    BSON_APPEND_UTF8(&bson, "value", value);
+    return finish(&bson, arena, document, err);
+}
+
+bool catalog_decode_setting(struct bytes document, const char **key, const char **value, struct error *err)
+{
+    bson_t bson;
+    if (!bson_init_static(&bson, document.data, document.len))
+        return bad_record("config", err);
+    const char *found_key = get_string(&bson, "_id"), *found_value = get_string(&bson, "value");
+    if (!found_key || !found_value)
+        return bad_record("config", err);
+    *key = found_key;
+    *value = found_value;
+    return true;
+}

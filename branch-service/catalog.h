@@ -1,6 +1,7 @@
 /* The catalog's records: BSON documents on the log, and the structs that they are here.
  *
  *   project `_system`   log branch _catalog   projects      {_id: name, id, created_at}
+ *                                             config        {_id: key, value}    features.h
  *   every project       log branch _catalog   project       {_id: "project", deleted_at, request, hash, since}    the tombstone
  *                                             branches      {_id: branch id, name, parent, cut, base, created_at, deleted}
  *                                             names         {_id: name, branch}
@@ -27,6 +28,7 @@
 #define SYSTEM_PROJECT         "_system"
 #define CATALOG_BRANCH         "_catalog"
 #define PROJECTS_COLLECTION    "projects"
+#define CONFIG_COLLECTION      "config"
 #define PROJECT_COLLECTION     "project"
 #define PROJECT_RECORD         "project"
 #define BRANCHES_COLLECTION    "branches"
@@ -94,6 +96,9 @@ CHECKED bool catalog_decode_name(struct bytes document, const char **branch_id, 
 CHECKED bool catalog_encode_collection(const struct collection_record *record, struct arena *arena, struct bytes *document,
                                        struct error *err);
 CHECKED bool catalog_decode_collection(struct bytes document, struct collection_record *record, struct error *err);
+
+CHECKED bool catalog_encode_setting(const char *key, const char *value, struct arena *arena, struct bytes *document, struct error *err);
+CHECKED bool catalog_decode_setting(struct bytes document, const char **key, const char **value, struct error *err);
 
 /* {_id: id} */
 CHECKED bool catalog_encode_request(struct bytes id, struct arena *arena, struct bytes *key, struct bytes *document, struct error *err);

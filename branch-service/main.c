@@ -4,17 +4,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "branch-service/features.h"
 #include "branch-service/rpc/services.h"
 #include "common/base/clock.h"
 #include "common/base/config.h"
 #include "common/base/limits.h"
 #include "common/base/listen.h"
 #include "common/base/log.h"
+#include "common/yaml/options_file.h"
 #include "proto/descriptors.h"
 
 enum { EXIT_USAGE = 2, FOLLOWER_THREADS = 2 };
 
 struct options {
+    const char *config;
     const char *listen;
     const char *wal;
     const char *port_file;
@@ -30,14 +33,16 @@ struct options {
     uint64_t max_connection_streams;
     bool insecure;
     bool version;
+    struct features features;
 };
 
-static void print_usage(FILE *out, const struct config_option *options, size_t n)
+static void print_usage(FILE *out, const struct config_table *tables, size_t n)
 {
     fprintf(out, "Usage: branch-service [--listen HOST:PORT] [--wal HOST:PORT] [OPTIONS]\n\n"
                  "Serves projects, branches and documents from the log of a WAL service.\n\n"
                  "Example: branch-service --listen 127.0.0.1:7800 --wal 127.0.0.1:7700\n\nOptions:\n");
-    config_print_help(out, options, n);
+    for (size_t i = 0; i < n; i++)
+        config_print_help(out, tables[i].options, tables[i].n);
 }
 
 static bool add_services(struct rpc_server *server, struct registry *registry, struct error *err)
@@ -70,6 +75,7 @@ static int serve(const struct options *options)
     if (!listen_check(options->listen, options->insecure, &err) || !log_source_open(options->wal, &log, &err))
         goto out;
     registry = registry_new(log, options->memory);
+    registry_use_features(registry, &options->features);
     if (options->max_follows > 0)
         registry_follow(registry, &(struct follower_options) { .idle_micros = (int64_t)options->follow_idle,
                                                                .max_follows = options->max_follows,
@@ -101,6 +107,7 @@ int main(int argc, char **argv)
 {
     struct options options;
     const struct config_option table[] = {
+        OPTIONS_FILE_ROW(&options.config, "ARGON_BRANCH_CONFIG"),
         { .name = "listen",
           .kind = CONFIG_STRING,
           .target = &options.listen,
@@ -195,19 +202,30 @@ int main(int argc, char **argv)
           .help = "write the port here once it is bound" },
         { .name = "version", .kind = CONFIG_BOOL, .target = &options.version, .help = "print the version" },
     };
+    struct feature_options flags;
+    struct config_option flag_table[N_FEATURE_OPTIONS];
+    struct config_origin origins[ARRAY_LEN(table) + N_FEATURE_OPTIONS];
+    const struct config_table tables[] = { { table, ARRAY_LEN(table) }, { flag_table, N_FEATURE_OPTIONS } };
+    struct arena arena; /* strings of the file of options */
     struct error err;
+    int status = EXIT_USAGE;
+    features_describe_options(&flags, flag_table);
     if (config_wants_help(argc, argv)) {
-        print_usage(stdout, table, ARRAY_LEN(table));
+        print_usage(stdout, tables, ARRAY_LEN(tables));
         return EXIT_SUCCESS;
     }
-    if (!config_parse(&(struct config_table) { table, ARRAY_LEN(table) }, 1, argc, argv, NULL, NULL, &err)) {
+    arena_init(&arena, 0);
+    features_init(&options.features, false);
+    if (!options_file_parse(tables, ARRAY_LEN(tables), argc, argv, &options.config, &arena, origins, &err) ||
+        !features_use_options(&options.features, &flags, flag_table, origins + ARRAY_LEN(table), &err)) {
         fprintf(stderr, "branch-service: %s (see --help)\n", err.message);
-        return EXIT_USAGE;
-    }
-    if (options.version) {
+    } else if (options.version) {
         printf("branch-service %s\n", ARGON_VERSION);
-        return EXIT_SUCCESS;
+        status = EXIT_SUCCESS;
+    } else {
+        log_set_service("branch");
+        status = serve(&options);
     }
-    log_set_service("branch");
-    return serve(&options);
+    arena_destroy(&arena);
+    return status;
 }

@@ -35,6 +35,7 @@ void project_free(struct project *project)
     tree_unref(project->names);
     tree_unref(project->branches);
     tree_unref(project->projects);
+    tree_unref(project->config);
     project_free_cuts(project);
     condition_destroy(&project->changed);
     mutex_destroy(&project->lock);
@@ -103,6 +104,7 @@ void project_catalog(struct project *project, struct project_catalog *catalog)
         .names = tree_ref(project->names),
         .branches = tree_ref(project->branches),
         .projects = tree_ref(project->projects),
+        .config = tree_ref(project->config),
     };
     mutex_unlock(&project->lock);
 }
@@ -112,6 +114,7 @@ void project_catalog_destroy(struct project_catalog *catalog)
     tree_unref(catalog->names);
     tree_unref(catalog->branches);
     tree_unref(catalog->projects);
+    tree_unref(catalog->config);
     *catalog = (struct project_catalog) { 0 };
 }
 

@@ -79,6 +79,7 @@ struct project_catalog {
     struct tree *names;
     struct tree *branches;
     struct tree *projects; /* of `_system` only; empty elsewhere */
+    struct tree *config;   /* likewise */
 };
 void project_catalog(struct project *project, struct project_catalog *catalog);
 void project_catalog_destroy(struct project_catalog *catalog);

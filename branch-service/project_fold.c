@@ -101,6 +101,11 @@ static bool begin_projects(struct pass *pass, struct error *err)
     return begin_catalog(pass, &pass->projects, pass->project->projects, err);
 }
 
+static bool begin_config(struct pass *pass, struct error *err)
+{
+    return begin_catalog(pass, &pass->config, pass->project->config, err);
+}
+
 bool pass_begin(struct pass *pass, struct project *project, bool anew, struct error *err)
 {
     *pass = (struct pass) { .project = project, .anew = anew };
@@ -109,7 +114,7 @@ bool pass_begin(struct pass *pass, struct project *project, bool anew, struct er
         return true;
     }
     project_free_cuts(project);
-    return begin_names(pass, err) && begin_branches(pass, err) && begin_projects(pass, err);
+    return begin_names(pass, err) && begin_branches(pass, err) && begin_projects(pass, err) && begin_config(pass, err);
 }
 
 static void free_edit(struct pass *pass, struct view_edit *edit)
@@ -135,6 +140,7 @@ void pass_destroy(struct pass *pass)
     replay_abandon(&pass->names);
     replay_abandon(&pass->branches);
     replay_abandon(&pass->projects);
+    replay_abandon(&pass->config);
 }
 
 static bool apply_branches(struct pass *pass, const struct log_run *run, struct error *err)
@@ -175,6 +181,8 @@ static bool apply_catalog(struct pass *pass, const struct log_run *run, struct e
         return begin_names(pass, err) && replay_run(&pass->names, run, err);
     if (strcmp(run->collection, PROJECTS_COLLECTION) == 0)
         return begin_projects(pass, err) && replay_run(&pass->projects, run, err);
+    if (strcmp(run->collection, CONFIG_COLLECTION) == 0)
+        return begin_config(pass, err) && replay_run(&pass->config, run, err);
     if (strcmp(run->collection, PROJECT_COLLECTION) == 0)
         return apply_tombstone(pass, run, err);
     return true; /* what a newer version keeps here is not ours to refuse */
@@ -294,6 +302,7 @@ void pass_publish(struct pass *pass, const struct log_incarnation *incarnation, 
     replace_tree(&project->names, &pass->names);
     replace_tree(&project->branches, &pass->branches);
     replace_tree(&project->projects, &pass->projects);
+    replace_tree(&project->config, &pass->config);
     if (pass->deleted || pass->anew) {
         project->deleted = pass->deleted;
         project->tombstone = pass->tombstone;

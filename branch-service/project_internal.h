@@ -43,6 +43,7 @@ struct project {
     struct tree *names;
     struct tree *branches;
     struct tree *projects;
+    struct tree *config;
 
     struct fork_cut *cuts; /* written by the holder only */
     struct build *builds;
@@ -82,9 +83,9 @@ static inline bool is_incarnation(const struct log_incarnation *a, const struct 
 struct pass {
     struct project *project;
     bool anew;
-    uint64_t from;                           /* what lies at or below is folded in already */
-    uint64_t applied;                        /* the last LSN that the edits have seen */
-    struct replay names, branches, projects; /* begun when they are touched */
+    uint64_t from;                                   /* what lies at or below is folded in already */
+    uint64_t applied;                                /* the last LSN that the edits have seen */
+    struct replay names, branches, projects, config; /* begun when they are touched */
     bool deleted;
     struct project_tombstone tombstone;
     struct view_edit *edits;

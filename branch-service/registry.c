@@ -22,9 +22,11 @@ struct registry {
     struct project *system;
     struct write_queue *queue;
     struct follower *follower; /* NULL: nothing is followed */
+    struct features features;  /* of this process alone */
     struct mutex lock;         /* rank 10; covers what is below */
     struct known_project *projects;
-    bool system_fresh; /* has been refreshed once */
+    bool system_fresh;    /* has been refreshed once */
+    int64_t system_as_of; /* when the last refresh began: what was committed before is known */
 };
 
 struct registry *registry_new(struct log_source *log, uint64_t memory_limit_bytes)
@@ -34,6 +36,7 @@ struct registry *registry_new(struct log_source *log, uint64_t memory_limit_byte
     made->cache = view_cache_new(memory_limit_bytes);
     made->system = project_new(SYSTEM_PROJECT, SYSTEM_PROJECT, 0, log, made->cache);
     made->queue = write_queue_new();
+    features_init(&made->features, false);
     mutex_init(&made->lock, 10);
     return made;
 }
@@ -42,6 +45,16 @@ void registry_follow(struct registry *registry, const struct follower_options *o
 {
     registry->follower = follower_new(options);
     project_on_release(registry->system, follower_released, registry->follower);
+}
+
+void registry_use_features(struct registry *registry, const struct features *features)
+{
+    registry->features = *features;
+}
+
+const struct features *registry_own_features(struct registry *registry)
+{
+    return &registry->features;
 }
 
 void registry_free(struct registry *registry)
@@ -132,13 +145,24 @@ static struct project *intern(struct registry *registry, const struct project_re
 
 static bool refresh_system(struct registry *registry, int64_t deadline, struct error *err)
 {
+    const int64_t begun = clock_monotonic_micros();
     if (!project_refresh(registry->system, deadline, err))
         return false;
     mutex_lock(&registry->lock);
     registry->system_fresh = true;
+    if (registry->system_as_of < begun)
+        registry->system_as_of = begun;
     mutex_unlock(&registry->lock);
     note_use(registry, registry->system);
     return true;
+}
+
+bool registry_refresh_system(struct registry *registry, int64_t max_age_micros, int64_t deadline, struct error *err)
+{
+    mutex_lock(&registry->lock);
+    bool recent = registry->system_fresh && clock_monotonic_micros() - registry->system_as_of < max_age_micros;
+    mutex_unlock(&registry->lock);
+    return recent || refresh_system(registry, deadline, err);
 }
 
 /* *project = NULL: no such name in what has been read of `_system`. */

@@ -68,7 +68,8 @@ static void on_get_status(void *service, struct rpc_call *call, const ProtobufCM
 }
 
 static const struct rpc_method methods[] = {
-    RPC_UNARY("GetStatus", on_get_status),
+    RPC_UNARY("GetStatus", on_get_status),     RPC_UNARY("GetConfig", config_rpc_on_get),     RPC_UNARY("ListConfig", config_rpc_on_list),
+    RPC_UNARY("SetConfig", config_rpc_on_set), RPC_UNARY("UnsetConfig", config_rpc_on_unset),
 };
 
 bool admin_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err)

@@ -15,4 +15,10 @@ CHECKED bool admin_rpc_add(struct rpc_server *server, struct registry *registry,
 /* A row of the table of Branches. */
 void watch_rpc_on_watch(void *service, struct rpc_call *call, const ProtobufCMessage *message);
 
+/* Rows of the table of Admin. */
+void config_rpc_on_get(void *service, struct rpc_call *call, const ProtobufCMessage *message);
+void config_rpc_on_list(void *service, struct rpc_call *call, const ProtobufCMessage *message);
+void config_rpc_on_set(void *service, struct rpc_call *call, const ProtobufCMessage *message);
+void config_rpc_on_unset(void *service, struct rpc_call *call, const ProtobufCMessage *message);
+
 #endif

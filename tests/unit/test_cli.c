@@ -374,7 +374,10 @@ static const struct rpc_method branch_methods[] = {
     RPC_UNARY("RenameBranch", on_other),         RPC_UNARY("DeleteBranch", on_delete_branch), RPC_STREAM("Watch", on_watch),
     RPC_STREAM("Materialize", on_materialize),
 };
-static const struct rpc_method admin_methods[] = { RPC_UNARY("GetStatus", on_get_status) };
+static const struct rpc_method admin_methods[] = {
+    RPC_UNARY("GetStatus", on_get_status), RPC_UNARY("GetConfig", on_other),   RPC_UNARY("ListConfig", on_other),
+    RPC_UNARY("SetConfig", on_other),      RPC_UNARY("UnsetConfig", on_other),
+};
 static const struct rpc_method document_methods[] = {
     RPC_UNARY("InsertOne", on_other),  RPC_UNARY("InsertMany", on_insert_many), RPC_STREAM("Find", on_find),
     RPC_UNARY("FindOne", on_other),    RPC_UNARY("UpdateOne", on_update),       RPC_UNARY("UpdateMany", on_update),

@@ -70,6 +70,7 @@ CASES = [
     ("argon docs find --at", {"--at-lsn", "--at-time"}),
     ("argon import x -p p -c u", {"users"}),
     ("argon context set b", {"branch="}),
+    ("argon config set wal.r", {"wal.rollout_percent"}),
 ]
 
 

@@ -3,10 +3,13 @@
 #include <stdio.h>
 
 #include "branch-service/batch.h"
+#include "branch-service/branch_choice.h"
 #include "branch-service/collections.h"
 #include "branch-service/lineage.h"
 #include "branch-service/names.h"
+#include "branch-service/registry_config.h"
 #include "branch-service/write_named.h"
+#include "common/base/clock.h"
 #include "common/base/random.h"
 
 /* ---- describing ------------------------------------------------------------------------------------- */
@@ -124,9 +127,11 @@ typedef bool plan_fn(struct change *, const struct project_catalog *, struct are
 
 struct change {
     plan_fn *plan;
+    struct registry *registry;
     struct project *project;
     const char *name;
     const char *from;
+    char id[ID_SIZE]; /* of a new branch; once a request: each id is another throw of the dice */
     const char *new_name;
     uint64_t at_lsn;
     uint64_t at_time; /* microseconds since the epoch */
@@ -151,18 +156,26 @@ static bool refuse_deleted(const struct change *change, const struct project_cat
     return true;
 }
 
+/* Here and not before, so that a repeated request gets the answer that it got, whatever the flags say now. */
+static bool choose_kind(const struct change *change, struct error *err)
+{
+    struct features features;
+    const struct new_branch branch = { .id = change->id, .now = clock_wall_micros() };
+    bool use_wal;
+    return registry_features(change->registry, change->deadline, &features, err) &&
+           branch_choose_kind(&features, KIND_BY_FLAGS, &branch, false, &use_wal, err);
+}
+
 static bool plan_create(struct change *change, const struct project_catalog *catalog, struct arena *arena, struct write_plan *plan,
                         struct error *err)
 {
     struct branch_record parent;
     struct bytes name_document, document;
     struct batch batch;
-    char *id = arena_alloc(arena, ID_SIZE);
+    const char *id = change->id;
     uint64_t cut = CUT_AT_RECORD;
-    if (!id)
-        return error_out_of_memory(err);
-    random_id(id);
-    if (!project_find_branch(catalog, change->from, arena, &parent, err) || !refuse_taken(catalog, change->name, arena, err))
+    if (!project_find_branch(catalog, change->from, arena, &parent, err) || !refuse_taken(catalog, change->name, arena, err) ||
+        !choose_kind(change, err))
         return false;
     uint64_t at = change->at_lsn;
     /* after the catalog was taken: an append under an older incarnation is refused */
@@ -249,6 +262,7 @@ static bool describe_result(struct project *project, const struct write_result *
 static bool execute(struct registry *registry, const char *project, struct change *change, const struct write_request *request,
                     struct write_result *result, struct error *err)
 {
+    change->registry = registry;
     change->deadline = request->deadline;
     if (!write_request_check(request, err))
         return write_refuse(request, err);
@@ -274,6 +288,7 @@ bool branches_create(struct registry *registry, const char *project, const char 
     struct change change = {
         .plan = plan_create, .name = name, .from = from[0] ? from : MAIN_BRANCH, .at_lsn = at_lsn, .at_time = at_time
     };
+    random_id(change.id);
     if (at_lsn && at_time) {
         error_fill(err, ERROR_INVALID_ARGUMENT, "at_lsn and at_time are both set: a branch begins at one state");
         return write_refuse(request, err);

@@ -10,5 +10,7 @@
 #define REASON_INCOMPLETE        "INCOMPLETE"        /* some steps are done; the same request_id goes on */
 #define REASON_PARTIALLY_APPLIED "PARTIALLY_APPLIED" /* some steps are done and stay; the rest never will be */
 #define REASON_TOO_LARGE         "TOO_LARGE"         /* for one batch */
+#define REASON_WAL_BRANCHES_OFF  "WAL_BRANCHES_OFF"  /* wal.enabled is false */
+#define REASON_NEEDS_MONGODB     "NEEDS_MONGODB"     /* for a traditional branch */
 
 #endif

@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+import grpc
 import pytest
 
 EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "rollout.yaml"
@@ -29,6 +30,29 @@ def flags(argon):
     return {value.key: value.value for value in argon.rpc.ListConfig().values if value.key.startswith("wal.")}
 
 
+def creates(argon, names):
+    """Which of the branches are created as WAL branches; without a MongoDB the others are refused."""
+    created = []
+    for name in names:
+        try:
+            argon.create_branch("p", name)
+            created.append(name)
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.FAILED_PRECONDITION and "traditional branch" in error.details()
+    return created
+
+
+def check_branches(argon, stage, run):
+    names = [f"{stage}-{run}-{i}" for i in range(40)]
+    created = creates(argon, names)
+    if stage == "traditional":
+        assert created == []
+    elif stage in ("canary", "half"):
+        assert len(created) < 40  # the share itself: test_new_branches.py
+    else:
+        assert created == names
+
+
 def test_every_stage_and_back(argon, rollout):
     assert rollout("status") == {"stage": None, "in_file": False, "number": 0, "stages": 5, "next": "traditional", "drift": None}
     assert "no stage has been applied" in rollout("rollback", status=5)
@@ -44,12 +68,14 @@ def test_every_stage_and_back(argon, rollout):
         applied = rollout("apply", name)
         assert (applied["stage"], applied["previous"]) == (name, names[number - 2] if number > 1 else None)
         assert flags(argon) == STAGES[name]
+        check_branches(argon, name, "forth")
         following = names[number] if number < len(names) else None
         assert rollout("status") == {"stage": name, "in_file": True, "number": number, "stages": 5, "next": following, "drift": None}
     assert "'everything' is the last stage" in rollout("plan", status=5)
     for name in reversed(names[:-1]):
         assert rollout("rollback")["stage"] == name
         assert flags(argon) == STAGES[name]
+        check_branches(argon, name, "back")
         assert rollout("status")["stage"] == name
     assert "'traditional' is the first stage" in rollout("rollback", status=5)
 

@@ -9,7 +9,9 @@
 
 #include <cmocka.h>
 
+#include "branch-service/branch_choice.h"
 #include "branch-service/features.h"
+#include "branch-service/reasons.h"
 #include "common/base/random.h"
 
 #define SECONDS(n) ((uint64_t)(n)*1000000)
@@ -72,6 +74,45 @@ static void each_flag_decides(void **state)
         const struct wal_decision decision = should_use_wal(&features, &branch);
         assert_string_equal(decision.reason, rows[i].reason);
         assert_int_equal(decision.use_wal, rows[i].use_wal);
+    }
+}
+
+static void what_is_demanded_comes_before_the_flags(void **state)
+{
+    (void)state;
+    static const struct {
+        enum kind_wish wish;
+        bool enabled, far_cutoff, mongodb, use_wal;
+        const char *reason; /* NULL: it is chosen */
+        const char *message;
+    } rows[] = {
+        { KIND_BY_FLAGS, true, false, false, true, NULL, NULL },
+        { KIND_BY_FLAGS, false, false, true, false, NULL, NULL },
+        { KIND_BY_FLAGS, true, true, true, false, NULL, NULL },
+        { KIND_BY_FLAGS, false, false, false, false, REASON_NEEDS_MONGODB, "since wal.enabled is false; for those branch-service" },
+        { KIND_BY_FLAGS, true, true, false, false, REASON_NEEDS_MONGODB, "since wal.cutoff is 2099-01-01T00:00:00Z" },
+        { KIND_WAL, true, true, false, true, NULL, NULL },
+        { KIND_WAL, false, false, false, false, REASON_WAL_BRANCHES_OFF, "wal.enabled is false" },
+        { KIND_WAL, false, false, true, false, REASON_WAL_BRANCHES_OFF, "wal.enabled is false" },
+        { KIND_TRADITIONAL, true, false, true, false, NULL, NULL },
+        { KIND_TRADITIONAL, true, false, false, false, REASON_NEEDS_MONGODB, "since one is demanded; for those branch-service" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct features features = on();
+        struct error err = { 0 };
+        const struct new_branch branch = { .id = "ffffffffffffffffffffffff", .now = YEAR_2027 };
+        bool use_wal = !rows[i].use_wal;
+        set(&features, FEATURE_ENABLED, rows[i].enabled ? "true" : "false");
+        set(&features, FEATURE_CUTOFF, rows[i].far_cutoff ? "2099-01-01" : "none");
+        bool ok = branch_choose_kind(&features, rows[i].wish, &branch, rows[i].mongodb, &use_wal, &err);
+        assert_int_equal(ok, rows[i].reason == NULL);
+        if (ok) {
+            assert_int_equal(use_wal, rows[i].use_wal);
+            continue;
+        }
+        assert_int_equal(err.code, ERROR_FAILED_PRECONDITION);
+        assert_string_equal(err.reason, rows[i].reason);
+        assert_non_null(strstr(err.message, rows[i].message));
     }
 }
 
@@ -280,6 +321,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_flag_decides),
+        cmocka_unit_test(what_is_demanded_comes_before_the_flags),
         cmocka_unit_test(the_share_of_an_id_is_the_same_for_ever),
         cmocka_unit_test(raising_the_percentage_never_moves_a_branch_out),
         cmocka_unit_test(values_have_one_form),

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the compiler does not check: layers look down only, gRPC is seen by common/rpc alone, generated types
-# stop at the RPC files, each header compiles alone, the code is formatted, files stay readable.
+# What the compiler does not check: layers look down only, gRPC is seen by common/rpc alone and the MongoDB
+# driver by the folders named mongo, generated types stop at the RPC files, each header compiles alone, the code is formatted, files stay readable.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$root"
@@ -21,6 +21,7 @@ rank() {
     wal-service/wal_rpc* | wal-service/main.c) echo 60 ;;
     wal-service/*) echo 40 ;;
     branch-service/query/*) echo 30 ;;
+    branch-service/mongo/*) echo 30 ;;
     branch-service/view/tree*) echo 20 ;;
     branch-service/log/log_source.h) echo 35 ;;
     branch-service/log/*) echo 36 ;;
@@ -61,12 +62,16 @@ for file in "${files[@]}"; do
     *) if grep -q '#include <grpc/' "$file"; then complain "$file includes gRPC headers; only common/rpc may"; fi ;;
   esac
   case $file in
+    */mongo/*) ;;
+    *) if grep -q '#include <mongoc' "$file"; then complain "$file includes the MongoDB driver; only folders named mongo may"; fi ;;
+  esac
+  case $file in
     *_rpc.[ch] | wal-service/wal_rpc* | branch-service/rpc/* | branch-service/log/rpc_log_* | common/rpc/* | cli/* | client/*) ;;
     *) if grep -q 'pb-c\.h' "$file"; then complain "$file includes generated types; only RPC files may"; fi ;;
   esac
 done
 
-flags="-std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -I. $(pkg-config --cflags libbson-1.0 libprotobuf-c)"
+flags="-std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -I. $(pkg-config --cflags libbson-1.0 libmongoc-1.0 libprotobuf-c)"
 generated=$(mktemp -d)
 trap 'rm -rf "$generated"' EXIT
 for proto in argon/wal/v1/wal argon/branch/v1/branch grpc/health/v1/health grpc/reflection/v1/reflection; do

@@ -17,6 +17,8 @@ install_packages build run test
 say "source checks: layers, headers, formatting"
 "$root/scripts/check-source.sh"
 
+say "a MongoDB server for the tests: $("$root/scripts/mongodb-for-tests.sh" install)"
+
 build asan
 say "unit tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 ctest --test-dir "$root/build/asan" --output-on-failure -j 2

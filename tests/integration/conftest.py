@@ -1,6 +1,8 @@
+import os
+
 import pytest
 
-from harness import Cluster
+from harness import Cluster, MongoServer
 
 
 @pytest.fixture
@@ -18,3 +20,31 @@ def argon(cluster):
     client = cluster.client()
     client.create_project("p")
     return client
+
+
+@pytest.fixture(scope="session")
+def mongodb_uri(tmp_path_factory):
+    """A MongoDB for tests that neither kill nor break it: that of $ARGON_TEST_MONGODB_URI, else one of this run. Others
+    start a MongoServer of their own."""
+    given = os.environ.get("ARGON_TEST_MONGODB_URI")
+    if given:
+        yield given
+        return
+    server = MongoServer(tmp_path_factory.mktemp("mongodb"))
+    server.start()
+    yield server.uri
+    server.close()
+
+
+@pytest.fixture
+def mongo_server(tmp_path):
+    """Makes MongoDB servers that the test may kill, pause and break: mongo_server(auth=True)."""
+    servers = []
+
+    def make(**options):
+        servers.append(MongoServer(tmp_path, **options))
+        return servers[-1].start()
+
+    yield make
+    for server in servers:
+        server.close()

@@ -3,7 +3,9 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -11,6 +13,7 @@ import uuid
 
 import bson
 import grpc
+import pymongo
 from argon.branch.v1 import branch_pb2
 from argon.wal.v1 import wal_pb2
 from google.protobuf import descriptor_pb2
@@ -104,6 +107,74 @@ class Process:
     def exited(self, timeout=30):
         """Waits for the process to end by itself; its exit status."""
         return self.process.wait(timeout)
+
+
+class MongoServer:
+    """A MongoDB server of its own (scripts/mongodb-for-tests.sh says which) that can be killed and started again on its data.
+
+    auth: a user "argon" with password "right-password" is made, and then nobody gets in without.
+    """
+
+    SCRIPT = pathlib.Path(__file__).parents[2] / "scripts" / "mongodb-for-tests.sh"
+
+    def __init__(self, directory, auth=False, standalone=False):
+        self.directory = pathlib.Path(directory) / f"mongodb-{uuid.uuid4().hex[:6]}"
+        self.log_path = self.directory.with_suffix(".log")
+        self.arguments = ["--standalone"] if standalone else []
+        self.auth = auth
+        self.credentials = ""
+        self.process = None
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+
+    @property
+    def uri(self):
+        return f"mongodb://{self.credentials}127.0.0.1:{self.port}/?directConnection=true"
+
+    def client(self):
+        """pymongo's, to look at the data."""
+        return pymongo.MongoClient(self.uri, serverSelectionTimeoutMS=10000)
+
+    def start(self):
+        if self.auth and not self.credentials:
+            self._start([])
+            with self.client() as client:
+                client.admin.command("createUser", "argon", pwd="right-password", roles=["root"])
+            self.kill()
+            self.credentials = "argon:right-password@"
+        self._start(["--auth"] if self.auth else [])
+        return self
+
+    def _start(self, extra):
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                [str(self.SCRIPT), "exec", str(self.port), str(self.directory), *self.arguments, *extra], stdout=log, stderr=log
+            )
+        ready = subprocess.run([str(self.SCRIPT), "ready", str(self.port), *self.arguments], stderr=subprocess.PIPE, text=True)
+        assert ready.returncode == 0, f"{ready.stderr}\n{self.log_path.read_text(errors='replace')[-3000:]}"
+
+    def kill(self):
+        """kill -9; the data stays for the next start."""
+        self.process.kill()
+        self.process.wait()
+
+    def pause(self):
+        """Silent from here on, with its connections open."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def fail_next(self, commands, times=1, **data):
+        """The next of these commands fail: errorCode=…, closeConnection=True, writeConcernError={…}."""
+        with self.client() as client:
+            client.admin.command("configureFailPoint", "failCommand", mode={"times": times}, data={"failCommands": commands, **data})
+
+    def close(self):
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 class Client:

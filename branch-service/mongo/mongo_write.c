@@ -1,0 +1,352 @@
+#include <stdlib.h>
+
+#include "branch-service/mongo/mongo_collection.h"
+#include "branch-service/mongo/mongo_internal.h"
+#include "common/base/clock.h"
+#include "common/base/memory.h"
+
+#define BATCH_DOCUMENTS 1000
+#define BATCH_BYTES     ((size_t)16 << 20)
+
+/* A single-document write on its way: one client, one collection handle. */
+struct write {
+    struct mongo *mongo;
+    mongoc_client_t *client;
+    mongoc_collection_t *collection;
+    int64_t deadline;
+    bson_t opts;
+    bson_t reply;
+    bson_error_t failure;
+};
+
+static bool write_begin(struct write *write, struct mongo *mongo, const char *database, const char *collection, int64_t deadline,
+                        struct error *err)
+{
+    write->mongo = mongo;
+    write->deadline = deadline;
+    write->client = mongo_begin(mongo, deadline, err);
+    if (!write->client)
+        return false;
+    write->collection = mongoc_client_get_collection(write->client, database, collection);
+    bson_init(&write->opts);
+    /* what the server accepts is its affair: the driver's own check refuses empty keys, which MongoDB takes */
+    BSON_APPEND_BOOL(&write->opts, "validate", false);
+    return true;
+}
+
+static bool write_end(struct write *write, bool ok, enum mongo_change change, struct error *err)
+{
+    if (!ok) {
+        struct error why;
+        mongo_error_set(&why, &write->failure, &write->reply, write->deadline, change);
+        mongo_note_failure(write->mongo, &why);
+        if (err)
+            *err = why;
+    }
+    bson_destroy(&write->reply);
+    bson_destroy(&write->opts);
+    mongoc_collection_destroy(write->collection);
+    mongo_end(write->mongo, write->client);
+    return ok;
+}
+
+bool mongo_insert_one(struct mongo *mongo, const char *database, const char *collection, struct bytes document, int64_t deadline,
+                      struct error *err)
+{
+    bson_t view;
+    struct write write;
+    if (!mongo_view(document, "document", &view, err) || !write_begin(&write, mongo, database, collection, deadline, err))
+        return false;
+    mongo_append_max_time(&write.opts, deadline);
+    bool ok = mongoc_collection_insert_one(write.collection, &view, &write.opts, &write.reply, &write.failure);
+    return write_end(&write, ok, MONGO_CHANGES_ONE, err);
+}
+
+static int code_of(const bson_iter_t *document, const char **message)
+{
+    bson_iter_t fields, at;
+    int code = 0;
+    *message = "";
+    if (bson_iter_recurse(document, &fields) && bson_iter_find_descendant(&fields, "code", &at))
+        code = (int)bson_iter_as_int64(&at);
+    if (bson_iter_recurse(document, &fields) && bson_iter_find_descendant(&fields, "errmsg", &at) && BSON_ITER_HOLDS_UTF8(&at))
+        *message = bson_iter_utf8(&at, NULL);
+    return code;
+}
+
+/* What the server said of each document of a batch. */
+static void note_refused(const struct mongo_insert *insert, size_t first, size_t n, const bson_t *reply)
+{
+    bson_iter_t at, errors, fields, field;
+    for (size_t i = 0; i < n; i++)
+        insert->items[first + i] = MONGO_ITEM_INSERTED;
+    if (!bson_iter_init_find(&at, reply, "writeErrors") || !bson_iter_recurse(&at, &errors))
+        return;
+    while (bson_iter_next(&errors)) {
+        if (!bson_iter_recurse(&errors, &fields) || !bson_iter_find_descendant(&fields, "index", &field))
+            continue;
+        size_t index = (size_t)bson_iter_as_int64(&field);
+        if (index >= n)
+            continue;
+        insert->items[first + index] = MONGO_ITEM_REFUSED;
+        if (insert->refused) {
+            const char *message;
+            struct error why;
+            int code = code_of(&errors, &message);
+            mongo_error_set_refused(&why, code, message);
+            insert->refused(insert->ctx, first + index, &why);
+        }
+        if (!insert->unordered)
+            for (size_t i = index + 1; i < n; i++)
+                insert->items[first + i] = MONGO_ITEM_NOT_TRIED;
+    }
+}
+
+static bool refused_only(const bson_t *reply, const bson_error_t *failure)
+{
+    bson_iter_t at, errors;
+    return failure->domain == MONGOC_ERROR_SERVER && !bson_iter_init_find(&at, reply, "writeConcernErrors") &&
+           bson_iter_init_find(&at, reply, "writeErrors") && bson_iter_recurse(&at, &errors) && bson_iter_next(&errors);
+}
+
+static void mark(const struct mongo_insert *insert, size_t first, size_t n, enum mongo_item item)
+{
+    for (size_t i = 0; i < n; i++)
+        insert->items[first + i] = (uint8_t)item;
+}
+
+/* One message to the server, so that a lost answer leaves no more than these in doubt. */
+static bool insert_batch(struct mongo *mongo, const char *database, const char *collection, const struct mongo_insert *insert, size_t first,
+                         size_t n, const bson_t **documents, int64_t deadline, struct error *err)
+{
+    struct write write;
+    if (!write_begin(&write, mongo, database, collection, deadline, err))
+        return false;
+    BSON_APPEND_BOOL(&write.opts, "ordered", !insert->unordered);
+    if (insert->bypass_validation)
+        BSON_APPEND_BOOL(&write.opts, "bypassDocumentValidation", true);
+    mongo_append_max_time(&write.opts, deadline);
+    bool ok = mongoc_collection_insert_many(write.collection, documents, n, &write.opts, &write.reply, &write.failure);
+    if (!ok && refused_only(&write.reply, &write.failure))
+        ok = true;
+    if (ok)
+        note_refused(insert, first, n, &write.reply);
+    struct error why;
+    if (write_end(&write, ok, MONGO_CHANGES_ONE, &why))
+        return true;
+    mark(insert, first, n, why.outcome == OUTCOME_NOT_APPLIED ? MONGO_ITEM_NOT_TRIED : MONGO_ITEM_UNKNOWN);
+    if (err)
+        *err = why;
+    return false;
+}
+
+bool mongo_insert_many(struct mongo *mongo, const char *database, const char *collection, const struct mongo_insert *insert,
+                       int64_t deadline, struct error *err)
+{
+    mark(insert, 0, insert->n, MONGO_ITEM_NOT_TRIED);
+    bson_t *views = mem_alloc(BATCH_DOCUMENTS * sizeof *views);
+    const bson_t **documents = mem_alloc(BATCH_DOCUMENTS * sizeof *documents);
+    bool ok = true, stopped = false;
+    for (size_t first = 0; ok && !stopped && first < insert->n;) {
+        size_t n = 0, bytes = 0;
+        while (first + n < insert->n && n < BATCH_DOCUMENTS) {
+            struct bytes document = insert->documents[first + n];
+            if (n && bytes + document.len > BATCH_BYTES)
+                break;
+            if (!mongo_view(document, "document", &views[n], err)) {
+                ok = false;
+                break;
+            }
+            documents[n] = &views[n];
+            bytes += document.len;
+            n++;
+        }
+        if (!ok)
+            break;
+        ok = insert_batch(mongo, database, collection, insert, first, n, documents, deadline, err);
+        stopped = ok && !insert->unordered && insert->items[first + n - 1] != MONGO_ITEM_INSERTED;
+        first += n;
+    }
+    /* the whole insert did nothing only if no batch before this one did anything */
+    for (size_t i = 0; !ok && err && i < insert->n; i++)
+        if (insert->items[i] == MONGO_ITEM_INSERTED)
+            err->outcome = OUTCOME_UNKNOWN;
+    free(documents);
+    free(views);
+    return ok;
+}
+
+static int64_t number_of(const bson_t *reply, const char *key)
+{
+    bson_iter_t at;
+    return bson_iter_init_find(&at, reply, key) ? bson_iter_as_int64(&at) : 0;
+}
+
+static void set_upserted(struct mongo_update_result *out, const bson_iter_t *id)
+{
+    bson_t document;
+    bson_init(&document);
+    if (bson_append_iter(&document, "_id", 3, id)) {
+        out->upserted = true;
+        buffer_append(&out->upserted_id, bson_get_data(&document), document.len);
+    }
+    bson_destroy(&document);
+}
+
+/* {"a": 1} as an update would replace the document, and {"$set": …} as a replacement is a mistake: each verb
+ * means one thing. */
+static bool check_update(const bson_t *update, bool operators, struct error *err)
+{
+    bson_iter_t at;
+    bool first_is_operator = bson_iter_init(&at, update) && bson_iter_next(&at) && bson_iter_key(&at)[0] == '$';
+    if (first_is_operator == operators || (operators && bson_empty(update)))
+        return true;
+    error_set(err, ERROR_INVALID_ARGUMENT, operators ? "an update consists of operators such as $set" : "a replacement has no $operators");
+    if (err)
+        err->outcome = OUTCOME_NOT_APPLIED;
+    return false;
+}
+
+static void read_result(const bson_t *reply, struct mongo_update_result *out)
+{
+    bson_iter_t at;
+    *out = (struct mongo_update_result) { 0 };
+    out->matched = number_of(reply, "matchedCount");
+    out->modified = number_of(reply, "modifiedCount");
+    if (bson_iter_init_find(&at, reply, "upsertedId"))
+        set_upserted(out, &at);
+}
+
+static bool update_views(const struct mongo_update *update, bson_t *filter, bson_t *change, bson_t *array_filters, struct error *err)
+{
+    bson_init(array_filters);
+    if (!mongo_view(update->filter, "filter", filter, err) || !mongo_view(update->update, "update", change, err))
+        return false;
+    if (update->array_filters.len && !mongo_view(update->array_filters, "list of array filters", array_filters, err))
+        return false;
+    return update->pipeline || check_update(change, true, err);
+}
+
+bool mongo_update_one(struct mongo *mongo, const char *database, const char *collection, const struct mongo_update *update,
+                      int64_t deadline, struct mongo_update_result *out, struct error *err)
+{
+    bson_t filter, change, array_filters;
+    struct write write;
+    if (!update_views(update, &filter, &change, &array_filters, err) || !write_begin(&write, mongo, database, collection, deadline, err))
+        return false;
+    if (update->upsert)
+        BSON_APPEND_BOOL(&write.opts, "upsert", true);
+    if (update->array_filters.len)
+        BSON_APPEND_ARRAY(&write.opts, "arrayFilters", &array_filters);
+    bool ok = mongoc_collection_update_one(write.collection, &filter, &change, &write.opts, &write.reply, &write.failure);
+    if (ok)
+        read_result(&write.reply, out);
+    return write_end(&write, ok, MONGO_CHANGES_ONE, err);
+}
+
+bool mongo_replace_one(struct mongo *mongo, const char *database, const char *collection, struct bytes filter, struct bytes replacement,
+                       bool upsert, int64_t deadline, struct mongo_update_result *out, struct error *err)
+{
+    bson_t which, document;
+    struct write write;
+    if (!mongo_view(filter, "filter", &which, err) || !mongo_view(replacement, "replacement", &document, err) ||
+        !check_update(&document, false, err) || !write_begin(&write, mongo, database, collection, deadline, err))
+        return false;
+    if (upsert)
+        BSON_APPEND_BOOL(&write.opts, "upsert", true);
+    bool ok = mongoc_collection_replace_one(write.collection, &which, &document, &write.opts, &write.reply, &write.failure);
+    if (ok)
+        read_result(&write.reply, out);
+    return write_end(&write, ok, MONGO_CHANGES_ONE, err);
+}
+
+bool mongo_delete_one(struct mongo *mongo, const char *database, const char *collection, struct bytes filter, int64_t deadline,
+                      int64_t *deleted, struct error *err)
+{
+    bson_t which;
+    struct write write;
+    if (!mongo_view(filter, "filter", &which, err) || !write_begin(&write, mongo, database, collection, deadline, err))
+        return false;
+    mongo_append_max_time(&write.opts, deadline);
+    bool ok = mongoc_collection_delete_one(write.collection, &which, &write.opts, &write.reply, &write.failure);
+    if (ok)
+        *deleted = number_of(&write.reply, "deletedCount");
+    return write_end(&write, ok, MONGO_CHANGES_ONE, err);
+}
+
+/* Writes to many documents go as plain commands: the driver repeats none of them, and so the server can be
+ * told how long they may take. A command that was carried out with a refusal inside is a failure of ours. */
+static bool run_many(struct mongo *mongo, const char *database, const bson_t *command, int64_t deadline, bson_t *reply, struct error *err)
+{
+    if (!mongo_run(mongo, database, MONGO_COMMAND_WRITE, command, deadline, reply, err))
+        return false;
+    bson_iter_t at, errors;
+    if (!bson_iter_init_find(&at, reply, "writeErrors") || !bson_iter_recurse(&at, &errors) || !bson_iter_next(&errors))
+        return true;
+    const char *message;
+    int code = code_of(&errors, &message);
+    mongo_error_set_refused(err, code, message);
+    if (err)
+        err->outcome = OUTCOME_UNKNOWN; /* those before it are changed */
+    return false;
+}
+
+bool mongo_update_many(struct mongo *mongo, const char *database, const char *collection, const struct mongo_update *update,
+                       int64_t deadline, struct mongo_update_result *out, struct error *err)
+{
+    bson_t filter, change, array_filters, command, updates, statement, reply;
+    if (!update_views(update, &filter, &change, &array_filters, err))
+        return false;
+    bson_init(&command);
+    BSON_APPEND_UTF8(&command, "update", collection);
+    BSON_APPEND_ARRAY_BEGIN(&command, "updates", &updates);
+    BSON_APPEND_DOCUMENT_BEGIN(&updates, "0", &statement);
+    BSON_APPEND_DOCUMENT(&statement, "q", &filter);
+    if (update->pipeline)
+        BSON_APPEND_ARRAY(&statement, "u", &change);
+    else
+        BSON_APPEND_DOCUMENT(&statement, "u", &change);
+    BSON_APPEND_BOOL(&statement, "multi", true);
+    if (update->upsert)
+        BSON_APPEND_BOOL(&statement, "upsert", true);
+    if (update->array_filters.len)
+        BSON_APPEND_ARRAY(&statement, "arrayFilters", &array_filters);
+    bson_append_document_end(&updates, &statement);
+    bson_append_array_end(&command, &updates);
+    bool ok = run_many(mongo, database, &command, deadline, &reply, err);
+    if (ok) {
+        bson_iter_t at, id;
+        *out = (struct mongo_update_result) { 0 };
+        out->matched = number_of(&reply, "n");
+        out->modified = number_of(&reply, "nModified");
+        if (bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "upserted.0._id", &id)) {
+            set_upserted(out, &id);
+            out->matched = 0; /* n counts the new one */
+        }
+    }
+    bson_destroy(&reply);
+    bson_destroy(&command);
+    return ok;
+}
+
+bool mongo_delete_many(struct mongo *mongo, const char *database, const char *collection, struct bytes filter, int64_t deadline,
+                       int64_t *deleted, struct error *err)
+{
+    bson_t which, command, deletes, statement, reply;
+    if (!mongo_view(filter, "filter", &which, err))
+        return false;
+    bson_init(&command);
+    BSON_APPEND_UTF8(&command, "delete", collection);
+    BSON_APPEND_ARRAY_BEGIN(&command, "deletes", &deletes);
+    BSON_APPEND_DOCUMENT_BEGIN(&deletes, "0", &statement);
+    BSON_APPEND_DOCUMENT(&statement, "q", &which);
+    BSON_APPEND_INT32(&statement, "limit", 0);
+    bson_append_document_end(&deletes, &statement);
+    bson_append_array_end(&command, &deletes);
+    bool ok = run_many(mongo, database, &command, deadline, &reply, err);
+    if (ok)
+        *deleted = number_of(&reply, "n");
+    bson_destroy(&reply);
+    bson_destroy(&command);
+    return ok;
+}

@@ -15,6 +15,7 @@ struct load_state;
 struct slot {
     struct load_state *state;
     unsigned number;
+    const char *method;
     int64_t started; /* or was to start */
 };
 
@@ -48,7 +49,8 @@ static void start(struct slot *slot, int64_t at)
     uint64_t n = state->next++;
     mutex_unlock(&state->lock);
     slot->started = at;
-    rpc_client_start(load->client, load->method, load->next(load->ctx, slot->number, n), &options, done, slot);
+    const ProtobufCMessage *request = load->next(load->ctx, slot->number, n, &slot->method);
+    rpc_client_start(load->client, slot->method, request, &options, done, slot);
 }
 
 static void done(void *ctx, const struct error *failure, struct bytes response)
@@ -57,9 +59,9 @@ static void done(void *ctx, const struct error *failure, struct bytes response)
     struct load_state *state = slot->state;
     int64_t now = clock_monotonic_micros();
     if (failure)
-        die(state->load->method, failure);
+        die(slot->method, failure);
     if (state->load->check)
-        state->load->check(state->load->ctx, response);
+        state->load->check(state->load->ctx, slot->number, response);
     mutex_lock(&state->lock);
     if (state->n == state->capacity) {
         state->capacity = state->capacity ? 2 * state->capacity : 1 << 16;

@@ -25,7 +25,7 @@ struct load_state {
     struct mutex lock; /* rank 1; covers everything below */
     struct condition changed;
     struct slot slots[LOAD_MAX_IN_FLIGHT];
-    unsigned idle[LOAD_MAX_IN_FLIGHT], n_idle;
+    unsigned idle[LOAD_MAX_IN_FLIGHT], first_idle, n_idle; /* a ring: slots take turns */
     unsigned running;
     uint64_t next;
     uint32_t *micros;
@@ -53,6 +53,11 @@ static void start(struct slot *slot, int64_t at)
     rpc_client_start(load->client, slot->method, request, &options, done, slot);
 }
 
+static void idle_push(struct load_state *state, unsigned slot)
+{
+    state->idle[(state->first_idle + state->n_idle++) % LOAD_MAX_IN_FLIGHT] = slot;
+}
+
 static void done(void *ctx, const struct error *failure, struct bytes response)
 {
     struct slot *slot = ctx;
@@ -70,7 +75,7 @@ static void done(void *ctx, const struct error *failure, struct bytes response)
     state->micros[state->n++] = (uint32_t)(now - slot->started);
     bool again = state->load->rate == 0 && now < state->end;
     if (!again) {
-        state->idle[state->n_idle++] = slot->number;
+        idle_push(state, slot->number);
         state->running--;
         condition_broadcast(&state->changed);
     }
@@ -110,7 +115,9 @@ static void run_open(struct load_state *state, int64_t began)
         mutex_lock(&state->lock);
         while (!state->n_idle)
             condition_wait(&state->changed, &state->lock);
-        struct slot *slot = &state->slots[state->idle[--state->n_idle]];
+        struct slot *slot = &state->slots[state->idle[state->first_idle]];
+        state->first_idle = (state->first_idle + 1) % LOAD_MAX_IN_FLIGHT;
+        state->n_idle--;
         state->running++;
         mutex_unlock(&state->lock);
         start(slot, at);
@@ -129,7 +136,7 @@ void load_run(const struct load *load, struct load_result *result)
         state->slots[i] = (struct slot) { .state = state, .number = i };
     if (load->rate > 0) {
         for (unsigned i = 0; i < load->in_flight; i++)
-            state->idle[state->n_idle++] = i;
+            idle_push(state, i);
         run_open(state, began);
     } else {
         state->running = load->in_flight;

@@ -1,8 +1,9 @@
 """Runs both services under a fixed load and tells whether their memory, files and threads stay flat.
 
 Beside the load: a reader that follows the WAL service's log and one that watches the branch service, both without reading
-on; 1,000 idle connections to each. The caches with a budget get a small one, so that they are full early, and the number of
-live documents and branches is constant: what still grows, grows with the length of the log or with time.
+on; 1,000 idle connections to each, which the services replace when they are a minute old. What is bounded gets a small bound,
+so that it is full early: the services' caches by their options, the allocator's by its variables. The number of live documents
+and branches is constant. So what still grows, grows with the length of the log or with time.
 """
 
 import asyncio
@@ -26,8 +27,10 @@ SECONDS = float(os.environ.get("SOAK_SECONDS", 600))
 RATE = float(os.environ.get("SOAK_RATE", 1000))
 SAMPLE_SECONDS = min(5.0, SECONDS / 20)
 IDLE, DOCUMENTS, IN_FLIGHT = 1000, 20000, 64
-WAL_FLAGS = ["--conflict-window-bytes", "1M", "--request-window-bytes", "1M", "--segment-bytes", "8M"]
-BRANCH_FLAGS = ["--memory", "32M"]
+CONNECTION_AGE = ["--connection-age", "60s"]
+WAL_FLAGS = [*CONNECTION_AGE, "--conflict-window-bytes", "1M", "--request-window-bytes", "1M", "--segment-bytes", "8M"]
+BRANCH_FLAGS = [*CONNECTION_AGE, "--memory", "32M"]
+ALLOCATOR = {"TCMALLOC_MAX_TOTAL_THREAD_CACHE_BYTES": "4194304", "TCMALLOC_RELEASE_RATE": "100"}
 MOST_GROWTH = 0.10  # of private memory, from 20 % of the time on
 
 
@@ -174,6 +177,7 @@ def soak(cluster):
             line = {"at": round(at, 1), **{name: each[-1][1] for name, each in samples.items()}, "follows": follows, "idle": idle.up}
             line.update(views=status.views, views_kib=status.memory_used_bytes >> 10, segments=status.wal_segments, log_kib=status.wal_disk_bytes >> 10)
             line.update(wal_index_kib=status.wal_memory_bytes >> 10)
+            line.update(hits=status.view_hits, misses=status.view_misses, log_reads=status.log_reads)
             print(json.dumps(line), file=log, flush=True)
             try:
                 load.wait(max(0.0, (len(samples["wal"])) * SAMPLE_SECONDS - (time.monotonic() - began)))
@@ -212,6 +216,7 @@ def soak(cluster):
 
 
 def main():
+    os.environ.update(ALLOCATOR)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < 4 * IDLE:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4 * IDLE), hard))

@@ -5,7 +5,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cmake -S "$root" --preset release >/dev/null
-cmake --build "$root/build/release" --target wal-service branch-service bench_docs -- --quiet
+cmake --build "$root/build/release" --target wal-service branch-service bench_docs bench_heap_probe -- --quiet
 generated=$root/build/python
 mkdir -p "$generated"
 protoc --proto_path="$root/proto" --python_out="$generated" argon/wal/v1/wal.proto argon/branch/v1/branch.proto

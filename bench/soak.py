@@ -86,8 +86,8 @@ class IdleConnections(threading.Thread):
 
 
 class Stalled:
-    """A stream on a connection of its own whose reader takes the first message and no more. A service cuts it off in the end, so
-    a new one comes before that; the one before it stays until then."""
+    """Two streams on connections of their own whose readers take the first message and no more. A service cuts them off in the
+    end, so before that a new one takes the place of the older one."""
 
     def __init__(self, open_stream, again_after):
         self.open_stream = open_stream
@@ -99,11 +99,12 @@ class Stalled:
         if now < self.due:
             return
         self.due = now + self.again_after
-        client, stream = self.open_stream()
-        next(stream)
-        self.streams.append((client, stream))
-        if len(self.streams) > 2:
+        if self.streams:
             self.end()
+        while len(self.streams) < 2:
+            client, stream = self.open_stream()
+            next(stream)
+            self.streams.append((client, stream))
 
     def end(self):
         client, stream = self.streams.popleft()
@@ -172,7 +173,7 @@ def soak(cluster):
         client = harness.Argon(branch.address)
         return client, client.rpc.stream("Watch", project="soak", branch="main", from_head=True)
 
-    stalled = [Stalled(follow, 45), Stalled(watch, 240)]
+    stalled = [Stalled(follow, 25), Stalled(watch, 240)]
     idle = IdleConnections([wal.address, branch.address])
     idle.start()
     harness.wait_until(lambda: idle.up == 2 * IDLE, "the idle connections")

@@ -3,7 +3,7 @@
 #
 #   bench/run.sh [--quick | --write-docs] [FILE]
 #
-#   --quick        a smoke run, under half a minute: the figures mean nothing
+#   --quick        a smoke run of half a minute, with the soak test's first seconds: the figures mean nothing
 #   --write-docs   puts the tables into docs/performance.md, between its markers
 #   FILE           default build/release/bench.jsonl
 set -euo pipefail
@@ -45,8 +45,9 @@ echo_server() {
 record() { "$@" | tee -a "$out"; }
 
 : >"$out"
-printf '{"bench":"machine","date":"%s","cpu":"%s","cores":%s,"kernel":"%s","disk":"%s","commit":"%s"}\n' "$(date -u +%FT%TZ)" \
-  "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" "$(nproc)" "$(uname -r)" "$(stat -f -c %T "$work")" \
+printf '{"bench":"machine","date":"%s","cpu":"%s","cores":%s,"memory_gib":%s,"kernel":"%s","disk":"%s","commit":"%s"}\n' "$(date -u +%FT%TZ)" \
+  "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" "$(nproc)" "$(awk '/^MemTotal/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo)" "$(uname -r)" \
+  "$(df --output=fstype,source "$work" | awk 'NR == 2 { print $1 " on " $2 }')" \
   "$(git -C "$root" rev-parse --short HEAD)" | tee -a "$out"
 
 record "$bin/bench_disk" "$work" "$seconds"

@@ -86,7 +86,7 @@ def streams():
 machine, disk = one("machine"), one("fdatasync")
 text = "\n".join(
     [
-        f"{machine['date']}, commit {machine['commit']}: {machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, {machine['disk']}; "
+        f"{machine['date']}, commit {machine['commit']}: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, Linux {machine['kernel']}, {machine['disk']}; "
         f"fdatasync p50 {disk['p50_us']} us, p99 {disk['p99_us']} us",
         "",
         *targets(),

@@ -1,59 +1,32 @@
 /* The branch service: documents and branches.
  *
- *   bench_docs insert|find|update|branch|query|cold --target HOST:PORT [--documents N] [--in-flight N] [--rate N] [--seconds S]
+ *   bench_docs insert|find|update|mix|branch|query|fill|cold --target HOST:PORT [--documents N] [--in-flight N] [--rate N] [--seconds S]
  *
- * Each makes a project of its own with so many documents of 300 bytes. find and update go by _id; update gives each
- * call in flight documents of its own. branch creates branches one after another, beside the same number of InsertOne.
- * query: a comparison on a field without an index. cold: reads everything from a service that has just started, in a
- * project that --project names (prints the name when it makes one).
+ * Each makes a project of its own with so many documents of 300 bytes, or of the name that --name says. find and update go
+ * by _id; update gives each call in flight documents of its own; mix is all of it, with forks, and leaves as much as it found.
+ * branch creates branches one after another, beside the same number of InsertOne. query: a comparison on a field without an
+ * index. fill only makes the project and prints its name; cold reads everything of it (--project NAME) from a service
+ * that has just started.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <bson/bson.h>
-
-#include "argon/branch/v1/branch.pb-c.h"
-#include "bench/load.h"
+#include "bench/requests.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
-#include "common/base/random.h"
 
-#define DOCUMENTS "/argon.branch.v1.Documents/"
-enum { FILLER_BYTES = 240, INSERT_AT_ONCE = 1000 };
+enum { INSERT_AT_ONCE = 1000 };
 
 struct bench {
     struct rpc_client *client;
-    char project[ID_SIZE];
-    uint64_t documents;
-    unsigned in_flight;
-    const char *what;
-    Argon__Branch__V1__Target target;
-    struct slot_request {
-        bson_t filter, update;
-        Argon__Branch__V1__Document a, b;
-        Argon__Branch__V1__FindOneRequest find;
-        Argon__Branch__V1__UpdateRequest change;
-        Argon__Branch__V1__InsertOneRequest insert;
-    } slots[LOAD_MAX_IN_FLIGHT];
+    struct requests requests;
 };
 
-static void set_document(Argon__Branch__V1__Document *document, const bson_t *bson)
+static void wrong(const char *what, uint64_t got, uint64_t right)
 {
-    argon__branch__v1__document__init(document);
-    document->bson.data = (uint8_t *)bson_get_data(bson);
-    document->bson.len = bson->len;
-}
-
-static void make_document(bson_t *out, uint64_t id)
-{
-    char filler[FILLER_BYTES + 1];
-    memset(filler, 'f', FILLER_BYTES);
-    filler[FILLER_BYTES] = '\0';
-    bson_init(out);
-    bson_append_int64(out, "_id", 3, (int64_t)id);
-    bson_append_int64(out, "n", 1, 0);
-    bson_append_utf8(out, "filler", 6, filler, FILLER_BYTES);
+    fprintf(stderr, "%s: %llu documents instead of %llu\n", what, (unsigned long long)got, (unsigned long long)right);
+    exit(1);
 }
 
 static void make_project(struct bench *bench)
@@ -61,25 +34,28 @@ static void make_project(struct bench *bench)
     struct arena arena;
     arena_init(&arena, 0);
     Argon__Branch__V1__CreateProjectRequest request = ARGON__BRANCH__V1__CREATE_PROJECT_REQUEST__INIT;
-    request.name = bench->project;
+    request.name = bench->requests.project;
     load_call(bench->client, "/argon.branch.v1.Projects/CreateProject", &request, &argon__branch__v1__create_project_response__descriptor,
               &arena);
     arena_destroy(&arena);
     bson_t *documents = mem_alloc(INSERT_AT_ONCE * sizeof *documents);
     Argon__Branch__V1__Document items[INSERT_AT_ONCE], *list[INSERT_AT_ONCE];
-    for (uint64_t at = 0; at < bench->documents; at += INSERT_AT_ONCE) {
-        size_t n = bench->documents - at < INSERT_AT_ONCE ? (size_t)(bench->documents - at) : INSERT_AT_ONCE;
+    for (uint64_t at = 0; at < bench->requests.documents; at += INSERT_AT_ONCE) {
+        size_t n = bench->requests.documents - at < INSERT_AT_ONCE ? (size_t)(bench->requests.documents - at) : INSERT_AT_ONCE;
         for (size_t i = 0; i < n; i++) {
-            make_document(&documents[i], at + i);
+            make_document(&documents[i], (int64_t)(at + i));
             set_document(&items[i], &documents[i]);
             list[i] = &items[i];
         }
         Argon__Branch__V1__InsertManyRequest insert = ARGON__BRANCH__V1__INSERT_MANY_REQUEST__INIT;
-        insert.target = &bench->target;
+        insert.target = &bench->requests.target;
         insert.n_documents = n;
         insert.documents = list;
         arena_init(&arena, 0);
-        load_call(bench->client, DOCUMENTS "InsertMany", &insert, &argon__branch__v1__insert_many_response__descriptor, &arena);
+        const Argon__Branch__V1__InsertManyResponse *answer =
+            load_call(bench->client, DOCUMENTS "InsertMany", &insert, &argon__branch__v1__insert_many_response__descriptor, &arena);
+        if (answer->inserted != n)
+            wrong("insert many", answer->inserted, n);
         arena_destroy(&arena);
         for (size_t i = 0; i < n; i++)
             bson_destroy(&documents[i]);
@@ -87,72 +63,8 @@ static void make_project(struct bench *bench)
     free(documents);
 }
 
-static uint64_t mix(uint64_t n)
-{
-    return (n + 1) * UINT64_C(0x9e3779b97f4a7c15) >> 17;
-}
-
-static const ProtobufCMessage *next_request(void *ctx, unsigned number, uint64_t n)
-{
-    struct bench *bench = ctx;
-    struct slot_request *slot = &bench->slots[number];
-    bool update = strcmp(bench->what, "update") == 0;
-    if (slot->filter.len)
-        bson_destroy(&slot->filter);
-    if (strcmp(bench->what, "insert") == 0) {
-        make_document(&slot->filter, bench->documents + n);
-        set_document(&slot->a, &slot->filter);
-        argon__branch__v1__insert_one_request__init(&slot->insert);
-        slot->insert.target = &bench->target;
-        slot->insert.document = &slot->a;
-        return &slot->insert.base;
-    }
-    uint64_t share = bench->documents / bench->in_flight, id = update ? number * share + mix(n) % share : mix(n) % bench->documents;
-    bson_init(&slot->filter);
-    bson_append_int64(&slot->filter, "_id", 3, (int64_t)id);
-    set_document(&slot->a, &slot->filter);
-    if (!update) {
-        argon__branch__v1__find_one_request__init(&slot->find);
-        slot->find.target = &bench->target;
-        slot->find.filter = &slot->a;
-        return &slot->find.base;
-    }
-    if (!slot->update.len) {
-        bson_t inc;
-        bson_init(&slot->update);
-        bson_append_document_begin(&slot->update, "$inc", 4, &inc);
-        bson_append_int64(&inc, "n", 1, 1);
-        bson_append_document_end(&slot->update, &inc);
-    }
-    set_document(&slot->b, &slot->update);
-    argon__branch__v1__update_request__init(&slot->change);
-    slot->change.target = &bench->target;
-    slot->change.filter = &slot->a;
-    slot->change.update = &slot->b;
-    return &slot->change.base;
-}
-
-static void check_response(void *ctx, struct bytes response)
-{
-    struct bench *bench = ctx;
-    bool ok = response.len > 0;
-    if (strcmp(bench->what, "update") == 0) {
-        Argon__Branch__V1__UpdateResponse *answer = argon__branch__v1__update_response__unpack(NULL, response.len, response.data);
-        ok = answer && answer->modified == 1;
-        argon__branch__v1__update_response__free_unpacked(answer, NULL);
-    } else if (strcmp(bench->what, "find") == 0) {
-        Argon__Branch__V1__FindOneResponse *answer = argon__branch__v1__find_one_response__unpack(NULL, response.len, response.data);
-        ok = answer && answer->document;
-        argon__branch__v1__find_one_response__free_unpacked(answer, NULL);
-    }
-    if (ok)
-        return;
-    fprintf(stderr, "%s: not the answer that is right\n", bench->what);
-    exit(1);
-}
-
-/* All documents that match; returns microseconds. */
-static int64_t find_all(struct bench *bench, const bson_t *filter, uint64_t *found)
+/* All documents that match; returns microseconds. They have to be those with the _id 0, 1, ... `expected` - 1. */
+static int64_t find_all(struct bench *bench, const bson_t *filter, uint64_t expected)
 {
     Argon__Branch__V1__FindRequest request = ARGON__BRANCH__V1__FIND_REQUEST__INIT;
     Argon__Branch__V1__Document document;
@@ -162,27 +74,32 @@ static int64_t find_all(struct bench *bench, const bson_t *filter, uint64_t *fou
     ProtobufCMessage *message = NULL;
     struct arena arena;
     int64_t began = clock_monotonic_micros();
-    request.target = &bench->target;
+    request.target = &bench->requests.target;
     if (filter) {
         set_document(&document, filter);
         request.filter = &document;
     }
-    *found = 0;
+    uint64_t found = 0;
     bool ok = rpc_client_stream_open(bench->client, DOCUMENTS "Find", &request.base, &argon__branch__v1__find_response__descriptor,
                                      &options, &stream, &err);
     do {
         arena_init(&arena, 0);
         ok = ok && rpc_client_stream_next(stream, &arena, &message, &err);
-        if (ok && message)
-            *found += ((const Argon__Branch__V1__FindResponse *)(const void *)message)->n_documents;
+        const Argon__Branch__V1__FindResponse *part = ok ? (const void *)message : NULL;
+        for (size_t i = 0; part && i < part->n_documents; i++, found++)
+            if (id_of(part->documents[i]) != (int64_t)found)
+                wrong("find, a wrong _id after", found, expected);
         arena_destroy(&arena);
     } while (ok && message);
     if (!ok) {
         fprintf(stderr, "find: %s\n", err.message);
         exit(1);
     }
+    int64_t micros = clock_monotonic_micros() - began;
     rpc_client_stream_close(stream);
-    return clock_monotonic_micros() - began;
+    if (found != expected)
+        wrong("find", found, expected);
+    return micros;
 }
 
 static void run_branch(struct bench *bench, unsigned calls)
@@ -190,87 +107,106 @@ static void run_branch(struct bench *bench, unsigned calls)
     uint32_t *create = mem_alloc(calls * sizeof *create), *insert = mem_alloc(calls * sizeof *insert);
     struct load_result created = { 0 }, inserted = { 0 };
     struct arena arena;
-    bench->what = "insert";
+    bench->requests.workload = WORKLOAD_INSERT;
     for (unsigned i = 0; i < calls; i++) {
+        const char *method;
         char name[32];
         snprintf(name, sizeof name, "b%u", i);
         Argon__Branch__V1__CreateBranchRequest request = ARGON__BRANCH__V1__CREATE_BRANCH_REQUEST__INIT;
-        request.project = bench->project;
+        request.project = bench->requests.project;
         request.name = name;
         arena_init(&arena, 0);
         int64_t t0 = clock_monotonic_micros();
-        load_call(bench->client, "/argon.branch.v1.Branches/CreateBranch", &request, &argon__branch__v1__create_branch_response__descriptor,
-                  &arena);
+        load_call(bench->client, BRANCHES "CreateBranch", &request, &argon__branch__v1__create_branch_response__descriptor, &arena);
         int64_t t1 = clock_monotonic_micros();
-        load_call(bench->client, DOCUMENTS "InsertOne", next_request(bench, 0, i), &argon__branch__v1__insert_one_response__descriptor,
-                  &arena);
+        const ProtobufCMessage *document = requests_next(&bench->requests, 0, i, &method);
+        const Argon__Branch__V1__InsertOneResponse *answer =
+            load_call(bench->client, method, document, &argon__branch__v1__insert_one_response__descriptor, &arena);
         create[i] = (uint32_t)(t1 - t0);
         insert[i] = (uint32_t)(clock_monotonic_micros() - t1);
+        if (id_of(answer->inserted_id) != bench->requests.slots[0].id)
+            wrong("insert", 0, 1);
         arena_destroy(&arena);
     }
     load_percentiles(create, calls, &created);
     load_percentiles(insert, calls, &inserted);
     printf("{\"bench\":\"branch\",\"documents\":%llu,\"calls\":%u,\"create_p50_us\":%.0f,\"create_p99_us\":%.0f,\"insert_p50_us\":%.0f,"
            "\"insert_p99_us\":%.0f,\"create_to_insert\":%.2f}\n",
-           (unsigned long long)bench->documents, calls, created.p50, created.p99, inserted.p50, inserted.p99, created.p50 / inserted.p50);
+           (unsigned long long)bench->requests.documents, calls, created.p50, created.p99, inserted.p50, inserted.p99,
+           created.p50 / inserted.p50);
     free(create);
     free(insert);
 }
 
+/* Once; the first time a service that has just started is asked, that is reading the log and building the view. */
+static void run_scan(struct bench *bench, const char *what)
+{
+    uint64_t documents = bench->requests.documents;
+    bool cold = strcmp(what, "cold") == 0;
+    bson_t filter;
+    bson_init(&filter);
+    bson_append_int64(&filter, "n", 1, cold ? -1 : 0); /* none, or all */
+    int64_t micros = find_all(bench, &filter, cold ? 0 : documents);
+    if (cold)
+        find_all(bench, NULL, documents); /* not measured: whether the view was whole */
+    printf("{\"bench\":\"%s\",\"documents\":%llu,\"us\":%lld,\"documents_per_second\":%.0f}\n", what, (unsigned long long)documents,
+           (long long)micros, (double)documents * MICROS_PER_SECOND / (double)micros);
+    bson_destroy(&filter);
+}
+
+static void run_load(struct bench *bench, const char *what, int argc, char **argv)
+{
+    struct load load = {
+        .client = bench->client,
+        .in_flight = bench->requests.in_flight,
+        .rate = load_number(argc, argv, "--rate", 0),
+        .seconds = load_number(argc, argv, "--seconds", 5),
+        .next = requests_next,
+        .check = requests_check,
+        .ctx = &bench->requests,
+    };
+    struct load_result result;
+    load_run(&load, &result);
+    printf("{\"bench\":\"%s\",\"documents\":%llu,\"in_flight\":%u,\"rate\":%.0f", what, (unsigned long long)bench->requests.documents,
+           load.in_flight, load.rate);
+    load_print(&result);
+    printf("}\n");
+}
+
 int main(int argc, char **argv)
 {
+    static const char *const workloads[] = { "insert", "find", "update", "mix" };
     struct bench *bench = mem_zalloc(sizeof *bench);
-    const char *project = load_option(argc, argv, "--project", NULL);
-    bench->what = argc > 1 ? argv[1] : "";
+    struct requests *requests = &bench->requests;
+    const char *what = argc > 1 ? argv[1] : "", *project = load_option(argc, argv, "--project", NULL);
+    int workload = -1;
+    for (int i = WORKLOAD_INSERT; i <= WORKLOAD_MIX; i++)
+        workload = strcmp(what, workloads[i]) == 0 ? i : workload;
+    bool branch = strcmp(what, "branch") == 0, fill = strcmp(what, "fill") == 0;
+    if (workload < 0 && !branch && !fill && strcmp(what, "query") != 0 && strcmp(what, "cold") != 0)
+        return fprintf(stderr, "usage: bench_docs insert|find|update|mix|branch|query|fill|cold --target HOST:PORT [OPTIONS]\n"), 2;
     bench->client = load_connect(load_option(argc, argv, "--target", "127.0.0.1:7800"));
-    bench->documents = (uint64_t)load_number(argc, argv, "--documents", 10000);
-    bench->in_flight = (unsigned)load_number(argc, argv, "--in-flight", 1);
-    random_id(bench->project);
-    if (project)
-        snprintf(bench->project, sizeof bench->project, "%s", project);
-    else
-        bench->project[0] = 'p'; /* a name begins with a letter */
-    argon__branch__v1__target__init(&bench->target);
-    bench->target.project = bench->project;
-    bench->target.branch = "main";
-    bench->target.collection = "docs";
+    requests->documents = (uint64_t)load_number(argc, argv, "--documents", 10000);
+    requests->in_flight = (unsigned)load_number(argc, argv, "--in-flight", 1);
+    random_id(requests->project);
+    requests->project[0] = 'p'; /* a name begins with a letter */
+    if (project || load_option(argc, argv, "--name", NULL))
+        snprintf(requests->project, sizeof requests->project, "%s", project ? project : load_option(argc, argv, "--name", NULL));
+    argon__branch__v1__target__init(&requests->target);
+    requests->target.project = requests->project;
+    requests->target.branch = "main";
+    requests->target.collection = "docs";
     if (!project)
         make_project(bench);
-    if (strcmp(bench->what, "fill") == 0) {
-        printf("%s\n", bench->project);
-    } else if (strcmp(bench->what, "branch") == 0) {
+    if (workload >= 0) {
+        requests->workload = (enum workload)workload;
+        run_load(bench, what, argc, argv);
+    } else if (branch) {
         run_branch(bench, (unsigned)load_number(argc, argv, "--calls", 300));
-    } else if (strcmp(bench->what, "query") == 0 || strcmp(bench->what, "cold") == 0) {
-        uint64_t found;
-        bson_t filter;
-        bson_init(&filter);
-        bson_append_int64(&filter, "n", 1, strcmp(bench->what, "cold") == 0 ? -1 : 0);
-        int64_t micros = find_all(bench, &filter, &found);
-        printf("{\"bench\":\"%s\",\"documents\":%llu,\"found\":%llu,\"us\":%lld,\"documents_per_second\":%.0f}\n", bench->what,
-               (unsigned long long)bench->documents, (unsigned long long)found, (long long)micros,
-               (double)bench->documents * MICROS_PER_SECOND / (double)micros);
-        bson_destroy(&filter);
-    } else if (strcmp(bench->what, "insert") == 0 || strcmp(bench->what, "find") == 0 || strcmp(bench->what, "update") == 0) {
-        struct load load = {
-            .client = bench->client,
-            .method = strcmp(bench->what, "find") == 0     ? DOCUMENTS "FindOne"
-                      : strcmp(bench->what, "update") == 0 ? DOCUMENTS "UpdateOne"
-                                                           : DOCUMENTS "InsertOne",
-            .in_flight = bench->in_flight,
-            .rate = load_number(argc, argv, "--rate", 0),
-            .seconds = load_number(argc, argv, "--seconds", 5),
-            .next = next_request,
-            .check = check_response,
-            .ctx = bench,
-        };
-        struct load_result result;
-        load_run(&load, &result);
-        printf("{\"bench\":\"%s\",\"documents\":%llu,\"in_flight\":%u,\"rate\":%.0f", bench->what, (unsigned long long)bench->documents,
-               load.in_flight, load.rate);
-        load_print(&result);
-        printf("}\n");
+    } else if (fill) {
+        printf("%s\n", requests->project);
     } else {
-        return fprintf(stderr, "usage: bench_docs insert|find|update|branch|query|fill|cold --target HOST:PORT [OPTIONS]\n"), 2;
+        run_scan(bench, what);
     }
     rpc_client_close(bench->client);
     return 0;

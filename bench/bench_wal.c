@@ -14,6 +14,7 @@
 #include "common/base/memory.h"
 #include "common/base/random.h"
 
+#define APPEND "/argon.wal.v1.Wal/Append"
 enum { DOCUMENT_BYTES = 260, ID_BYTES = 16 }; /* about 300 bytes an entry */
 
 struct appender {
@@ -68,10 +69,11 @@ static void prepare(struct appender *appender, struct append_request *slot)
     }
 }
 
-static const ProtobufCMessage *next_append(void *ctx, unsigned number, uint64_t n)
+static const ProtobufCMessage *next_append(void *ctx, unsigned number, uint64_t n, const char **method)
 {
     struct appender *appender = ctx;
     struct append_request *slot = &appender->slots[number];
+    *method = APPEND;
     if (!slot->batches)
         prepare(appender, slot);
     uint64_t head = __atomic_load_n(&appender->head, __ATOMIC_RELAXED);
@@ -84,8 +86,9 @@ static const ProtobufCMessage *next_append(void *ctx, unsigned number, uint64_t 
     return &slot->request.base;
 }
 
-static void check_append(void *ctx, struct bytes response)
+static void check_append(void *ctx, unsigned number, struct bytes response)
 {
+    (void)number;
     struct appender *appender = ctx;
     Argon__Wal__V1__AppendResponse *answer = argon__wal__v1__append_response__unpack(NULL, response.len, response.data);
     for (size_t i = 0; answer && i < answer->n_results; i++)
@@ -122,7 +125,6 @@ static void run_append(int argc, char **argv, struct rpc_client *client)
         new_appender((unsigned)load_number(argc, argv, "--batches", 1), (unsigned)load_number(argc, argv, "--entries", 1));
     struct load load = {
         .client = client,
-        .method = "/argon.wal.v1.Wal/Append",
         .rate = load_number(argc, argv, "--rate", 0),
         .in_flight = (unsigned)load_number(argc, argv, "--in-flight", 1),
         .seconds = load_number(argc, argv, "--seconds", 5),
@@ -141,18 +143,20 @@ static void run_append(int argc, char **argv, struct rpc_client *client)
 static void run_read(int argc, char **argv, struct rpc_client *client)
 {
     unsigned entries = (unsigned)load_number(argc, argv, "--entries", 100);
-    uint64_t total = (uint64_t)load_number(argc, argv, "--total", 500000), read = 0;
+    uint64_t total = (uint64_t)load_number(argc, argv, "--total", 500000), appended = 0, read = 0;
     unsigned batches = entries >= 100 ? 16 : 256;
     struct appender *appender = new_appender(batches, entries);
     struct arena arena;
-    for (uint64_t n = 0; n * batches * entries < total; n++) {
+    for (uint64_t n = 0; appended < total; n++) {
         arena_init(&arena, 0);
-        Argon__Wal__V1__AppendResponse *answer = load_call(client, "/argon.wal.v1.Wal/Append", next_append(appender, 0, n),
-                                                           &argon__wal__v1__append_response__descriptor, &arena);
+        const char *method;
+        const ProtobufCMessage *append = next_append(appender, 0, n, &method);
+        Argon__Wal__V1__AppendResponse *answer = load_call(client, method, append, &argon__wal__v1__append_response__descriptor, &arena);
         for (size_t i = 0; i < answer->n_results; i++)
             if (answer->results[i]->code)
                 exit(1);
         appender->head = answer->commit_lsn;
+        appended += (uint64_t)batches * entries;
         arena_destroy(&arena);
     }
     Argon__Wal__V1__ReadRequest request = ARGON__WAL__V1__READ_REQUEST__INIT;
@@ -173,8 +177,8 @@ static void run_read(int argc, char **argv, struct rpc_client *client)
         arena_destroy(&arena);
     } while (ok && message);
     double seconds = (double)(clock_monotonic_micros() - began) / MICROS_PER_SECOND;
-    if (!ok || read < total) {
-        fprintf(stderr, "read: %llu of %llu entries: %s\n", (unsigned long long)read, (unsigned long long)total, err.message);
+    if (!ok || read != appended) {
+        fprintf(stderr, "read: %llu of %llu entries: %s\n", (unsigned long long)read, (unsigned long long)appended, err.message);
         exit(1);
     }
     rpc_client_stream_close(stream);
@@ -182,11 +186,21 @@ static void run_read(int argc, char **argv, struct rpc_client *client)
            (double)read / seconds);
 }
 
-static const ProtobufCMessage *next_echo(void *ctx, unsigned slot, uint64_t n)
+static const ProtobufCMessage *next_echo(void *ctx, unsigned slot, uint64_t n, const char **method)
 {
+    *method = "/bench.Echo/Echo";
     (void)slot;
     (void)n;
     return ctx;
+}
+
+static void check_echo(void *ctx, unsigned slot, struct bytes response)
+{
+    (void)slot;
+    if (response.len == protobuf_c_message_get_packed_size(ctx))
+        return;
+    fprintf(stderr, "echo: not what was sent\n");
+    exit(1);
 }
 
 static void run_echo(int argc, char **argv, struct rpc_client *client)
@@ -198,11 +212,11 @@ static void run_echo(int argc, char **argv, struct rpc_client *client)
     message.message = text;
     struct load load = {
         .client = client,
-        .method = "/bench.Echo/Echo",
         .rate = load_number(argc, argv, "--rate", 0),
         .in_flight = (unsigned)load_number(argc, argv, "--in-flight", 1),
         .seconds = load_number(argc, argv, "--seconds", 5),
         .next = next_echo,
+        .check = check_echo,
         .ctx = &message,
     };
     struct load_result result;

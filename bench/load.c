@@ -15,6 +15,7 @@ struct load_state;
 struct slot {
     struct load_state *state;
     unsigned number;
+    const char *method;
     int64_t started; /* or was to start */
 };
 
@@ -24,7 +25,7 @@ struct load_state {
     struct mutex lock; /* rank 1; covers everything below */
     struct condition changed;
     struct slot slots[LOAD_MAX_IN_FLIGHT];
-    unsigned idle[LOAD_MAX_IN_FLIGHT], n_idle;
+    unsigned idle[LOAD_MAX_IN_FLIGHT], first_idle, n_idle; /* a ring: slots take turns */
     unsigned running;
     uint64_t next;
     uint32_t *micros;
@@ -48,7 +49,13 @@ static void start(struct slot *slot, int64_t at)
     uint64_t n = state->next++;
     mutex_unlock(&state->lock);
     slot->started = at;
-    rpc_client_start(load->client, load->method, load->next(load->ctx, slot->number, n), &options, done, slot);
+    const ProtobufCMessage *request = load->next(load->ctx, slot->number, n, &slot->method);
+    rpc_client_start(load->client, slot->method, request, &options, done, slot);
+}
+
+static void idle_push(struct load_state *state, unsigned slot)
+{
+    state->idle[(state->first_idle + state->n_idle++) % LOAD_MAX_IN_FLIGHT] = slot;
 }
 
 static void done(void *ctx, const struct error *failure, struct bytes response)
@@ -57,9 +64,9 @@ static void done(void *ctx, const struct error *failure, struct bytes response)
     struct load_state *state = slot->state;
     int64_t now = clock_monotonic_micros();
     if (failure)
-        die(state->load->method, failure);
+        die(slot->method, failure);
     if (state->load->check)
-        state->load->check(state->load->ctx, response);
+        state->load->check(state->load->ctx, slot->number, response);
     mutex_lock(&state->lock);
     if (state->n == state->capacity) {
         state->capacity = state->capacity ? 2 * state->capacity : 1 << 16;
@@ -68,7 +75,7 @@ static void done(void *ctx, const struct error *failure, struct bytes response)
     state->micros[state->n++] = (uint32_t)(now - slot->started);
     bool again = state->load->rate == 0 && now < state->end;
     if (!again) {
-        state->idle[state->n_idle++] = slot->number;
+        idle_push(state, slot->number);
         state->running--;
         condition_broadcast(&state->changed);
     }
@@ -108,7 +115,9 @@ static void run_open(struct load_state *state, int64_t began)
         mutex_lock(&state->lock);
         while (!state->n_idle)
             condition_wait(&state->changed, &state->lock);
-        struct slot *slot = &state->slots[state->idle[--state->n_idle]];
+        struct slot *slot = &state->slots[state->idle[state->first_idle]];
+        state->first_idle = (state->first_idle + 1) % LOAD_MAX_IN_FLIGHT;
+        state->n_idle--;
         state->running++;
         mutex_unlock(&state->lock);
         start(slot, at);
@@ -127,7 +136,7 @@ void load_run(const struct load *load, struct load_result *result)
         state->slots[i] = (struct slot) { .state = state, .number = i };
     if (load->rate > 0) {
         for (unsigned i = 0; i < load->in_flight; i++)
-            state->idle[state->n_idle++] = i;
+            idle_push(state, i);
         run_open(state, began);
     } else {
         state->running = load->in_flight;

@@ -4,7 +4,7 @@
  * whatever becomes of those before, and their latency counts from when they were to start.
  *
  * Threads    load_run: one at a time. next: the caller's thread and the client's, one at a time for a slot; check: the
- *            client's thread. A call that fails ends the program: a figure of failures is no figure.
+ *            client's thread, between two requests of its slot. A call that fails ends the program: a figure of failures is no figure.
  */
 #ifndef ARGON_BENCH_LOAD_H
 #define ARGON_BENCH_LOAD_H
@@ -17,13 +17,12 @@ enum { LOAD_MAX_IN_FLIGHT = 1024 };
 
 struct load {
     struct rpc_client *client;
-    const char *method;
     unsigned in_flight; /* closed loop; open loop: at most, beyond which starts wait */
     double rate;        /* calls a second; 0: closed loop */
     double seconds;
-    /* The n-th request; lives until the next one of the slot. */
-    const ProtobufCMessage *(*next)(void *ctx, unsigned slot, uint64_t n);
-    void (*check)(void *ctx, struct bytes response); /* NULL: every OK is fine */
+    /* The n-th request and its method; lives until the next one of the slot. */
+    const ProtobufCMessage *(*next)(void *ctx, unsigned slot, uint64_t n, const char **method);
+    void (*check)(void *ctx, unsigned slot, struct bytes response); /* NULL: every OK is fine */
     void *ctx;
 };
 

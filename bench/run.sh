@@ -1,14 +1,22 @@
 #!/usr/bin/env bash
-# Measures this build on this machine: JSON lines into a file, a table on standard output.
+# Measures this build on this machine: JSON lines into a file, tables on standard output. Under five minutes.
 #
-#   bench/run.sh [--quick] [FILE]     --quick: a smoke run, under half a minute; FILE: default build/release/bench.jsonl
+#   bench/run.sh [--quick | --write-docs] [FILE]
+#
+#   --quick        a smoke run of half a minute, with the soak test's first seconds: the figures mean nothing
+#   --write-docs   puts the tables into docs/performance.md, between its markers
+#   FILE           default build/release/bench.jsonl
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-seconds=5 documents=1000000 cold=1000000 total=1000000 quick=
-if [ "${1:-}" = --quick ]; then quick=1 seconds=0.5 documents=20000 cold=20000 total=50000; shift; fi
+seconds=5 cold=1000000 total=1000000 quick= write=
+sizes="1000 10000 100000 1000000"
+case ${1:-} in
+  --quick) quick=1 seconds=0.5 cold=20000 total=50000 sizes="1000 20000"; shift ;;
+  --write-docs) write=$root/docs/performance.md; shift ;;
+esac
 out=${1:-$root/build/release/bench.jsonl}
 
-programs="wal-service branch-service bench_wal bench_docs bench_disk bench_echo_server"
+programs="wal-service branch-service bench_wal bench_docs bench_disk bench_echo bench_echo_server"
 cmake -S "$root" --preset release >/dev/null
 # shellcheck disable=SC2086
 cmake --build "$root/build/release" --target $programs -- --quiet
@@ -27,8 +35,9 @@ start() {
   for _ in $(seq 200); do [ -s "$work/$name.port" ] && break; sleep 0.05; done
   port=$(cat "$work/$name.port")
 }
-# echo_server PORT [--sync FILE]
+# echo_server PORT [--sync FILE]: sets $pid
 echo_server() {
+  : >"$work/echo.log"
   "$bin/bench_echo_server" "$@" >"$work/echo.log" &
   pid=$!; pids+=("$pid")
   for _ in $(seq 200); do grep -q ready "$work/echo.log" && break; sleep 0.05; done
@@ -36,15 +45,26 @@ echo_server() {
 record() { "$@" | tee -a "$out"; }
 
 : >"$out"
-printf '{"bench":"machine","date":"%s","cpu":"%s","cores":%s,"kernel":"%s","disk":"%s","commit":"%s"}\n' "$(date -u +%FT%TZ)" \
-  "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" "$(nproc)" "$(uname -r)" "$(stat -f -c %T "$work")" \
+printf '{"bench":"machine","date":"%s","cpu":"%s","cores":%s,"memory_gib":%s,"kernel":"%s","disk":"%s","commit":"%s"}\n' "$(date -u +%FT%TZ)" \
+  "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" "$(nproc)" "$(awk '/^MemTotal/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo)" "$(uname -r)" \
+  "$(df --output=fstype,source "$work" | awk 'NR == 2 { print $1 " on " $2 }')" \
   "$(git -C "$root" rev-parse --short HEAD)" | tee -a "$out"
 
 record "$bin/bench_disk" "$work" "$seconds"
+# kind, port, seconds a line: unary calls and a stream of the same messages
+unary_and_bidi() {
+  for batches in 1 16 64; do
+    for n in 1 16 64; do
+      for what in unary bidi; do
+        record "$bin/bench_echo" $what --target "127.0.0.1:$2" --name "$1" --in-flight $n --batches $batches --seconds "$3"
+      done
+    done
+  done
+}
 for kind in echo echo_fdatasync; do
-  if [ $kind = echo ]; then echo_server 17791; else echo_server 17792 --sync "$work/echo.data"; fi
-  [ $kind = echo ] && at=17791 || at=17792
+  if [ $kind = echo ]; then at=17791; echo_server $at; else at=17792; echo_server $at --sync "$work/echo.data"; fi
   for n in 1 64; do record "$bin/bench_wal" echo --target 127.0.0.1:$at --name $kind --in-flight $n --seconds "$seconds"; done
+  unary_and_bidi $kind $at "$(echo "$seconds" | awk '{ print $1 / 5 }')"
   kill "$pid"
 done
 
@@ -64,12 +84,18 @@ for n in 1 64; do
   record "$bin/bench_docs" find --target "$branch" --in-flight $n --seconds "$seconds"
   record "$bin/bench_docs" update --target "$branch" --in-flight $n --seconds "$seconds"
 done
+for what in insert find update; do
+  record "$bin/bench_docs" $what --target "$branch" --in-flight 256 --rate 2000 --seconds "$seconds"
+done
 record "$bin/bench_docs" query --target "$branch" --documents 1000
-record "$bin/bench_docs" branch --target "$branch" --documents 1000
-record "$bin/bench_docs" branch --target "$branch" --documents "$documents"
+for documents in $sizes; do record "$bin/bench_docs" branch --target "$branch" --documents "$documents"; done
 project=$("$bin/bench_docs" fill --target "$branch" --documents "$cold")
 kill "$branch_pid"; wait "$branch_pid" 2>/dev/null || true
 start branch "$bin/branch-service" --wal "$wal"
 record "$bin/bench_docs" cold --target "127.0.0.1:$port" --project "$project" --documents "$cold"
-[ -n "$quick" ] && echo "(a smoke run: the figures mean nothing)"
-/usr/bin/env python3 "$root/bench/table.py" "$out"
+if [ -n "$quick" ]; then
+  # does it run; the figures of eight seconds tell nothing
+  SOAK_SECONDS=8 BENCH_DIRECTORY=$work "$root/bench/soak.sh" | tee -a "$out"
+  echo "(a smoke run: the figures mean nothing)"
+fi
+/usr/bin/env python3 "$root/bench/table.py" "$out" ${write:+--write "$write"}

@@ -192,21 +192,21 @@ static void build_leave(struct project *project, struct build *mine)
 
 /* A view at `lsn` becomes the head view: replay what came since without holding anybody up, then the rest
  * while the position stands still. */
-static bool become_head(struct project *project, const struct view_key *key, const struct log_incarnation *incarnation, uint64_t lsn,
-                        struct tree **tree, uint64_t *changed, int64_t deadline, struct error *err)
+static bool become_head(struct project *project, const struct view_key *key, bool patient, const struct log_incarnation *incarnation,
+                        uint64_t lsn, struct tree **tree, uint64_t *changed, int64_t deadline, struct error *err)
 {
     mutex_lock(&project->lock);
     uint64_t position = project->position;
     mutex_unlock(&project->lock);
-    if (!materialize_delta(project->log, project->cache, project->id, incarnation, key->branch_id, key->collection, lsn, position, deadline,
-                           tree, changed, err))
+    if (!materialize_delta(project->log, project->cache, patient, project->id, incarnation, key->branch_id, key->collection, lsn, position,
+                           deadline, tree, changed, err))
         return false;
     if (!project_hold(project, deadline))
         return error_set(err, ERROR_DEADLINE_EXCEEDED, "deadline passed while waiting for the project's log");
     /* while it is held nobody else writes position and incarnation */
     bool ok = is_incarnation(&project->incarnation, incarnation) && project->position >= position
-                  ? materialize_delta(project->log, project->cache, project->id, incarnation, key->branch_id, key->collection, position,
-                                      project->position, deadline, tree, changed, err)
+                  ? materialize_delta(project->log, project->cache, patient, project->id, incarnation, key->branch_id, key->collection,
+                                      position, project->position, deadline, tree, changed, err)
                   : error_set(err, ERROR_ABORTED, "the log was replaced while it was read");
     if (ok)
         view_cache_put(project->cache, key, *tree, *changed, VIEW_AT_HEAD);
@@ -214,25 +214,24 @@ static bool become_head(struct project *project, const struct view_key *key, con
     return ok;
 }
 
-static bool build_view(struct project *project, const struct view_key *key, uint64_t lsn, bool head, int64_t deadline, struct tree **tree,
-                       struct error *err)
+static bool build_view_once(struct project *project, const struct view_key *key, bool patient, uint64_t lsn, bool head, int64_t deadline,
+                            struct tree **tree, struct error *err)
 {
     struct project_catalog catalog;
     struct arena arena;
     struct lineage lineage;
     uint64_t changed = 0;
     struct tree *built = NULL;
-    view_cache_note_miss(project->cache);
     arena_init(&arena, 0);
     project_catalog(project, &catalog);
     if (head)
         lsn = catalog.lsn;
     bool ok = lsn <= catalog.lsn ? lineage_resolve(catalog.branches, key->branch_id, lsn, &arena, &lineage, err)
                                  : error_set(err, ERROR_ABORTED, "the log was replaced while it was read");
-    ok = ok && materialize(project->log, project->cache, project->id, &catalog.incarnation, key->collection, &lineage, deadline, &built,
-                           &changed, err);
+    ok = ok && materialize(project->log, project->cache, patient, project->id, &catalog.incarnation, key->collection, &lineage, deadline,
+                           &built, &changed, err);
     if (ok && head)
-        ok = become_head(project, key, &catalog.incarnation, lsn, &built, &changed, deadline, err);
+        ok = become_head(project, key, patient, &catalog.incarnation, lsn, &built, &changed, deadline, err);
     else if (ok)
         project_keep_past_view(project, &catalog.incarnation, key, built, changed, lsn);
     if (ok)
@@ -242,6 +241,21 @@ static bool build_view(struct project *project, const struct view_key *key, uint
     project_catalog_destroy(&catalog);
     arena_destroy(&arena);
     return ok;
+}
+
+static bool build_view(struct project *project, const struct view_key *key, uint64_t lsn, bool head, int64_t deadline, struct tree **tree,
+                       struct error *err)
+{
+    view_cache_note_miss(project->cache);
+    for (bool alone = false;; alone = true) {
+        struct view_build build;
+        if (!view_cache_build_begin(project->cache, &build, alone, deadline))
+            return error_set(err, ERROR_DEADLINE_EXCEEDED, "deadline passed while another collection is replayed");
+        bool ok = build_view_once(project, key, alone, lsn, head, deadline, tree, err);
+        bool beside_others = view_cache_build_end(project->cache, &build);
+        if (ok || err->code != ERROR_RESOURCE_EXHAUSTED || alone || !beside_others)
+            return ok;
+    }
 }
 
 /* head: whatever the position is when the view is done, lsn is not used. */

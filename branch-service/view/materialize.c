@@ -11,15 +11,19 @@ bool replay_begin(struct replay *replay, struct view_cache *cache, struct tree *
 
 bool replay_entry(struct replay *replay, const struct log_entry *entry, uint64_t lsn, struct error *err)
 {
+    const struct memory_budget *budget = view_cache_budget(replay->cache);
     for (;;) {
         bool found;
+        uint64_t used = atomic_load_explicit(&budget->used, memory_order_relaxed);
         bool ok = entry->operation == LOG_DELETE ? tree_edit_remove(replay->edit, entry->document_id, &found, err)
                                                  : tree_edit_put(replay->edit, entry->document_id, entry->document, err);
         if (ok) {
             replay->changed = lsn;
             return true;
         }
-        if (err->code != ERROR_RESOURCE_EXHAUSTED || !view_cache_evict(replay->cache))
+        if (err->code != ERROR_RESOURCE_EXHAUSTED)
+            return false;
+        if (!view_cache_evict(replay->cache) && (!replay->patient || !view_cache_wait_for_room(replay->cache, used)))
             return false;
     }
 }
@@ -71,22 +75,24 @@ static bool replay_measured(void *ctx, const struct log_run *run, struct error *
 
 static bool refuse(struct measured_replay *measured, const char *collection, struct error *err)
 {
-    uint64_t limit = view_cache_budget(measured->replay.cache)->limit;
-    return error_set(
-        err, ERROR_RESOURCE_EXHAUSTED,
-        "collection '%s' does not fit the memory budget: its log holds %llu bytes of documents, the budget is %llu bytes (--memory)",
-        collection, (unsigned long long)measured->document_bytes, (unsigned long long)limit);
+    const struct memory_budget *budget = view_cache_budget(measured->replay.cache);
+    return error_set(err, ERROR_RESOURCE_EXHAUSTED,
+                     "collection '%s' does not fit the memory budget: its log holds %llu bytes of documents, the budget is %llu bytes "
+                     "(--memory), and others use %llu of it",
+                     collection, (unsigned long long)measured->document_bytes, (unsigned long long)budget->limit,
+                     (unsigned long long)atomic_load_explicit(&budget->used, memory_order_relaxed));
 }
 
-bool materialize_delta(struct log_source *log, struct view_cache *cache, const char *project, const struct log_incarnation *incarnation,
-                       const char *branch_id, const char *collection, uint64_t from, uint64_t through, int64_t deadline, struct tree **tree,
-                       uint64_t *changed, struct error *err)
+bool materialize_delta(struct log_source *log, struct view_cache *cache, bool patient, const char *project,
+                       const struct log_incarnation *incarnation, const char *branch_id, const char *collection, uint64_t from,
+                       uint64_t through, int64_t deadline, struct tree **tree, uint64_t *changed, struct error *err)
 {
     if (from >= through)
         return true;
     struct measured_replay measured = { .document_bytes = tree_document_bytes(*tree) };
     if (!replay_begin(&measured.replay, cache, *tree, *changed, err))
         return false;
+    measured.replay.patient = patient;
     const struct log_read_range range = {
         .project = project,
         .after = from,
@@ -112,9 +118,9 @@ bool materialize_delta(struct log_source *log, struct view_cache *cache, const c
     return true;
 }
 
-bool materialize(struct log_source *log, struct view_cache *cache, const char *project, const struct log_incarnation *incarnation,
-                 const char *collection, const struct lineage *lineage, int64_t deadline, struct tree **tree, uint64_t *changed,
-                 struct error *err)
+bool materialize(struct log_source *log, struct view_cache *cache, bool patient, const char *project,
+                 const struct log_incarnation *incarnation, const char *collection, const struct lineage *lineage, int64_t deadline,
+                 struct tree **tree, uint64_t *changed, struct error *err)
 {
     struct tree *at = NULL;
     uint64_t at_changed = 0;
@@ -134,8 +140,8 @@ bool materialize(struct log_source *log, struct view_cache *cache, const char *p
         /* what is inherited is this branch's from the moment it exists */
         if (at_changed < segment->after)
             at_changed = segment->after;
-        if (!materialize_delta(log, cache, project, incarnation, segment->branch_id, collection, segment->after, segment->through, deadline,
-                               &at, &at_changed, err)) {
+        if (!materialize_delta(log, cache, patient, project, incarnation, segment->branch_id, collection, segment->after, segment->through,
+                               deadline, &at, &at_changed, err)) {
             tree_unref(at);
             return false;
         }

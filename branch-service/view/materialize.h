@@ -2,7 +2,7 @@
  * removes it; nothing else decides.
  *
  * Memory     when the budget refuses, other views are dropped, least recently used first; RESOURCE_EXHAUSTED
- *            only when there are no more.
+ *            only when there are no more, and, of a replay that is patient, when no reader gives one back either.
  */
 #ifndef ARGON_BRANCH_VIEW_MATERIALIZE_H
 #define ARGON_BRANCH_VIEW_MATERIALIZE_H
@@ -14,6 +14,7 @@
 /* An edit that remembers the last LSN it applied. */
 struct replay {
     struct view_cache *cache;
+    bool patient; /* waits for readers to give memory back; false, unless set after begin */
     struct tree_edit *edit;
     uint64_t changed; /* LSN of the last entry, or what it began with */
 };
@@ -26,12 +27,12 @@ void replay_abandon(struct replay *replay); /* also after replay_end */
 
 /* state(branch, lsn) of one collection, where lineage was resolved at lsn: begins from the nearest cached
  * view on the way to the root and replays the rest. *changed is the LSN it is valid from. */
-CHECKED bool materialize(struct log_source *log, struct view_cache *cache, const char *project, const struct log_incarnation *incarnation,
-                         const char *collection, const struct lineage *lineage, int64_t deadline, struct tree **tree, uint64_t *changed,
-                         struct error *err);
+CHECKED bool materialize(struct log_source *log, struct view_cache *cache, bool patient, const char *project,
+                         const struct log_incarnation *incarnation, const char *collection, const struct lineage *lineage, int64_t deadline,
+                         struct tree **tree, uint64_t *changed, struct error *err);
 
 /* Brings a tree that is a collection's state at `from` to `through`, reading the one log branch. */
-CHECKED bool materialize_delta(struct log_source *log, struct view_cache *cache, const char *project,
+CHECKED bool materialize_delta(struct log_source *log, struct view_cache *cache, bool patient, const char *project,
                                const struct log_incarnation *incarnation, const char *branch_id, const char *collection, uint64_t from,
                                uint64_t through, int64_t deadline, struct tree **tree, uint64_t *changed, struct error *err);
 

@@ -3,14 +3,18 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <uthash.h>
 #include <utlist.h>
 
+#include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/base/sync.h"
 
 /* A view itself costs little, but it is not charged to the budget. */
 enum { MAX_VIEWS = 65536 };
+
+enum { ROOM_MICROS = 1000000, ROOM_POLL_NANOS = 2000000 };
 
 /* All views of one collection on one branch. */
 struct view_slot {
@@ -39,7 +43,11 @@ struct project_views {
 struct view_cache {
     struct memory_budget budget;
     _Atomic uint64_t hits, misses;
-    struct mutex lock; /* rank 30 */
+    struct mutex lock;       /* rank 30; covers everything below */
+    struct condition builds; /* one has ended */
+    uint64_t building;       /* under way */
+    uint64_t overlaps;       /* of those that began, how many did beside others */
+    bool alone;              /* one is under way alone, or waits to be */
     struct view_slot *slots;
     struct project_views *projects;
     struct view *lru;
@@ -51,6 +59,7 @@ struct view_cache *view_cache_new(uint64_t memory_limit_bytes)
     struct view_cache *cache = mem_zalloc(sizeof *cache);
     cache->budget.limit = memory_limit_bytes;
     mutex_init(&cache->lock, 30);
+    condition_init(&cache->builds);
     return cache;
 }
 
@@ -135,6 +144,7 @@ void view_cache_free(struct view_cache *cache)
         return;
     while (view_cache_evict(cache))
         continue;
+    condition_destroy(&cache->builds);
     mutex_destroy(&cache->lock);
     free(cache);
 }
@@ -237,6 +247,52 @@ void view_cache_drop_project(struct view_cache *cache, const char *project)
     while (n > 0)
         tree_unref(dropped[--n]);
     free(dropped);
+}
+
+bool view_cache_build_begin(struct view_cache *cache, struct view_build *build, bool alone, int64_t deadline)
+{
+    bool ok = true, mine = false;
+    mutex_lock(&cache->lock);
+    while (ok && cache->alone)
+        ok = condition_wait_until(&cache->builds, &cache->lock, deadline);
+    if (ok && alone)
+        mine = cache->alone = true;
+    while (ok && mine && cache->building)
+        ok = condition_wait_until(&cache->builds, &cache->lock, deadline);
+    if (ok) {
+        *build = (struct view_build) { .alone = alone, .overlaps = cache->overlaps };
+        cache->overlaps += cache->building > 0;
+        cache->building++;
+    } else if (mine) {
+        cache->alone = false;
+        condition_broadcast(&cache->builds);
+    }
+    mutex_unlock(&cache->lock);
+    return ok;
+}
+
+bool view_cache_build_end(struct view_cache *cache, const struct view_build *build)
+{
+    mutex_lock(&cache->lock);
+    bool beside_others = cache->overlaps != build->overlaps;
+    cache->building--;
+    if (build->alone)
+        cache->alone = false;
+    condition_broadcast(&cache->builds);
+    mutex_unlock(&cache->lock);
+    return beside_others;
+}
+
+/* Looks again and again, since who gives a tree back does not know who waits for it. */
+bool view_cache_wait_for_room(struct view_cache *cache, uint64_t used)
+{
+    const int64_t end = clock_monotonic_micros() + ROOM_MICROS;
+    while (atomic_load_explicit(&cache->budget.used, memory_order_relaxed) >= used) {
+        if (clock_monotonic_micros() >= end)
+            return false;
+        nanosleep(&(struct timespec) { .tv_nsec = ROOM_POLL_NANOS }, NULL);
+    }
+    return true;
 }
 
 uint64_t view_cache_count(struct view_cache *cache)

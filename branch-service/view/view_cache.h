@@ -45,6 +45,20 @@ void view_cache_advance(struct view_cache *cache, const struct view_key *key, co
 bool view_cache_evict(struct view_cache *cache);
 void view_cache_drop_project(struct view_cache *cache, const char *project);
 
+/* Builds of views. Each takes memory before it gives any back, so builds beside each other may refuse each other what each would
+ * get alone. One that was refused begins again alone: with `alone` it waits until the others have ended, and new ones wait for
+ * it. Begin: false when the deadline has passed. End: whether others were under way at the same time. */
+struct view_build {
+    bool alone;
+    uint64_t overlaps;
+};
+CHECKED bool view_cache_build_begin(struct view_cache *cache, struct view_build *build, bool alone, int64_t deadline);
+bool view_cache_build_end(struct view_cache *cache, const struct view_build *build);
+
+/* When there is nothing left to drop, but readers may still hold trees that were dropped: until less of the budget is in use
+ * than `used`, which was seen before the budget refused. False: nothing came back for a second. */
+CHECKED bool view_cache_wait_for_room(struct view_cache *cache, uint64_t used);
+
 /* What readers found in memory, and what had to be built for them, since the start. */
 void view_cache_note_hit(struct view_cache *cache);
 void view_cache_note_miss(struct view_cache *cache);

@@ -4,6 +4,8 @@ import grpc
 import pytest
 from argon.branch.v1 import branch_pb2
 
+from harness import in_parallel
+
 
 def materialize(client, *collections, branch="main", **read):
     messages = client.rpc.Materialize(
@@ -60,3 +62,14 @@ def test_a_collection_over_the_budget_is_named(cluster, argon):
     with pytest.raises(grpc.RpcError) as error:
         materialize(small, "large")
     assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "large" in error.value.details()
+
+
+def test_collections_that_fit_one_at_a_time_are_built_one_at_a_time(cluster, argon):
+    for i in range(3):
+        argon.insert_many("p", "large", [{"_id": 1000 * i + j, "v": "x" * 1000} for j in range(1000)])
+    for i in range(16):
+        argon.create_branch("p", f"b{i}")
+    small = cluster.client(cluster.start_branch("--memory", "5M"))
+    counts = in_parallel(*(lambda i=i: small.count("p", "large", branch=f"b{i}") for i in range(16)))
+    assert counts == [3000] * 16
+    assert small.rpc.GetStatus().memory_used_bytes <= 5 << 20

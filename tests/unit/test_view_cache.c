@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "branch-service/view/view_cache.h"
+#include "common/base/clock.h"
 
 static const struct view_key key = { "p", "main", "c" };
 static const struct view_key other = { "q", "main", "c" };
@@ -114,13 +115,45 @@ static void a_project_is_dropped_alone(void **state)
     view_cache_free(cache);
 }
 
+static void a_build_knows_whether_others_were_beside_it(void **state)
+{
+    (void)state;
+    struct view_cache *cache = view_cache_new(0);
+    struct view_build first, second, third;
+    assert_true(view_cache_build_begin(cache, &first, false, NO_DEADLINE));
+    assert_false(view_cache_build_end(cache, &first));
+    assert_true(view_cache_build_begin(cache, &first, false, NO_DEADLINE));
+    assert_true(view_cache_build_begin(cache, &second, false, NO_DEADLINE));
+    assert_true(view_cache_build_end(cache, &first));
+    assert_true(view_cache_build_end(cache, &second));
+    assert_true(view_cache_build_begin(cache, &third, false, NO_DEADLINE));
+    assert_false(view_cache_build_end(cache, &third));
+    view_cache_free(cache);
+}
+
+static void a_build_alone_has_nobody_beside_it(void **state)
+{
+    (void)state;
+    struct view_cache *cache = view_cache_new(0);
+    struct view_build first, alone;
+    const int64_t soon = clock_monotonic_micros() + 20000;
+    assert_true(view_cache_build_begin(cache, &first, false, NO_DEADLINE));
+    assert_false(view_cache_build_begin(cache, &alone, true, soon));
+    view_cache_build_end(cache, &first);
+    assert_true(view_cache_build_begin(cache, &alone, true, NO_DEADLINE)); /* who gave up left nothing behind */
+    assert_false(view_cache_build_begin(cache, &first, false, soon));
+    assert_false(view_cache_build_end(cache, &alone));
+    assert_true(view_cache_build_begin(cache, &first, false, NO_DEADLINE));
+    view_cache_build_end(cache, &first);
+    view_cache_free(cache);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_view_answers_for_the_lsns_it_is_valid_at),
-        cmocka_unit_test(the_head_moves_unless_it_was_evicted),
-        cmocka_unit_test(the_least_recently_used_goes_first),
-        cmocka_unit_test(a_project_is_dropped_alone),
+        cmocka_unit_test(a_view_answers_for_the_lsns_it_is_valid_at),  cmocka_unit_test(the_head_moves_unless_it_was_evicted),
+        cmocka_unit_test(the_least_recently_used_goes_first),          cmocka_unit_test(a_project_is_dropped_alone),
+        cmocka_unit_test(a_build_knows_whether_others_were_beside_it), cmocka_unit_test(a_build_alone_has_nobody_beside_it),
     };
     return cmocka_run_group_tests_name("view_cache", tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/base/sync.h"
+#include "common/bson/document_id.h"
 
 /* What is asked of the log in passing: a catalog, an incarnation. */
 enum { ASIDE_MICROS = 5 * MICROS_PER_SECOND, SHORT_LIFE_MICROS = 100000, PAUSE_NANOS = 50000000 };
@@ -141,8 +142,8 @@ static bool copy_text(struct watch *watch, const char *text, const char **copy, 
 
 static bool copy_bytes(struct watch *watch, struct bytes from, struct bytes *to, struct error *err)
 {
-    *to = bytes_of(from.len ? arena_copy(&watch->part->arena, from.data, from.len) : NULL, from.len);
-    return !from.len || to->data || error_out_of_memory(err);
+    *to = bytes_of(arena_copy(&watch->part->arena, from.data, from.len), from.len);
+    return to->data || error_out_of_memory(err);
 }
 
 static bool tell_catalog(struct watch *watch, const struct log_run *run, size_t i, enum watch_kind kind, const char *name,
@@ -189,6 +190,13 @@ static bool show_catalog(struct watch *watch, const struct log_run *run, struct 
     return true;
 }
 
+/* As it was written; logs of before a delete said so have the key alone. */
+static bool show_id(struct watch *watch, const struct log_entry *entry, struct bytes *id, struct error *err)
+{
+    struct arena *arena = &watch->part->arena;
+    return entry->document.len ? document_id_of(entry->document, arena, id, err) : document_id_of_key(entry->document_id, arena, id, err);
+}
+
 static bool show_documents(struct watch *watch, const struct log_run *run, struct error *err)
 {
     struct known_collection *known;
@@ -197,10 +205,10 @@ static bool show_documents(struct watch *watch, const struct log_run *run, struc
         return true;
     for (size_t i = 0; i < run->n_entries; i++) {
         const struct log_entry *entry = &run->entries[i];
+        const bool has_image = entry->operation != LOG_DELETE && !watch->omit_documents;
         struct watch_change *change = add_change(watch, run, i, err);
-        if (!change || !copy_text(watch, known->name, &change->collection, err) ||
-            !copy_bytes(watch, entry->document_id, &change->document_id, err) ||
-            !copy_bytes(watch, watch->omit_documents ? (struct bytes) { 0 } : entry->document, &change->document, err))
+        if (!change || !copy_text(watch, known->name, &change->collection, err) || !show_id(watch, entry, &change->document_id, err) ||
+            (has_image && !copy_bytes(watch, entry->document, &change->document, err)))
             return false;
         change->kind = (enum watch_kind)entry->operation;
     }

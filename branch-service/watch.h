@@ -38,7 +38,7 @@ struct watch_change {
     const char *new_collection; /* of a rename, else NULL */
     const char *actor;
     const char *branch_id;
-    struct bytes document_id; /* encoded; empty for a change of the catalog */
+    struct bytes document_id; /* a document with the one field _id; empty for a change of the catalog */
     struct bytes document;    /* empty for a delete, and when documents are omitted */
 };
 

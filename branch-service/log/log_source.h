@@ -19,7 +19,7 @@ enum log_operation { LOG_INSERT = 1, LOG_UPDATE = 2, LOG_DELETE = 3 };
 struct log_entry {
     enum log_operation operation;
     struct bytes document_id; /* encoded, see common/bson/key_encoding.h */
-    struct bytes document;    /* the whole image; empty for a delete */
+    struct bytes document;    /* the whole image; of a delete the _id that goes, as a document; none in the catalog */
 };
 
 /* Consecutive entries of one collection on one log branch; entry i is at first_lsn + i. */

@@ -58,7 +58,8 @@ static bool replay_measured(void *ctx, const struct log_run *run, struct error *
 {
     struct measured_replay *measured = ctx;
     for (size_t i = 0; i < run->n_entries; i++)
-        measured->document_bytes += run->entries[i].document.len;
+        if (run->entries[i].operation != LOG_DELETE)
+            measured->document_bytes += run->entries[i].document.len;
     if (measured->full || replay_run(&measured->replay, run, err))
         return true;
     if (err->code != ERROR_RESOURCE_EXHAUSTED)

@@ -6,6 +6,7 @@
 
 #include "branch-service/names.h"
 #include "branch-service/project_follow.h"
+#include "branch-service/warm.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/base/random.h"
@@ -22,7 +23,8 @@ struct registry {
     struct project *system;
     struct write_queue *queue;
     struct follower *follower; /* NULL: nothing is followed */
-    struct mutex lock;         /* rank 10; covers what is below */
+    struct warmer *warmer;
+    struct mutex lock; /* rank 10; covers what is below */
     struct known_project *projects;
     bool system_fresh; /* has been refreshed once */
 };
@@ -44,10 +46,21 @@ void registry_follow(struct registry *registry, const struct follower_options *o
     project_on_release(registry->system, follower_released, registry->follower);
 }
 
+void registry_warm(struct registry *registry, size_t n_threads)
+{
+    registry->warmer = warmer_new(n_threads);
+}
+
+struct warmer *registry_warmer(struct registry *registry)
+{
+    return registry->warmer;
+}
+
 void registry_free(struct registry *registry)
 {
     if (!registry)
         return;
+    warmer_free(registry->warmer);
     follower_free(registry->follower);
     struct known_project *known, *next;
     HASH_ITER(hh, registry->projects, known, next)

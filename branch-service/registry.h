@@ -17,16 +17,20 @@
 #include "branch-service/write_queue.h"
 
 struct registry;
+struct warmer;
 
 struct registry *registry_new(struct log_source *log, uint64_t memory_limit_bytes);
 /* Follows the logs of projects in use, from now on; once, before the first call. */
 void registry_follow(struct registry *registry, const struct follower_options *options);
+/* Builds views ahead of their readers on so many threads, from now on; once, before the first call. */
+void registry_warm(struct registry *registry, size_t n_threads);
 void registry_free(struct registry *registry); /* not the log source */
 
 struct log_source *registry_log(struct registry *registry);
 struct view_cache *registry_cache(struct registry *registry);
 struct project *registry_system(struct registry *registry); /* the project `_system` */
 struct write_queue *registry_queue(struct registry *registry);
+struct warmer *registry_warmer(struct registry *registry);
 uint64_t registry_project_count(struct registry *registry);
 uint64_t registry_follow_count(struct registry *registry);
 void registry_stats(struct registry *registry, struct project_stats *stats); /* of all projects together */

@@ -107,7 +107,11 @@ struct log_read_range {
     uint64_t through;       /* 0: the commit LSN */
     const char *branch_id;  /* NULL: all */
     const char *collection; /* NULL: all */
+    /* Asked after each message, and while none comes at least every LOG_WANTED_MICROS, with the visitor's ctx: false ends the
+     * read soon, as CANCELLED. NULL: not asked. */
+    bool (*wanted)(void *ctx);
 };
+enum { LOG_WANTED_MICROS = 100000 };
 
 struct log_status {
     const char *version;

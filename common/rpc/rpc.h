@@ -202,6 +202,9 @@ CHECKED bool rpc_client_stream_open(struct rpc_client *client, const char *metho
                                     struct rpc_client_stream **stream, struct error *err);
 /* *message = NULL at the end of a stream that ended with OK; lives in the arena. */
 CHECKED bool rpc_client_stream_next(struct rpc_client_stream *stream, struct arena *arena, ProtobufCMessage **message, struct error *err);
+/* As next, and waits until then at most: *arrived = false when there is nothing yet. */
+CHECKED bool rpc_client_stream_next_until(struct rpc_client_stream *stream, int64_t until, struct arena *arena, bool *arrived,
+                                          ProtobufCMessage **message, struct error *err);
 void rpc_client_stream_close(struct rpc_client_stream *stream); /* cancels what is still running; NULL is fine */
 
 /* For a stream that holds no thread. `ready` runs on the client's thread, must not block, and comes after a message

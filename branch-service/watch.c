@@ -46,18 +46,30 @@ struct watch {
     enum watch_end dead; /* seen in the catalog as of this LSN, and told when the position is there */
     uint64_t dead_at;
 
+    /* Of the last entry that removed a collection, told as a drop until the next one gives it another name. */
+    struct known_collection *leaving;
+    uint64_t leaving_lsn;
+    struct watch_change *leaving_change; /* NULL: nobody wanted it */
+
     struct watch_part *part; /* while a message of the log is shown */
     size_t capacity;
 };
 
 /* ---- the branch's catalog --------------------------------------------------------------------------- */
 
-static void forget_collection(struct watch *watch, struct known_collection *known)
+static void free_collection(struct known_collection *known)
 {
-    HASH_DEL(watch->collections, known);
+    if (!known)
+        return;
     free(known->name);
     free((void *)known->key.data);
     free(known);
+}
+
+static void forget_collection(struct watch *watch, struct known_collection *known)
+{
+    HASH_DEL(watch->collections, known);
+    free_collection(known);
 }
 
 static void know_collection(struct watch *watch, const struct collection_record *record, struct bytes key)
@@ -84,24 +96,26 @@ static struct known_collection *collection_of_key(struct watch *watch, struct by
     return known;
 }
 
+/* By the branch's id: its name may be another one's by now. */
 static bool learn_collections(struct watch *watch, int64_t deadline, struct error *err)
 {
-    struct target target;
+    struct tree *collections;
     if (watch->position == 0)
         return true;
-    if (!project_open_target(watch->project, watch->branch, NULL, watch->position, deadline, &target, err))
+    if (!project_view(watch->project, watch->segments[watch->n - 1].branch_id, COLLECTIONS_COLLECTION, watch->position, deadline,
+                      &collections, err))
         return false;
     struct tree_cursor cursor;
     struct tree_item item;
     bool ok = true;
-    tree_cursor_first(&cursor, target.collections);
+    tree_cursor_first(&cursor, collections);
     while (ok && tree_cursor_next(&cursor, &item)) {
         struct collection_record record;
         ok = catalog_decode_collection(item.document, &record, err);
         if (ok)
             know_collection(watch, &record, item.key);
     }
-    target_destroy(&target);
+    tree_unref(collections);
     return ok;
 }
 
@@ -112,7 +126,7 @@ static bool is_wanted(const struct watch *watch, const char *name)
     return !watch->collection[0] || (name && strcmp(watch->collection, name) == 0);
 }
 
-static struct watch_change *add_change(struct watch *watch, const struct log_run *run, size_t i, struct error *err)
+static struct watch_change *add_change(struct watch *watch, const struct log_run *run, uint64_t lsn, struct error *err)
 {
     struct watch_part *part = watch->part;
     if (part->n == watch->capacity) {
@@ -128,7 +142,7 @@ static struct watch_change *add_change(struct watch *watch, const struct log_run
         watch->capacity = grown;
     }
     struct watch_change *change = &part->changes[part->n++];
-    *change = (struct watch_change) { .lsn = run->first_lsn + i, .timestamp = run->timestamp };
+    *change = (struct watch_change) { .lsn = lsn, .timestamp = run->timestamp };
     change->actor = arena_strdup(&part->arena, run->actor);
     change->branch_id = arena_strdup(&part->arena, run->branch_id);
     return change;
@@ -146,47 +160,72 @@ static bool copy_bytes(struct watch *watch, struct bytes from, struct bytes *to,
     return to->data || error_out_of_memory(err);
 }
 
-static bool tell_catalog(struct watch *watch, const struct log_run *run, size_t i, enum watch_kind kind, const char *name,
-                         const char *new_name, struct error *err)
+/* *told: NULL when nobody wants it. */
+static bool tell_catalog(struct watch *watch, const struct log_run *run, uint64_t lsn, enum watch_kind kind, const char *name,
+                         struct watch_change **told, struct error *err)
 {
-    if (!is_wanted(watch, name) && !(new_name && is_wanted(watch, new_name)))
+    *told = NULL;
+    if (!is_wanted(watch, name))
         return true;
-    struct watch_change *change = add_change(watch, run, i, err);
-    if (!change)
+    struct watch_change *change = add_change(watch, run, lsn, err);
+    if (!change || !copy_text(watch, name, &change->collection, err))
         return false;
     change->kind = kind;
-    return copy_text(watch, name, &change->collection, err) && (!new_name || copy_text(watch, new_name, &change->new_collection, err));
+    *told = change;
+    return true;
 }
 
-/* A rename is a record that goes and, right behind it, one that comes with the same id. */
+static void settle(struct watch *watch)
+{
+    free_collection(watch->leaving);
+    watch->leaving = NULL;
+}
+
+static bool show_removed(struct watch *watch, const struct log_run *run, size_t i, struct error *err)
+{
+    const uint64_t lsn = run->first_lsn + i;
+    struct known_collection *known = collection_of_key(watch, run->entries[i].document_id);
+    settle(watch);
+    if (!known)
+        return error_set(err, ERROR_DATA_LOSS, "LSN %llu removes a collection that was not there", (unsigned long long)lsn);
+    HASH_DEL(watch->collections, known);
+    watch->leaving = known;
+    watch->leaving_lsn = lsn;
+    return tell_catalog(watch, run, lsn, WATCH_DROP_COLLECTION, known->name, &watch->leaving_change, err);
+}
+
+/* A rename is a record that goes and, with the next LSN, one that comes with the same id. */
+static bool show_added(struct watch *watch, const struct log_run *run, size_t i, struct error *err)
+{
+    const uint64_t lsn = run->first_lsn + i;
+    const struct known_collection *leaving = watch->leaving;
+    struct watch_change *change;
+    struct collection_record record;
+    if (!catalog_decode_collection(run->entries[i].document, &record, err))
+        return false;
+    bool ok;
+    if (leaving && lsn == watch->leaving_lsn + 1 && strcmp(record.id, leaving->id) == 0) {
+        change = watch->leaving_change;
+        ok = change || !is_wanted(watch, record.name) ||
+             ((change = add_change(watch, run, watch->leaving_lsn, err)) && copy_text(watch, leaving->name, &change->collection, err));
+        if (ok && change) {
+            change->kind = WATCH_RENAME_COLLECTION;
+            ok = copy_text(watch, record.name, &change->new_collection, err);
+        }
+    } else {
+        ok = tell_catalog(watch, run, lsn, WATCH_CREATE_COLLECTION, record.name, &change, err);
+    }
+    settle(watch);
+    if (ok)
+        know_collection(watch, &record, run->entries[i].document_id);
+    return ok;
+}
+
 static bool show_catalog(struct watch *watch, const struct log_run *run, struct error *err)
 {
-    for (size_t i = 0; i < run->n_entries; i++) {
-        const struct log_entry *entry = &run->entries[i], *next = i + 1 < run->n_entries ? entry + 1 : NULL;
-        struct collection_record record;
-        if (entry->operation != LOG_DELETE) {
-            if (!catalog_decode_collection(entry->document, &record, err) ||
-                !tell_catalog(watch, run, i, WATCH_CREATE_COLLECTION, record.name, NULL, err))
-                return false;
-            know_collection(watch, &record, entry->document_id);
-            continue;
-        }
-        struct known_collection *known = collection_of_key(watch, entry->document_id);
-        if (!known)
-            return error_set(err, ERROR_DATA_LOSS, "LSN %llu removes a collection that was not there",
-                             (unsigned long long)run->first_lsn + i);
-        if (next && next->operation != LOG_DELETE && catalog_decode_collection(next->document, &record, err) &&
-            strcmp(record.id, known->id) == 0) {
-            if (!tell_catalog(watch, run, i, WATCH_RENAME_COLLECTION, known->name, record.name, err))
-                return false;
-            know_collection(watch, &record, next->document_id);
-            i++;
-            continue;
-        }
-        if (!tell_catalog(watch, run, i, WATCH_DROP_COLLECTION, known->name, NULL, err))
+    for (size_t i = 0; i < run->n_entries; i++)
+        if (!(run->entries[i].operation == LOG_DELETE ? show_removed(watch, run, i, err) : show_added(watch, run, i, err)))
             return false;
-        forget_collection(watch, known);
-    }
     return true;
 }
 
@@ -206,7 +245,7 @@ static bool show_documents(struct watch *watch, const struct log_run *run, struc
     for (size_t i = 0; i < run->n_entries; i++) {
         const struct log_entry *entry = &run->entries[i];
         const bool has_image = entry->operation != LOG_DELETE && !watch->omit_documents;
-        struct watch_change *change = add_change(watch, run, i, err);
+        struct watch_change *change = add_change(watch, run, run->first_lsn + i, err);
         if (!change || !copy_text(watch, known->name, &change->collection, err) || !show_id(watch, entry, &change->document_id, err) ||
             (has_image && !copy_bytes(watch, entry->document, &change->document, err)))
             return false;
@@ -332,6 +371,7 @@ bool watch_take(struct watch *watch, struct watch_part *part, struct error *err)
             advance(watch, through);
         else
             ok = recover(watch, err);
+        settle(watch); /* a batch comes whole */
     }
     if (ok && watch->at + 1 == watch->n && watch->position != before)
         look_at_catalog(watch);
@@ -416,6 +456,7 @@ void watch_close(struct watch *watch)
     if (!watch)
         return;
     close_follow(watch);
+    settle(watch);
     struct known_collection *known, *next;
     HASH_ITER(hh, watch->collections, known, next)
     forget_collection(watch, known);

@@ -1,7 +1,6 @@
 #include "branch-service/watch.h"
 
 #include <stdlib.h>
-#include <time.h>
 #include <uthash.h>
 
 #include "branch-service/lineage.h"
@@ -10,8 +9,16 @@
 #include "common/base/sync.h"
 #include "common/bson/document_id.h"
 
-/* What is asked of the log in passing: a catalog, an incarnation. */
-enum { ASIDE_MICROS = 5 * MICROS_PER_SECOND, SHORT_LIFE_MICROS = 100000, PAUSE_NANOS = 50000000 };
+/* What is asked of a log that has just answered takes no time, as a rule. */
+enum { ASIDE_MICROS = MICROS_PER_SECOND, SHORT_LIFE_MICROS = 100000 };
+
+/* A question for the log's head that nobody waits for; it outlives its watch. */
+struct question {
+    struct project_check check; /* first */
+    struct mutex lock;          /* rank 16; covers what is below */
+    struct watch *watch;        /* NULL: it was closed */
+    bool answered;
+};
 
 /* A collection of the branch at the position. */
 struct known_collection {
@@ -43,8 +50,11 @@ struct watch {
 
     struct log_follow *follow; /* of the segment; NULL: to be opened */
     int64_t opened;
+    bool lost;           /* the log has begun a new incarnation, and nobody knows yet what of the old one holds */
+    bool unsure;         /* whether the branch is there at the position */
     enum watch_end dead; /* seen in the catalog as of this LSN, and told when the position is there */
     uint64_t dead_at;
+    struct question *question; /* under way, or answered; NULL: none */
 
     /* Of the last entry that removed a collection, told as a drop until the next one gives it another name. */
     struct known_collection *leaving;
@@ -277,19 +287,84 @@ static bool open_follow(struct watch *watch, struct error *err)
         .after = watch->position,
         .branch_id = watch->segments[watch->at].branch_id,
     };
-    /* one that ends as soon as it begins is of a service that is stopping */
-    if (watch->opened && clock_monotonic_micros() - watch->opened < SHORT_LIFE_MICROS)
-        nanosleep(&(struct timespec) { .tv_nsec = PAUSE_NANOS }, NULL);
     watch->opened = clock_monotonic_micros();
     return log_follow_open(project_log(watch->project), &range, &watch->incarnation, watch->ready, watch->ctx, &watch->follow, err);
 }
 
-/* The log has begun a new incarnation: does what was shown hold? */
+static void free_question(struct question *question)
+{
+    mutex_destroy(&question->lock);
+    free(question);
+}
+
+static void on_answer(struct project_check *check)
+{
+    struct question *question = (struct question *)check;
+    mutex_lock(&question->lock);
+    struct watch *watch = question->watch;
+    question->answered = true;
+    if (watch)
+        watch->ready(watch->ctx); /* under the lock: not after it was closed */
+    mutex_unlock(&question->lock);
+    if (!watch)
+        free_question(question);
+}
+
+/* The log's answer, when it has come: afterwards the project can be refreshed without much waiting. Else it has been asked,
+ * and `ready` will tell. A log that does not answer is asked again after a pause. */
+static bool take_answer(struct watch *watch, struct project_check *answer)
+{
+    struct question *question = watch->question;
+    if (!question) {
+        question = mem_zalloc(sizeof *question);
+        question->check = (struct project_check) { .deadline = NO_DEADLINE, .done = on_answer };
+        question->watch = watch;
+        mutex_init(&question->lock, 16);
+        watch->question = question;
+        project_check_start(watch->project, &question->check);
+        return false;
+    }
+    mutex_lock(&question->lock);
+    bool answered = question->answered;
+    mutex_unlock(&question->lock);
+    if (!answered)
+        return false;
+    *answer = question->check;
+    watch->question = NULL;
+    free_question(question);
+    if (answer->freshness != FRESHNESS_UNKNOWN)
+        return true;
+    watch->part->later = true;
+    return false;
+}
+
+static void drop_question(struct watch *watch)
+{
+    struct question *question = watch->question;
+    if (!question)
+        return;
+    mutex_lock(&question->lock);
+    bool answered = question->answered;
+    question->watch = NULL;
+    mutex_unlock(&question->lock);
+    if (answered)
+        free_question(question);
+}
+
+static bool has_passed(enum error_code code)
+{
+    return code == ERROR_UNAVAILABLE || code == ERROR_DEADLINE_EXCEEDED;
+}
+
+/* Does what was shown hold in the incarnation that the log has now? */
 static bool check_incarnation(struct watch *watch, struct error *err)
 {
     struct arena arena;
     struct log_head head;
+    struct project_check answer;
     const struct log_head_query query = { .known_incarnation = &watch->incarnation };
+    if (!take_answer(watch, &answer))
+        return true;
     arena_init(&arena, 0);
     bool ok = log_source_head(project_log(watch->project), project_id(watch->project), &query, clock_monotonic_micros() + ASIDE_MICROS,
                               &arena, &head, err);
@@ -298,26 +373,29 @@ static bool check_incarnation(struct watch *watch, struct error *err)
         watch->part->restart_lsn = head.known_through;
     }
     if (ok) {
+        watch->lost = false;
         watch->incarnation = head.incarnation;
         watch->dead = WATCH_GOES_ON; /* perhaps of what is gone */
+        watch->unsure = true;
+        watch->part->more = true;
+    } else if (has_passed(err->code)) {
+        watch->part->later = ok = true;
     }
     arena_destroy(&arena);
     return ok;
 }
 
-static bool has_passed(enum error_code code)
-{
-    return code == ERROR_UNAVAILABLE || code == ERROR_DEADLINE_EXCEEDED;
-}
-
-/* After a failed take: goes on, ends the watch, or fails. */
+/* After a failed take: goes on, or fails. */
 static bool recover(struct watch *watch, struct error *err)
 {
     close_follow(watch);
-    watch->part->more = true;
-    if (err->code == ERROR_ABORTED)
-        return check_incarnation(watch, err) || has_passed(err->code);
-    return has_passed(err->code);
+    watch->lost = err->code == ERROR_ABORTED;
+    if (!watch->lost && !has_passed(err->code))
+        return false;
+    /* one that ends as soon as it begins is of a service that is stopping */
+    bool lived = clock_monotonic_micros() - watch->opened >= SHORT_LIFE_MICROS;
+    *(watch->lost || lived ? &watch->part->more : &watch->part->later) = true;
+    return true;
 }
 
 static void advance(struct watch *watch, uint64_t through)
@@ -334,20 +412,15 @@ static void advance(struct watch *watch, uint64_t through)
     }
 }
 
-/* Is the branch still there? What the catalog says as of an LSN is told when everything up to there has been shown. */
-static void look_at_catalog(struct watch *watch)
+/* Is the branch there, as far as the catalog knows that is here? False: it is of before the position. */
+static bool judge(struct watch *watch)
 {
     struct project_catalog catalog;
     struct branch_record record;
     struct error err;
     project_catalog(watch->project, &catalog);
-    if (catalog.lsn < watch->position) {
-        project_catalog_destroy(&catalog);
-        if (!project_refresh(watch->project, clock_monotonic_micros() + ASIDE_MICROS, &err) && err.code != ERROR_NOT_FOUND)
-            return; /* the next change asks again */
-        project_catalog(watch->project, &catalog);
-    }
-    if (memcmp(&catalog.incarnation, &watch->incarnation, sizeof catalog.incarnation) == 0 && !watch->dead) {
+    bool knows = catalog.lsn >= watch->position && memcmp(&catalog.incarnation, &watch->incarnation, sizeof catalog.incarnation) == 0;
+    if (knows && !watch->dead) {
         if (catalog.deleted)
             watch->dead = WATCH_PROJECT_DELETED;
         else if (lineage_find_record(catalog.branches, watch->segments[watch->n - 1].branch_id, &record, &err) && record.deleted)
@@ -355,6 +428,24 @@ static void look_at_catalog(struct watch *watch)
         watch->dead_at = catalog.lsn;
     }
     project_catalog_destroy(&catalog);
+    return knows;
+}
+
+/* What the catalog says as of an LSN is told when everything up to there has been shown. */
+static void look_at_catalog(struct watch *watch)
+{
+    struct project_check answer;
+    struct error err;
+    watch->unsure = !judge(watch);
+    if (!watch->unsure || !take_answer(watch, &answer))
+        return;
+    if (!project_refresh_checked(watch->project, &answer, clock_monotonic_micros() + ASIDE_MICROS, &err) && err.code != ERROR_NOT_FOUND) {
+        watch->part->later = true;
+        return;
+    }
+    watch->unsure = !judge(watch);
+    /* the other one is about to learn of a new incarnation: the log, or this watch */
+    watch->part->later = watch->unsure;
 }
 
 bool watch_take(struct watch *watch, struct watch_part *part, struct error *err)
@@ -365,7 +456,9 @@ bool watch_take(struct watch *watch, struct watch_part *part, struct error *err)
     arena_init(&part->arena, 0);
     watch->part = part;
     watch->capacity = 0;
-    if (watch->position < watch->stop_at || watch->at + 1 < watch->n) {
+    if (watch->lost) {
+        ok = check_incarnation(watch, err);
+    } else if (watch->position < watch->stop_at || watch->at + 1 < watch->n) {
         ok = (watch->follow || open_follow(watch, err)) && log_follow_take(watch->follow, show_run, watch, &through, &part->more, err);
         if (ok)
             advance(watch, through);
@@ -373,10 +466,13 @@ bool watch_take(struct watch *watch, struct watch_part *part, struct error *err)
             ok = recover(watch, err);
         settle(watch); /* a batch comes whole */
     }
-    if (ok && watch->at + 1 == watch->n && watch->position != before)
+    watch->unsure = watch->unsure || watch->position != before;
+    if (ok && watch->unsure && !watch->lost && watch->at + 1 == watch->n)
         look_at_catalog(watch);
     part->through = watch->position;
-    if (watch->position >= watch->stop_at && watch->at + 1 == watch->n)
+    if (part->end)
+        ; /* the log was replaced */
+    else if (watch->position >= watch->stop_at && watch->at + 1 == watch->n)
         part->end = WATCH_AT_HEAD;
     else if (watch->dead && watch->position >= watch->dead_at)
         part->end = watch->dead;
@@ -455,6 +551,7 @@ void watch_close(struct watch *watch)
 {
     if (!watch)
         return;
+    drop_question(watch);
     close_follow(watch);
     settle(watch);
     struct known_collection *known, *next;

@@ -110,10 +110,10 @@ static enum rpc_step watch_step(struct rpc_call *call, void *ctx)
         stream->has_part = true;
         stream->next = 0;
         if (!stream->part.n && !stream->part.end && stream->part.through == stream->through) {
-            bool more = stream->part.more;
+            enum rpc_step next = stream->part.more ? RPC_STEP_MORE : stream->part.later ? RPC_STEP_LATER : RPC_STEP_WAIT;
             watch_part_destroy(&stream->part);
             stream->has_part = false;
-            return more ? RPC_STEP_MORE : RPC_STEP_WAIT;
+            return next;
         }
     }
     if (!send_changes(stream, &last, &err))

@@ -136,10 +136,12 @@ void rpc_finish(struct rpc_call *call);
  * is to run again. It also runs when the call is over (rpc_call_cancelled), and must then end it. Steps of one call
  * never overlap. `freed` runs once, after the last step. */
 enum rpc_step {
-    RPC_STEP_MORE, /* as soon as the reader has taken the message */
-    RPC_STEP_WAIT, /* after rpc_stream_wake, also one that came while the step ran, or at the end of the call */
-    RPC_STEP_OVER, /* never: the step has ended the call */
+    RPC_STEP_MORE,  /* as soon as the reader has taken the message */
+    RPC_STEP_WAIT,  /* after rpc_stream_wake, also one that came while the step ran, or at the end of the call */
+    RPC_STEP_LATER, /* as WAIT, and after some RPC_STEP_PAUSE_MICROS anyway: to try again what failed */
+    RPC_STEP_OVER,  /* never: the step has ended the call */
 };
+enum { RPC_STEP_PAUSE_MICROS = 50000 };
 typedef enum rpc_step rpc_step_fn(struct rpc_call *call, void *ctx);
 void rpc_stream_run(struct rpc_call *call, rpc_step_fn *step, void (*freed)(void *ctx), void *ctx);
 void rpc_stream_wake(struct rpc_call *call); /* any thread, until the step that ends the call; cheap when it runs already */

@@ -7,6 +7,7 @@
 #include "branch-service/reasons.h"
 #include "branch-service/write_named.h"
 #include "common/bson/bson_check.h"
+#include "common/bson/document_id.h"
 
 struct modification {
     struct project *project;
@@ -24,7 +25,6 @@ struct step {
     struct arena *arena;
     struct write_plan *plan;
     struct log_entry *entries;
-    struct bytes *ids; /* of a delete: documents with the one field _id, in the order of entries */
     size_t n, capacity;
     struct batch_size size;
     bool too_large;       /* for one batch: the rest is only counted */
@@ -45,28 +45,16 @@ static bool keep_entry(struct step *step, enum log_operation operation, const st
 {
     if (step->n == step->capacity) {
         size_t capacity = step->capacity ? 2 * step->capacity : 8;
-        if (!grow(step->arena, (void **)&step->entries, sizeof *step->entries, step->n, capacity) ||
-            !grow(step->arena, (void **)&step->ids, sizeof *step->ids, step->n, capacity))
+        if (!grow(step->arena, (void **)&step->entries, sizeof *step->entries, step->n, capacity))
             return error_out_of_memory(err);
         step->capacity = capacity;
     }
     struct log_entry *entry = &step->entries[step->n];
     *entry = (struct log_entry) { .operation = operation };
     entry->document_id = bytes_of(arena_copy(step->arena, item->key.data, item->key.len), item->key.len);
-    if (image.len)
-        entry->document = bytes_of(arena_copy(step->arena, image.data, image.len), image.len);
-    if (!entry->document_id.data || (image.len && !entry->document.data))
+    entry->document = bytes_of(arena_copy(step->arena, image.data, image.len), image.len);
+    if (!entry->document_id.data || !entry->document.data)
         return error_out_of_memory(err);
-    step->ids[step->n] = (struct bytes) { 0 };
-    bson_t whole, id = BSON_INITIALIZER;
-    bson_iter_t iter;
-    if (!image.len && bson_init_static(&whole, item->document.data, item->document.len) && bson_iter_init_find(&iter, &whole, "_id")) {
-        bson_append_iter(&id, "_id", 3, &iter);
-        step->ids[step->n] = bytes_of(arena_copy(step->arena, bson_get_data(&id), id.len), id.len);
-        if (!step->ids[step->n].data)
-            step->ids[step->n].len = 0;
-    }
-    bson_destroy(&id);
     step->n++;
     return true;
 }
@@ -96,7 +84,7 @@ static bool modify_document(struct step *step, const struct tree_item *item, boo
     struct write_counts *counts = &step->plan->counts;
     struct bytes image = { 0 };
     bson_t updated;
-    bool changed = true, ok;
+    bool changed = true;
     if (update && !update_apply(update, item->document, &updated, &changed, err)) {
         /* what is in the way of the next step does not keep this one from being done */
         *more = step->n > 0 && !has_room(step, 0);
@@ -106,10 +94,13 @@ static bool modify_document(struct step *step, const struct tree_item *item, boo
         counts->matched++;
         return true;
     }
+    bool ok = true;
     if (update)
         image = bytes_of(bson_get_data(&updated), updated.len);
-    *more = !has_room(step, documents_entry_bytes(item->key, image.len));
-    ok = *more || add_entry(step, update ? LOG_UPDATE : LOG_DELETE, item, image, err);
+    else
+        ok = document_id_of(item->document, step->arena, &image, err);
+    *more = ok && !has_room(step, documents_entry_bytes(item->key, image.len));
+    ok = ok && (*more || add_entry(step, update ? LOG_UPDATE : LOG_DELETE, item, image, err));
     if (update)
         bson_destroy(&updated);
     if (ok && !*more) {
@@ -189,7 +180,6 @@ static bool plan_modification(const struct modification *modification, const str
         return refuse_size(&step, err);
     if (step.n == 0)
         return true;
-    plan->old_ids = step.ids;
     plan->branch_id = arena_strdup(arena, target->branch_id);
     plan->collection_id = arena_strdup(arena, target->collection_id);
     if (step.covered.len)

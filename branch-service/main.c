@@ -14,7 +14,8 @@
 #include "common/yaml/options_file.h"
 #include "proto/descriptors.h"
 
-enum { EXIT_USAGE = 2, FOLLOWER_THREADS = 2 };
+/* More views at a time would compete for the same cores and memory. */
+enum { EXIT_USAGE = 2, FOLLOWER_THREADS = 2, MOST_WARM_THREADS = 8 };
 
 struct options {
     const char *config;
@@ -80,6 +81,7 @@ static int serve(const struct options *options)
         registry_follow(registry, &(struct follower_options) { .idle_micros = (int64_t)options->follow_idle,
                                                                .max_follows = options->max_follows,
                                                                .threads = FOLLOWER_THREADS });
+    registry_warm(registry, options->workers < MOST_WARM_THREADS ? options->workers : MOST_WARM_THREADS);
     if (!rpc_server_new(&server_options, &server, &err) || !add_services(server, registry, &err) || !rpc_server_start(server, &err) ||
         !listen_write_port_file(options->port_file, rpc_server_port(server), &err))
         goto out;

@@ -1,6 +1,7 @@
 #include "branch-service/project.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <uthash.h>
@@ -157,24 +158,48 @@ bool project_find_branch(const struct project_catalog *catalog, const char *name
 /* One build a view at a time: who comes second waits and finds it in the cache. */
 struct build {
     UT_hash_handle hh;
+    const struct replay_observer *observer; /* of who builds; NULL: none */
+    _Atomic uint64_t entries;               /* replayed so far, for those who wait */
     char name[];
 };
 
-static struct build *build_enter(struct project *project, const char *branch_id, const char *collection, int64_t deadline)
+static bool is_wanted(const struct replay_observer *observer, uint64_t entries, struct error *err)
+{
+    return !observer || observer->observe(observer->ctx, entries) || error_set(err, ERROR_CANCELLED, "the view is not wanted any more");
+}
+
+/* A wait until the deadline goes in such slices, between which the observer is told. */
+static int64_t slice(const struct replay_observer *observer, int64_t deadline)
+{
+    int64_t next = clock_monotonic_micros() + LOG_WANTED_MICROS;
+    return observer && next < deadline ? next : deadline;
+}
+
+static struct build *build_enter(struct project *project, const char *branch_id, const char *collection, int64_t deadline,
+                                 const struct replay_observer *observer, struct error *err)
 {
     int len = snprintf(NULL, 0, "%s\n%s", branch_id, collection);
     struct build *mine = mem_zalloc(sizeof *mine + (size_t)len + 1), *other;
     snprintf(mine->name, (size_t)len + 1, "%s\n%s", branch_id, collection);
+    mine->observer = observer;
     mutex_lock(&project->lock);
-    for (;;) {
+    for (int64_t until = slice(observer, deadline);;) {
         HASH_FIND(hh, project->builds, mine->name, (size_t)len, other);
         if (!other)
             break;
-        if (!condition_wait_until(&project->changed, &project->lock, deadline)) {
-            mutex_unlock(&project->lock);
+        if (condition_wait_until(&project->changed, &project->lock, until))
+            continue;
+        HASH_FIND(hh, project->builds, mine->name, (size_t)len, other);
+        uint64_t entries = other ? atomic_load(&other->entries) : 0;
+        mutex_unlock(&project->lock);
+        bool wait = until < deadline ? is_wanted(observer, entries, err)
+                                     : error_set(err, ERROR_DEADLINE_EXCEEDED, "deadline passed while another call replays the collection");
+        if (!wait) {
             free(mine);
             return NULL;
         }
+        until = slice(observer, deadline);
+        mutex_lock(&project->lock);
     }
     HASH_ADD(hh, project->builds, name, (size_t)len, mine);
     mutex_unlock(&project->lock);
@@ -190,23 +215,43 @@ static void build_leave(struct project *project, struct build *mine)
     free(mine);
 }
 
+static bool on_replayed(void *ctx, uint64_t entries)
+{
+    struct build *build = ctx;
+    atomic_store(&build->entries, entries);
+    return is_wanted(build->observer, entries, NULL);
+}
+
+static bool hold(struct project *project, int64_t deadline, struct replay_observer *observer, struct error *err)
+{
+    for (;;) {
+        int64_t until = slice(observer, deadline);
+        if (project_hold(project, until))
+            return true;
+        if (until == deadline)
+            return error_set(err, ERROR_DEADLINE_EXCEEDED, "deadline passed while waiting for the project's log");
+        if (!is_wanted(observer, observer->entries, err))
+            return false;
+    }
+}
+
 /* A view at `lsn` becomes the head view: replay what came since without holding anybody up, then the rest
  * while the position stands still. */
 static bool become_head(struct project *project, const struct view_key *key, bool patient, const struct log_incarnation *incarnation,
-                        uint64_t lsn, struct tree **tree, uint64_t *changed, int64_t deadline, struct error *err)
+                        uint64_t lsn, struct tree **tree, uint64_t *changed, int64_t deadline, struct replay_observer *observer,
+                        struct error *err)
 {
     mutex_lock(&project->lock);
     uint64_t position = project->position;
     mutex_unlock(&project->lock);
     if (!materialize_delta(project->log, project->cache, patient, project->id, incarnation, key->branch_id, key->collection, lsn, position,
-                           deadline, tree, changed, err))
+                           deadline, observer, tree, changed, err) ||
+        !hold(project, deadline, observer, err))
         return false;
-    if (!project_hold(project, deadline))
-        return error_set(err, ERROR_DEADLINE_EXCEEDED, "deadline passed while waiting for the project's log");
     /* while it is held nobody else writes position and incarnation */
     bool ok = is_incarnation(&project->incarnation, incarnation) && project->position >= position
                   ? materialize_delta(project->log, project->cache, patient, project->id, incarnation, key->branch_id, key->collection,
-                                      position, project->position, deadline, tree, changed, err)
+                                      position, project->position, deadline, observer, tree, changed, err)
                   : error_set(err, ERROR_ABORTED, "the log was replaced while it was read");
     if (ok)
         view_cache_put(project->cache, key, *tree, *changed, VIEW_AT_HEAD);
@@ -215,7 +260,7 @@ static bool become_head(struct project *project, const struct view_key *key, boo
 }
 
 static bool build_view_once(struct project *project, const struct view_key *key, bool patient, uint64_t lsn, bool head, int64_t deadline,
-                            struct tree **tree, struct error *err)
+                            struct replay_observer *observer, struct tree **tree, struct error *err)
 {
     struct project_catalog catalog;
     struct arena arena;
@@ -229,9 +274,9 @@ static bool build_view_once(struct project *project, const struct view_key *key,
     bool ok = lsn <= catalog.lsn ? lineage_resolve(catalog.branches, key->branch_id, lsn, &arena, &lineage, err)
                                  : error_set(err, ERROR_ABORTED, "the log was replaced while it was read");
     ok = ok && materialize(project->log, project->cache, patient, project->id, &catalog.incarnation, key->collection, &lineage, deadline,
-                           &built, &changed, err);
+                           observer, &built, &changed, err);
     if (ok && head)
-        ok = become_head(project, key, patient, &catalog.incarnation, lsn, &built, &changed, deadline, err);
+        ok = become_head(project, key, patient, &catalog.incarnation, lsn, &built, &changed, deadline, observer, err);
     else if (ok)
         project_keep_past_view(project, &catalog.incarnation, key, built, changed, lsn);
     if (ok)
@@ -243,15 +288,15 @@ static bool build_view_once(struct project *project, const struct view_key *key,
     return ok;
 }
 
-static bool build_view(struct project *project, const struct view_key *key, uint64_t lsn, bool head, int64_t deadline, struct tree **tree,
-                       struct error *err)
+static bool build_view(struct project *project, const struct view_key *key, uint64_t lsn, bool head, int64_t deadline,
+                       struct replay_observer *observer, struct tree **tree, struct error *err)
 {
     view_cache_note_miss(project->cache);
     for (bool alone = false;; alone = true) {
         struct view_build build;
         if (!view_cache_build_begin(project->cache, &build, alone, deadline))
             return error_set(err, ERROR_DEADLINE_EXCEEDED, "deadline passed while another collection is replayed");
-        bool ok = build_view_once(project, key, alone, lsn, head, deadline, tree, err);
+        bool ok = build_view_once(project, key, alone, lsn, head, deadline, observer, tree, err);
         bool beside_others = view_cache_build_end(project->cache, &build);
         if (ok || err->code != ERROR_RESOURCE_EXHAUSTED || alone || !beside_others)
             return ok;
@@ -260,14 +305,15 @@ static bool build_view(struct project *project, const struct view_key *key, uint
 
 /* head: whatever the position is when the view is done, lsn is not used. */
 static bool get_view(struct project *project, const char *branch_id, const char *collection, uint64_t lsn, bool head, int64_t deadline,
-                     struct tree **tree, struct error *err)
+                     const struct replay_observer *observer, struct tree **tree, struct error *err)
 {
     const struct view_key key = { project->id, branch_id, collection };
-    struct build *build = build_enter(project, branch_id, collection, deadline);
+    struct build *build = build_enter(project, branch_id, collection, deadline, observer, err);
     if (!build)
-        return error_set(err, ERROR_DEADLINE_EXCEEDED, "deadline passed while another call replays the collection");
+        return false;
+    struct replay_observer counted = { .observe = on_replayed, .ctx = build };
     struct tree *found = view_cache_get(project->cache, &key, head ? VIEW_AT_HEAD : lsn, NULL);
-    bool ok = found || build_view(project, &key, lsn, head, deadline, &found, err);
+    bool ok = found || build_view(project, &key, lsn, head, deadline, &counted, &found, err);
     build_leave(project, build);
     if (ok)
         *tree = found;
@@ -277,7 +323,7 @@ static bool get_view(struct project *project, const char *branch_id, const char 
 bool project_view(struct project *project, const char *branch_id, const char *collection, uint64_t lsn, int64_t deadline,
                   struct tree **tree, struct error *err)
 {
-    return get_view(project, branch_id, collection, lsn, false, deadline, tree, err);
+    return get_view(project, branch_id, collection, lsn, false, deadline, NULL, tree, err);
 }
 
 /* ---- targets ---------------------------------------------------------------------------------------- */
@@ -347,8 +393,8 @@ static bool open_target_locked(struct project *project, const char *branch, cons
     return true;
 }
 
-bool project_open_target(struct project *project, const char *branch, const char *collection, uint64_t as_of, int64_t deadline,
-                         struct target *target, struct error *err)
+bool project_open_observed(struct project *project, const char *branch, const char *collection, uint64_t as_of, int64_t deadline,
+                           const struct replay_observer *observer, struct target *target, struct error *err)
 {
     bool built_one = false;
     for (;;) {
@@ -366,7 +412,7 @@ bool project_open_target(struct project *project, const char *branch, const char
         target_destroy(&found);
         built_one = ok;
         struct tree *built;
-        if (!ok || !get_view(project, found.branch_id, missing.collection, as_of, as_of == 0, deadline, &built, err)) {
+        if (!ok || !get_view(project, found.branch_id, missing.collection, as_of, as_of == 0, deadline, observer, &built, err)) {
             /* people know the collection by its name */
             if (ok && err->code == ERROR_RESOURCE_EXHAUSTED && collection)
                 error_wrap(err, "collection '%s'", collection);
@@ -376,6 +422,12 @@ bool project_open_target(struct project *project, const char *branch, const char
         if (deadline != NO_DEADLINE && clock_monotonic_micros() > deadline)
             return error_set(err, ERROR_DEADLINE_EXCEEDED, "deadline passed while the collection was replayed");
     }
+}
+
+bool project_open_target(struct project *project, const char *branch, const char *collection, uint64_t as_of, int64_t deadline,
+                         struct target *target, struct error *err)
+{
+    return project_open_observed(project, branch, collection, as_of, deadline, NULL, target, err);
 }
 
 bool project_open_cached(struct project *project, const char *branch, const char *collection, struct target *target)

@@ -101,6 +101,10 @@ struct target {
 /* as_of: a batch end at or below the position; 0: the position. collection may be NULL. */
 CHECKED bool project_open_target(struct project *project, const char *branch, const char *collection, uint64_t as_of, int64_t deadline,
                                  struct target *target, struct error *err);
+/* The same for somebody who looks on while views are built, also while another call builds them. */
+struct replay_observer;
+CHECKED bool project_open_observed(struct project *project, const char *branch, const char *collection, uint64_t as_of, int64_t deadline,
+                                   const struct replay_observer *observer, struct target *target, struct error *err);
 /* The same at the position, from memory alone. False: something is missing, or wrong. */
 CHECKED bool project_open_cached(struct project *project, const char *branch, const char *collection, struct target *target);
 void target_destroy(struct target *target);

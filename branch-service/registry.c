@@ -6,6 +6,7 @@
 
 #include "branch-service/names.h"
 #include "branch-service/project_follow.h"
+#include "branch-service/warm.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/base/random.h"
@@ -23,7 +24,8 @@ struct registry {
     struct write_queue *queue;
     struct follower *follower; /* NULL: nothing is followed */
     struct features features;  /* of this process alone */
-    struct mutex lock;         /* rank 10; covers what is below */
+    struct warmer *warmer;
+    struct mutex lock; /* rank 10; covers what is below */
     struct known_project *projects;
     bool system_fresh;    /* has been refreshed once */
     int64_t system_as_of; /* when the last refresh began: what was committed before is known */
@@ -57,10 +59,21 @@ const struct features *registry_own_features(struct registry *registry)
     return &registry->features;
 }
 
+void registry_warm(struct registry *registry, size_t n_threads)
+{
+    registry->warmer = warmer_new(n_threads);
+}
+
+struct warmer *registry_warmer(struct registry *registry)
+{
+    return registry->warmer;
+}
+
 void registry_free(struct registry *registry)
 {
     if (!registry)
         return;
+    warmer_free(registry->warmer);
     follower_free(registry->follower);
     struct known_project *known, *next;
     HASH_ITER(hh, registry->projects, known, next)

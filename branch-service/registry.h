@@ -18,12 +18,15 @@
 #include "branch-service/write_queue.h"
 
 struct registry;
+struct warmer;
 
 struct registry *registry_new(struct log_source *log, uint64_t memory_limit_bytes);
 /* Follows the logs of projects in use, from now on; once, before the first call. */
 void registry_follow(struct registry *registry, const struct follower_options *options);
 /* What the program's own configuration says; once, before the first call. The defaults unless given. */
 void registry_use_features(struct registry *registry, const struct features *features);
+/* Builds views ahead of their readers on so many threads, from now on; once, before the first call. */
+void registry_warm(struct registry *registry, size_t n_threads);
 void registry_free(struct registry *registry); /* not the log source */
 
 struct log_source *registry_log(struct registry *registry);
@@ -33,6 +36,7 @@ struct write_queue *registry_queue(struct registry *registry);
 const struct features *registry_own_features(struct registry *registry);
 /* `_system` as it was at most so long ago: one look at the log's head if it was read before that. */
 CHECKED bool registry_refresh_system(struct registry *registry, int64_t max_age_micros, int64_t deadline, struct error *err);
+struct warmer *registry_warmer(struct registry *registry);
 uint64_t registry_project_count(struct registry *registry);
 uint64_t registry_follow_count(struct registry *registry);
 void registry_stats(struct registry *registry, struct project_stats *stats); /* of all projects together */

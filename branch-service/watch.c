@@ -1,16 +1,24 @@
 #include "branch-service/watch.h"
 
 #include <stdlib.h>
-#include <time.h>
 #include <uthash.h>
 
 #include "branch-service/lineage.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/base/sync.h"
+#include "common/bson/document_id.h"
 
-/* What is asked of the log in passing: a catalog, an incarnation. */
-enum { ASIDE_MICROS = 5 * MICROS_PER_SECOND, SHORT_LIFE_MICROS = 100000, PAUSE_NANOS = 50000000 };
+/* What is asked of a log that has just answered takes no time, as a rule. */
+enum { ASIDE_MICROS = MICROS_PER_SECOND, SHORT_LIFE_MICROS = 100000 };
+
+/* A question for the log's head that nobody waits for; it outlives its watch. */
+struct question {
+    struct project_check check; /* first */
+    struct mutex lock;          /* rank 16; covers what is below */
+    struct watch *watch;        /* NULL: it was closed */
+    bool answered;
+};
 
 /* A collection of the branch at the position. */
 struct known_collection {
@@ -42,8 +50,16 @@ struct watch {
 
     struct log_follow *follow; /* of the segment; NULL: to be opened */
     int64_t opened;
+    bool lost;           /* the log has begun a new incarnation, and nobody knows yet what of the old one holds */
+    bool unsure;         /* whether the branch is there at the position */
     enum watch_end dead; /* seen in the catalog as of this LSN, and told when the position is there */
     uint64_t dead_at;
+    struct question *question; /* under way, or answered; NULL: none */
+
+    /* Of the last entry that removed a collection, told as a drop until the next one gives it another name. */
+    struct known_collection *leaving;
+    uint64_t leaving_lsn;
+    struct watch_change *leaving_change; /* NULL: nobody wanted it */
 
     struct watch_part *part; /* while a message of the log is shown */
     size_t capacity;
@@ -51,12 +67,19 @@ struct watch {
 
 /* ---- the branch's catalog --------------------------------------------------------------------------- */
 
-static void forget_collection(struct watch *watch, struct known_collection *known)
+static void free_collection(struct known_collection *known)
 {
-    HASH_DEL(watch->collections, known);
+    if (!known)
+        return;
     free(known->name);
     free((void *)known->key.data);
     free(known);
+}
+
+static void forget_collection(struct watch *watch, struct known_collection *known)
+{
+    HASH_DEL(watch->collections, known);
+    free_collection(known);
 }
 
 static void know_collection(struct watch *watch, const struct collection_record *record, struct bytes key)
@@ -83,24 +106,26 @@ static struct known_collection *collection_of_key(struct watch *watch, struct by
     return known;
 }
 
+/* By the branch's id: its name may be another one's by now. */
 static bool learn_collections(struct watch *watch, int64_t deadline, struct error *err)
 {
-    struct target target;
+    struct tree *collections;
     if (watch->position == 0)
         return true;
-    if (!project_open_target(watch->project, watch->branch, NULL, watch->position, deadline, &target, err))
+    if (!project_view(watch->project, watch->segments[watch->n - 1].branch_id, COLLECTIONS_COLLECTION, watch->position, deadline,
+                      &collections, err))
         return false;
     struct tree_cursor cursor;
     struct tree_item item;
     bool ok = true;
-    tree_cursor_first(&cursor, target.collections);
+    tree_cursor_first(&cursor, collections);
     while (ok && tree_cursor_next(&cursor, &item)) {
         struct collection_record record;
         ok = catalog_decode_collection(item.document, &record, err);
         if (ok)
             know_collection(watch, &record, item.key);
     }
-    target_destroy(&target);
+    tree_unref(collections);
     return ok;
 }
 
@@ -111,7 +136,7 @@ static bool is_wanted(const struct watch *watch, const char *name)
     return !watch->collection[0] || (name && strcmp(watch->collection, name) == 0);
 }
 
-static struct watch_change *add_change(struct watch *watch, const struct log_run *run, size_t i, struct error *err)
+static struct watch_change *add_change(struct watch *watch, const struct log_run *run, uint64_t lsn, struct error *err)
 {
     struct watch_part *part = watch->part;
     if (part->n == watch->capacity) {
@@ -127,7 +152,7 @@ static struct watch_change *add_change(struct watch *watch, const struct log_run
         watch->capacity = grown;
     }
     struct watch_change *change = &part->changes[part->n++];
-    *change = (struct watch_change) { .lsn = run->first_lsn + i, .timestamp = run->timestamp };
+    *change = (struct watch_change) { .lsn = lsn, .timestamp = run->timestamp };
     change->actor = arena_strdup(&part->arena, run->actor);
     change->branch_id = arena_strdup(&part->arena, run->branch_id);
     return change;
@@ -141,52 +166,84 @@ static bool copy_text(struct watch *watch, const char *text, const char **copy, 
 
 static bool copy_bytes(struct watch *watch, struct bytes from, struct bytes *to, struct error *err)
 {
-    *to = bytes_of(from.len ? arena_copy(&watch->part->arena, from.data, from.len) : NULL, from.len);
-    return !from.len || to->data || error_out_of_memory(err);
+    *to = bytes_of(arena_copy(&watch->part->arena, from.data, from.len), from.len);
+    return to->data || error_out_of_memory(err);
 }
 
-static bool tell_catalog(struct watch *watch, const struct log_run *run, size_t i, enum watch_kind kind, const char *name,
-                         const char *new_name, struct error *err)
+/* *told: NULL when nobody wants it. */
+static bool tell_catalog(struct watch *watch, const struct log_run *run, uint64_t lsn, enum watch_kind kind, const char *name,
+                         struct watch_change **told, struct error *err)
 {
-    if (!is_wanted(watch, name) && !(new_name && is_wanted(watch, new_name)))
+    *told = NULL;
+    if (!is_wanted(watch, name))
         return true;
-    struct watch_change *change = add_change(watch, run, i, err);
-    if (!change)
+    struct watch_change *change = add_change(watch, run, lsn, err);
+    if (!change || !copy_text(watch, name, &change->collection, err))
         return false;
     change->kind = kind;
-    return copy_text(watch, name, &change->collection, err) && (!new_name || copy_text(watch, new_name, &change->new_collection, err));
+    *told = change;
+    return true;
 }
 
-/* A rename is a record that goes and, right behind it, one that comes with the same id. */
+static void settle(struct watch *watch)
+{
+    free_collection(watch->leaving);
+    watch->leaving = NULL;
+}
+
+static bool show_removed(struct watch *watch, const struct log_run *run, size_t i, struct error *err)
+{
+    const uint64_t lsn = run->first_lsn + i;
+    struct known_collection *known = collection_of_key(watch, run->entries[i].document_id);
+    settle(watch);
+    if (!known)
+        return error_set(err, ERROR_DATA_LOSS, "LSN %llu removes a collection that was not there", (unsigned long long)lsn);
+    HASH_DEL(watch->collections, known);
+    watch->leaving = known;
+    watch->leaving_lsn = lsn;
+    return tell_catalog(watch, run, lsn, WATCH_DROP_COLLECTION, known->name, &watch->leaving_change, err);
+}
+
+/* A rename is a record that goes and, with the next LSN, one that comes with the same id. */
+static bool show_added(struct watch *watch, const struct log_run *run, size_t i, struct error *err)
+{
+    const uint64_t lsn = run->first_lsn + i;
+    const struct known_collection *leaving = watch->leaving;
+    struct watch_change *change;
+    struct collection_record record;
+    if (!catalog_decode_collection(run->entries[i].document, &record, err))
+        return false;
+    bool ok;
+    if (leaving && lsn == watch->leaving_lsn + 1 && strcmp(record.id, leaving->id) == 0) {
+        change = watch->leaving_change;
+        ok = change || !is_wanted(watch, record.name) ||
+             ((change = add_change(watch, run, watch->leaving_lsn, err)) && copy_text(watch, leaving->name, &change->collection, err));
+        if (ok && change) {
+            change->kind = WATCH_RENAME_COLLECTION;
+            ok = copy_text(watch, record.name, &change->new_collection, err);
+        }
+    } else {
+        ok = tell_catalog(watch, run, lsn, WATCH_CREATE_COLLECTION, record.name, &change, err);
+    }
+    settle(watch);
+    if (ok)
+        know_collection(watch, &record, run->entries[i].document_id);
+    return ok;
+}
+
 static bool show_catalog(struct watch *watch, const struct log_run *run, struct error *err)
 {
-    for (size_t i = 0; i < run->n_entries; i++) {
-        const struct log_entry *entry = &run->entries[i], *next = i + 1 < run->n_entries ? entry + 1 : NULL;
-        struct collection_record record;
-        if (entry->operation != LOG_DELETE) {
-            if (!catalog_decode_collection(entry->document, &record, err) ||
-                !tell_catalog(watch, run, i, WATCH_CREATE_COLLECTION, record.name, NULL, err))
-                return false;
-            know_collection(watch, &record, entry->document_id);
-            continue;
-        }
-        struct known_collection *known = collection_of_key(watch, entry->document_id);
-        if (!known)
-            return error_set(err, ERROR_DATA_LOSS, "LSN %llu removes a collection that was not there",
-                             (unsigned long long)run->first_lsn + i);
-        if (next && next->operation != LOG_DELETE && catalog_decode_collection(next->document, &record, err) &&
-            strcmp(record.id, known->id) == 0) {
-            if (!tell_catalog(watch, run, i, WATCH_RENAME_COLLECTION, known->name, record.name, err))
-                return false;
-            know_collection(watch, &record, next->document_id);
-            i++;
-            continue;
-        }
-        if (!tell_catalog(watch, run, i, WATCH_DROP_COLLECTION, known->name, NULL, err))
+    for (size_t i = 0; i < run->n_entries; i++)
+        if (!(run->entries[i].operation == LOG_DELETE ? show_removed(watch, run, i, err) : show_added(watch, run, i, err)))
             return false;
-        forget_collection(watch, known);
-    }
     return true;
+}
+
+/* As it was written; logs of before a delete said so have the key alone. */
+static bool show_id(struct watch *watch, const struct log_entry *entry, struct bytes *id, struct error *err)
+{
+    struct arena *arena = &watch->part->arena;
+    return entry->document.len ? document_id_of(entry->document, arena, id, err) : document_id_of_key(entry->document_id, arena, id, err);
 }
 
 static bool show_documents(struct watch *watch, const struct log_run *run, struct error *err)
@@ -197,10 +254,10 @@ static bool show_documents(struct watch *watch, const struct log_run *run, struc
         return true;
     for (size_t i = 0; i < run->n_entries; i++) {
         const struct log_entry *entry = &run->entries[i];
-        struct watch_change *change = add_change(watch, run, i, err);
-        if (!change || !copy_text(watch, known->name, &change->collection, err) ||
-            !copy_bytes(watch, entry->document_id, &change->document_id, err) ||
-            !copy_bytes(watch, watch->omit_documents ? (struct bytes) { 0 } : entry->document, &change->document, err))
+        const bool has_image = entry->operation != LOG_DELETE && !watch->omit_documents;
+        struct watch_change *change = add_change(watch, run, run->first_lsn + i, err);
+        if (!change || !copy_text(watch, known->name, &change->collection, err) || !show_id(watch, entry, &change->document_id, err) ||
+            (has_image && !copy_bytes(watch, entry->document, &change->document, err)))
             return false;
         change->kind = (enum watch_kind)entry->operation;
     }
@@ -230,19 +287,84 @@ static bool open_follow(struct watch *watch, struct error *err)
         .after = watch->position,
         .branch_id = watch->segments[watch->at].branch_id,
     };
-    /* one that ends as soon as it begins is of a service that is stopping */
-    if (watch->opened && clock_monotonic_micros() - watch->opened < SHORT_LIFE_MICROS)
-        nanosleep(&(struct timespec) { .tv_nsec = PAUSE_NANOS }, NULL);
     watch->opened = clock_monotonic_micros();
     return log_follow_open(project_log(watch->project), &range, &watch->incarnation, watch->ready, watch->ctx, &watch->follow, err);
 }
 
-/* The log has begun a new incarnation: does what was shown hold? */
+static void free_question(struct question *question)
+{
+    mutex_destroy(&question->lock);
+    free(question);
+}
+
+static void on_answer(struct project_check *check)
+{
+    struct question *question = (struct question *)check;
+    mutex_lock(&question->lock);
+    struct watch *watch = question->watch;
+    question->answered = true;
+    if (watch)
+        watch->ready(watch->ctx); /* under the lock: not after it was closed */
+    mutex_unlock(&question->lock);
+    if (!watch)
+        free_question(question);
+}
+
+/* The log's answer, when it has come: afterwards the project can be refreshed without much waiting. Else it has been asked,
+ * and `ready` will tell. A log that does not answer is asked again after a pause. */
+static bool take_answer(struct watch *watch, struct project_check *answer)
+{
+    struct question *question = watch->question;
+    if (!question) {
+        question = mem_zalloc(sizeof *question);
+        question->check = (struct project_check) { .deadline = NO_DEADLINE, .done = on_answer };
+        question->watch = watch;
+        mutex_init(&question->lock, 16);
+        watch->question = question;
+        project_check_start(watch->project, &question->check);
+        return false;
+    }
+    mutex_lock(&question->lock);
+    bool answered = question->answered;
+    mutex_unlock(&question->lock);
+    if (!answered)
+        return false;
+    *answer = question->check;
+    watch->question = NULL;
+    free_question(question);
+    if (answer->freshness != FRESHNESS_UNKNOWN)
+        return true;
+    watch->part->later = true;
+    return false;
+}
+
+static void drop_question(struct watch *watch)
+{
+    struct question *question = watch->question;
+    if (!question)
+        return;
+    mutex_lock(&question->lock);
+    bool answered = question->answered;
+    question->watch = NULL;
+    mutex_unlock(&question->lock);
+    if (answered)
+        free_question(question);
+}
+
+static bool has_passed(enum error_code code)
+{
+    return code == ERROR_UNAVAILABLE || code == ERROR_DEADLINE_EXCEEDED;
+}
+
+/* Does what was shown hold in the incarnation that the log has now? */
 static bool check_incarnation(struct watch *watch, struct error *err)
 {
     struct arena arena;
     struct log_head head;
+    struct project_check answer;
     const struct log_head_query query = { .known_incarnation = &watch->incarnation };
+    if (!take_answer(watch, &answer))
+        return true;
     arena_init(&arena, 0);
     bool ok = log_source_head(project_log(watch->project), project_id(watch->project), &query, clock_monotonic_micros() + ASIDE_MICROS,
                               &arena, &head, err);
@@ -251,26 +373,29 @@ static bool check_incarnation(struct watch *watch, struct error *err)
         watch->part->restart_lsn = head.known_through;
     }
     if (ok) {
+        watch->lost = false;
         watch->incarnation = head.incarnation;
         watch->dead = WATCH_GOES_ON; /* perhaps of what is gone */
+        watch->unsure = true;
+        watch->part->more = true;
+    } else if (has_passed(err->code)) {
+        watch->part->later = ok = true;
     }
     arena_destroy(&arena);
     return ok;
 }
 
-static bool has_passed(enum error_code code)
-{
-    return code == ERROR_UNAVAILABLE || code == ERROR_DEADLINE_EXCEEDED;
-}
-
-/* After a failed take: goes on, ends the watch, or fails. */
+/* After a failed take: goes on, or fails. */
 static bool recover(struct watch *watch, struct error *err)
 {
     close_follow(watch);
-    watch->part->more = true;
-    if (err->code == ERROR_ABORTED)
-        return check_incarnation(watch, err) || has_passed(err->code);
-    return has_passed(err->code);
+    watch->lost = err->code == ERROR_ABORTED;
+    if (!watch->lost && !has_passed(err->code))
+        return false;
+    /* one that ends as soon as it begins is of a service that is stopping */
+    bool lived = clock_monotonic_micros() - watch->opened >= SHORT_LIFE_MICROS;
+    *(watch->lost || lived ? &watch->part->more : &watch->part->later) = true;
+    return true;
 }
 
 static void advance(struct watch *watch, uint64_t through)
@@ -287,20 +412,15 @@ static void advance(struct watch *watch, uint64_t through)
     }
 }
 
-/* Is the branch still there? What the catalog says as of an LSN is told when everything up to there has been shown. */
-static void look_at_catalog(struct watch *watch)
+/* Is the branch there, as far as the catalog knows that is here? False: it is of before the position. */
+static bool judge(struct watch *watch)
 {
     struct project_catalog catalog;
     struct branch_record record;
     struct error err;
     project_catalog(watch->project, &catalog);
-    if (catalog.lsn < watch->position) {
-        project_catalog_destroy(&catalog);
-        if (!project_refresh(watch->project, clock_monotonic_micros() + ASIDE_MICROS, &err) && err.code != ERROR_NOT_FOUND)
-            return; /* the next change asks again */
-        project_catalog(watch->project, &catalog);
-    }
-    if (memcmp(&catalog.incarnation, &watch->incarnation, sizeof catalog.incarnation) == 0 && !watch->dead) {
+    bool knows = catalog.lsn >= watch->position && memcmp(&catalog.incarnation, &watch->incarnation, sizeof catalog.incarnation) == 0;
+    if (knows && !watch->dead) {
         if (catalog.deleted)
             watch->dead = WATCH_PROJECT_DELETED;
         else if (lineage_find_record(catalog.branches, watch->segments[watch->n - 1].branch_id, &record, &err) && record.deleted)
@@ -308,6 +428,24 @@ static void look_at_catalog(struct watch *watch)
         watch->dead_at = catalog.lsn;
     }
     project_catalog_destroy(&catalog);
+    return knows;
+}
+
+/* What the catalog says as of an LSN is told when everything up to there has been shown. */
+static void look_at_catalog(struct watch *watch)
+{
+    struct project_check answer;
+    struct error err;
+    watch->unsure = !judge(watch);
+    if (!watch->unsure || !take_answer(watch, &answer))
+        return;
+    if (!project_refresh_checked(watch->project, &answer, clock_monotonic_micros() + ASIDE_MICROS, &err) && err.code != ERROR_NOT_FOUND) {
+        watch->part->later = true;
+        return;
+    }
+    watch->unsure = !judge(watch);
+    /* the other one is about to learn of a new incarnation: the log, or this watch */
+    watch->part->later = watch->unsure;
 }
 
 bool watch_take(struct watch *watch, struct watch_part *part, struct error *err)
@@ -318,17 +456,25 @@ bool watch_take(struct watch *watch, struct watch_part *part, struct error *err)
     arena_init(&part->arena, 0);
     watch->part = part;
     watch->capacity = 0;
-    if (watch->position < watch->stop_at || watch->at + 1 < watch->n) {
+    if (watch->lost) {
+        ok = check_incarnation(watch, err);
+    } else if (watch->position < watch->stop_at || watch->at + 1 < watch->n) {
         ok = (watch->follow || open_follow(watch, err)) && log_follow_take(watch->follow, show_run, watch, &through, &part->more, err);
         if (ok)
             advance(watch, through);
         else
             ok = recover(watch, err);
+        settle(watch); /* a batch comes whole */
     }
-    if (ok && watch->at + 1 == watch->n && watch->position != before)
+    watch->unsure = watch->unsure || watch->position != before;
+    if (ok && watch->unsure && !watch->lost && watch->at + 1 == watch->n)
         look_at_catalog(watch);
+    /* what is open is looked at again also when nobody calls: only a follow that is up is relied on to tell */
+    part->later = part->later || watch->lost || watch->unsure || !watch->follow;
     part->through = watch->position;
-    if (watch->position >= watch->stop_at && watch->at + 1 == watch->n)
+    if (part->end)
+        ; /* the log was replaced */
+    else if (watch->position >= watch->stop_at && watch->at + 1 == watch->n)
         part->end = WATCH_AT_HEAD;
     else if (watch->dead && watch->position >= watch->dead_at)
         part->end = watch->dead;
@@ -407,7 +553,9 @@ void watch_close(struct watch *watch)
 {
     if (!watch)
         return;
+    drop_question(watch);
     close_follow(watch);
+    settle(watch);
     struct known_collection *known, *next;
     HASH_ITER(hh, watch->collections, known, next)
     forget_collection(watch, known);

@@ -38,7 +38,7 @@ struct watch_change {
     const char *new_collection; /* of a rename, else NULL */
     const char *actor;
     const char *branch_id;
-    struct bytes document_id; /* encoded; empty for a change of the catalog */
+    struct bytes document_id; /* a document with the one field _id; empty for a change of the catalog */
     struct bytes document;    /* empty for a delete, and when documents are omitted */
 };
 
@@ -65,10 +65,11 @@ struct watch_part {
     size_t n;
     uint64_t through; /* a batch end: everything up to here has been shown, with these changes */
     bool more;        /* look again at once */
+    bool later;       /* look again after a pause */
     enum watch_end end;
     uint64_t restart_lsn; /* LOG_REPLACED: what was shown above does not hold */
 };
-/* Does not wait for changes; when there are none, `ready` will tell. */
+/* Does not wait, neither for changes nor for a log that does not answer; when there is nothing, `ready` will tell. */
 CHECKED bool watch_take(struct watch *watch, struct watch_part *part, struct error *err);
 void watch_part_destroy(struct watch_part *part);
 

@@ -80,10 +80,8 @@ struct write_plan {
     struct bytes last_document_id;
     const char *branch_id;
     const char *collection_id;
-    /* For people who are told of conflicts: the collection's name, and of a delete the documents that go, in the order
-     * of the last run's entries. NULL: not known. */
+    /* For people who are told of conflicts: the collection's name. NULL: not known. */
     const char *collection;
-    const struct bytes *old_ids;
 };
 
 /* Called when the project is fresh, perhaps several times. False: the definite answer is an error, or

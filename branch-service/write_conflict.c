@@ -25,7 +25,7 @@ void write_name_document(const char *collection, struct bytes document, struct e
     buffer_destroy(&text);
 }
 
-/* The image that a plan writes under a key, or the document that it takes away. Empty: it only reads the key. */
+/* The image that a plan writes under a key, or the _id that it takes away. Empty: it only reads the key. */
 static struct bytes find_document(const struct write_plan *plan, const struct log_key *key)
 {
     for (size_t i = 0; i < plan->n_runs; i++) {
@@ -33,10 +33,8 @@ static struct bytes find_document(const struct write_plan *plan, const struct lo
         if (strcmp(run->branch_id, key->branch_id) != 0 || strcmp(run->collection, key->collection) != 0)
             continue;
         for (size_t k = 0; k < run->n_entries; k++) {
-            if (!bytes_equal(run->entries[k].document_id, key->document_id))
-                continue;
-            bool old = run->entries[k].document.len == 0 && plan->old_ids && i == plan->n_runs - 1;
-            return old ? plan->old_ids[k] : run->entries[k].document;
+            if (bytes_equal(run->entries[k].document_id, key->document_id))
+                return run->entries[k].document;
         }
     }
     return (struct bytes) { 0 };

@@ -33,15 +33,48 @@ static void take_progress(struct materialize *m, const Argon__Branch__V1__Materi
     m->collections[i].state.collection = m->collections[i].name;
 }
 
-static void show_progress(const struct materialize *m)
+/* Of all collections that have been named. */
+static uint64_t count_done(const struct materialize *m, uint64_t *entries)
 {
-    uint64_t entries = 0, done = 0;
+    uint64_t done = 0;
+    *entries = 0;
     for (size_t i = 0; i < m->n; i++) {
-        entries += m->collections[i].state.entries;
+        *entries += m->collections[i].state.entries;
         done += m->collections[i].state.done;
     }
+    return done;
+}
+
+/* For people one line that changes, as long as they look. */
+static void show_progress(const struct materialize *m)
+{
+    uint64_t entries, done = count_done(m, &entries);
     if (m->shows_progress)
         fprintf(stderr, "\r\033[K%" PRIu64 " of %zu collections, %" PRIu64 " log entries replayed", done, m->n, entries);
+}
+
+/* For programs a line a message: how far the whole is, and what has moved. */
+static void print_progress(const struct materialize *m, const Argon__Branch__V1__MaterializeResponse *response)
+{
+    struct output *out = &m->cli->out;
+    struct buffer moved = { 0 };
+    uint64_t entries, done = count_done(m, &entries);
+    buffer_append_u8(&moved, '[');
+    for (size_t i = 0; i < response->n_progress; i++) {
+        const Argon__Branch__V1__MaterializeProgress *progress = response->progress[i];
+        const struct field fields[] = { FIELD_STRING("collection", progress->collection), FIELD_U64("entries", progress->entries),
+                                        FIELD_U64("documents", progress->documents), FIELD_U64("bytes", progress->bytes),
+                                        FIELD_BOOL("done", progress->done) };
+        if (i > 0)
+            buffer_append_u8(&moved, ',');
+        output_append_json_object(&moved, fields, ARRAY_LEN(fields));
+    }
+    buffer_append(&moved, "]", 2);
+    const struct field fields[] = { FIELD_U64("lsn", response->lsn), FIELD_U64("collections", m->n), FIELD_U64("done", done),
+                                    FIELD_U64("entries", entries), FIELD_JSON("progress", moved.failed ? "[]" : (char *)moved.data) };
+    output_list_row(out, fields, ARRAY_LEN(fields));
+    output_flush(out);
+    buffer_destroy(&moved);
 }
 
 /* One try. What has been built stays in memory, so that the next one goes on. */
@@ -63,7 +96,10 @@ static bool run_stream(struct materialize *m, const Argon__Branch__V1__Materiali
             m->lsn = response->lsn;
             for (size_t i = 0; i < response->n_progress; i++)
                 take_progress(m, response->progress[i]);
-            show_progress(m);
+            if (m->cli->out.format == OUTPUT_NDJSON)
+                print_progress(m, response);
+            else
+                show_progress(m);
         }
         arena_destroy(&arena);
     }
@@ -82,14 +118,12 @@ static bool all_done(const struct materialize *m, struct error *err)
 static void print_collections(const struct materialize *m)
 {
     struct output *out = &m->cli->out;
-    output_list_begin(out);
     for (size_t i = 0; i < m->n; i++) {
         const Argon__Branch__V1__MaterializeProgress *state = &m->collections[i].state;
         const struct field fields[] = { FIELD_STRING("collection", state->collection), FIELD_U64("documents", state->documents),
                                         FIELD_U64("bytes", state->bytes), FIELD_U64("entries", state->entries), FIELD_U64("lsn", m->lsn) };
         output_list_row(out, fields, ARRAY_LEN(fields));
     }
-    output_list_end(out);
 }
 
 static bool materialize(struct cli *cli, struct error *err)
@@ -104,6 +138,7 @@ static bool materialize(struct cli *cli, struct error *err)
     request.n_collections = cli->n_args;
     request.collections = (char **)cli->args;
     bool ok;
+    output_list_begin(&cli->out);
     struct backoff backoff = { 0 };
     uint64_t timeout = cli->options->timeout;
     int64_t deadline = timeout ? clock_monotonic_micros() + (int64_t)timeout : NO_DEADLINE;
@@ -113,11 +148,12 @@ static bool materialize(struct cli *cli, struct error *err)
             break;
         ok = run_stream(&m, &request, err);
     } while (!ok && err->code == ERROR_UNAVAILABLE && backoff_wait(&backoff, deadline));
-    if (m.shows_progress)
+    if (m.shows_progress && cli->out.format != OUTPUT_NDJSON)
         fputs("\r\033[K", stderr);
     ok = ok && all_done(&m, err);
-    if (ok)
+    if (ok && cli->out.format != OUTPUT_NDJSON)
         print_collections(&m);
+    output_list_end(&cli->out);
     for (size_t i = 0; i < m.n; i++)
         free(m.collections[i].name);
     free(m.collections);
@@ -125,7 +161,8 @@ static bool materialize(struct cli *cli, struct error *err)
 }
 
 static const struct command commands[] = {
-    { NULL, "[COLLECTION...] -p PROJECT [-b BRANCH]", "Have the state of a branch in memory before it is asked for",
+    { NULL, "[COLLECTION...] -p PROJECT [-b BRANCH]",
+      "Have the state of a branch in memory before it is asked for; -o ndjson tells how far it is",
       "argon materialize -p shop -b dev users", 0, ANY_NUMBER_OF_ARGS, materialize, NULL, 0, &read_state_options },
 };
 

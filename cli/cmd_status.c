@@ -23,6 +23,7 @@ static bool status(struct cli *cli, struct error *err)
         FIELD_U64("projects_open", s->projects_open),
         FIELD_U64("projects_followed", s->projects_followed),
         FIELD_U64("views", s->views),
+        FIELD_U64("views_building", s->views_building),
         FIELD_U64("view_hits", s->view_hits),
         FIELD_U64("view_misses", s->view_misses),
         FIELD_U64("view_hits_permille", hit_permille(s->view_hits, s->view_misses)),

@@ -132,7 +132,7 @@ void output_append_plain(struct buffer *buffer, const struct field *field)
     }
 }
 
-static void append_json_object(struct buffer *buffer, const struct field *fields, size_t n)
+void output_append_json_object(struct buffer *buffer, const struct field *fields, size_t n)
 {
     buffer_append_u8(buffer, '{');
     for (size_t i = 0; i < n; i++) {
@@ -169,7 +169,7 @@ void output_object(struct output *out, const struct field *fields, size_t n)
             buffer_append_u8(&out->text, '\n');
         }
     } else {
-        append_json_object(&out->text, fields, n);
+        output_append_json_object(&out->text, fields, n);
         buffer_append_u8(&out->text, '\n');
     }
     write_buffer(out, &out->text);
@@ -220,7 +220,7 @@ void output_list_row(struct output *out, const struct field *fields, size_t n)
     } else {
         begin_json_item(out);
         buffer_clear(&out->text);
-        append_json_object(&out->text, fields, n);
+        output_append_json_object(&out->text, fields, n);
         if (out->format == OUTPUT_NDJSON)
             buffer_append_u8(&out->text, '\n');
         write_buffer(out, &out->text);

@@ -81,6 +81,8 @@ CHECKED bool output_finish(struct output *out, struct error *err);
 
 /* Appends the text in quotes. */
 void output_append_json_string(struct buffer *buffer, const char *text);
+/* Appends an object. */
+void output_append_json_object(struct buffer *buffer, const struct field *fields, size_t n);
 /* As a table shows it: times in ISO 8601, no control characters, "-" for nothing. */
 void output_append_plain(struct buffer *buffer, const struct field *field);
 

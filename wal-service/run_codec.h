@@ -18,7 +18,7 @@
 struct run_entry {
     uint32_t operation; /* 1 insert, 2 update, 3 delete */
     struct bytes document_id;
-    struct bytes document; /* empty for a delete */
+    struct bytes document; /* of a delete: empty, or its _id */
 };
 
 struct run_header {

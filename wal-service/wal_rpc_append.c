@@ -139,9 +139,7 @@ static bool check_entry(const Argon__Wal__V1__Entry *entry, struct error *err)
             return error_set(err, ERROR_INVALID_ARGUMENT, "an insert or update needs a document");
         return check_document(&entry->document, err);
     case ARGON__WAL__V1__OPERATION__OPERATION_DELETE:
-        if (entry->document.len)
-            return error_set(err, ERROR_INVALID_ARGUMENT, "a delete has no document");
-        return true;
+        return !entry->document.len || check_document(&entry->document, err);
     default:
         return error_set(err, ERROR_INVALID_ARGUMENT, "operation %d is not known", (int)entry->operation);
     }

@@ -19,7 +19,7 @@ enum log_operation { LOG_INSERT = 1, LOG_UPDATE = 2, LOG_DELETE = 3 };
 struct log_entry {
     enum log_operation operation;
     struct bytes document_id; /* encoded, see common/bson/key_encoding.h */
-    struct bytes document;    /* the whole image; empty for a delete */
+    struct bytes document;    /* the whole image; of a delete the _id that goes, as a document; none in the catalog */
 };
 
 /* Consecutive entries of one collection on one log branch; entry i is at first_lsn + i. */
@@ -107,7 +107,11 @@ struct log_read_range {
     uint64_t through;       /* 0: the commit LSN */
     const char *branch_id;  /* NULL: all */
     const char *collection; /* NULL: all */
+    /* Asked after each message, and while none comes at least every LOG_WANTED_MICROS, with the visitor's ctx: false ends the
+     * read soon, as CANCELLED. NULL: not asked. */
+    bool (*wanted)(void *ctx);
 };
+enum { LOG_WANTED_MICROS = 100000 };
 
 struct log_status {
     const char *version;

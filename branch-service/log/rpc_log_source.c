@@ -4,6 +4,7 @@
 #include "branch-service/log/append_queue.h"
 #include "branch-service/log/rpc_log_internal.h"
 #include "common/base/backoff.h"
+#include "common/base/clock.h"
 #include "common/base/limits.h"
 #include "common/base/memory.h"
 
@@ -96,10 +97,27 @@ bool log_show_runs(const Argon__Wal__V1__ReadResponse *response, struct arena *a
     return true;
 }
 
+static bool is_wanted(const struct log_read_range *range, void *ctx, struct error *err)
+{
+    return !range->wanted || range->wanted(ctx) || error_set(err, ERROR_CANCELLED, "the read of the log is not wanted any more");
+}
+
+/* Waits for a message, or the end (*message = NULL), for as long as it is wanted. */
+static bool next_wanted(struct rpc_client_stream *stream, const struct log_read_range *range, void *ctx, struct arena *arena,
+                        ProtobufCMessage **message, struct error *err)
+{
+    for (bool arrived = false; !arrived;) {
+        int64_t until = range->wanted ? clock_monotonic_micros() + LOG_WANTED_MICROS : NO_DEADLINE;
+        if (!is_wanted(range, ctx, err) || !rpc_client_stream_next_until(stream, until, arena, &arrived, message, err))
+            return false;
+    }
+    return true;
+}
+
 /* One stream. *position moves forward with every message that was shown, so that the next try begins there.
  * *refused tells an error of the visitor from one of the transport. */
-static bool read_once(struct log_source *source, Argon__Wal__V1__ReadRequest *request, int64_t deadline, log_run_fn *visit, void *ctx,
-                      uint64_t *position, bool *refused, struct error *err)
+static bool read_once(struct log_source *source, Argon__Wal__V1__ReadRequest *request, const struct log_read_range *range, int64_t deadline,
+                      log_run_fn *visit, void *ctx, uint64_t *position, bool *refused, struct error *err)
 {
     struct rpc_client_stream *stream = NULL;
     bool ok = false;
@@ -112,7 +130,7 @@ static bool read_once(struct log_source *source, Argon__Wal__V1__ReadRequest *re
         struct arena arena;
         arena_init(&arena, 0);
         ProtobufCMessage *message;
-        bool more = rpc_client_stream_next(stream, &arena, &message, err);
+        bool more = next_wanted(stream, range, ctx, &arena, &message, err);
         if (more && message) {
             const Argon__Wal__V1__ReadResponse *response = (const Argon__Wal__V1__ReadResponse *)message;
             *refused = !log_show_runs(response, &arena, visit, ctx, err);
@@ -148,11 +166,11 @@ bool log_source_read(struct log_source *source, const struct log_read_range *ran
     struct backoff backoff = { 0 };
     for (;;) {
         bool refused = false;
-        bool ok = read_once(source, &request, deadline, visit, ctx, &position, &refused, err);
+        bool ok = read_once(source, &request, range, deadline, visit, ctx, &position, &refused, err);
         *complete_through = position;
         if (ok)
             return true;
-        if (refused || err->code != ERROR_UNAVAILABLE || !backoff_wait(&backoff, deadline))
+        if (refused || err->code != ERROR_UNAVAILABLE || !backoff_wait(&backoff, deadline) || !is_wanted(range, ctx, err))
             return false;
     }
 }

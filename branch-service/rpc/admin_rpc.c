@@ -1,5 +1,6 @@
 #include "branch-service/rpc/convert.h"
 #include "branch-service/rpc/services.h"
+#include "branch-service/warm.h"
 #include "common/base/clock.h"
 
 static int64_t started_at;
@@ -35,6 +36,7 @@ static void on_get_status(void *service, struct rpc_call *call, const ProtobufCM
     response.memory_budget_bytes = view_cache_budget(cache)->limit;
     response.memory_used_bytes = view_cache_budget(cache)->used;
     response.views = view_cache_count(cache);
+    response.views_building = warmer_building(registry_warmer(registry));
     response.projects_open = registry_project_count(registry);
     response.projects_followed = registry_follow_count(registry);
     response.view_hits = view_cache_hits(cache);

@@ -1,7 +1,6 @@
 #include "branch-service/branches.h"
 #include "branch-service/rpc/page.h"
 #include "branch-service/rpc/services.h"
-#include "branch-service/warm.h"
 
 static void fill(Argon__Branch__V1__Branch *out, const struct branch_description *branch)
 {
@@ -113,52 +112,14 @@ static void on_delete(void *service, struct rpc_call *call, const ProtobufCMessa
         rpc_fail(call, &err);
 }
 
-/* ---- materialize ------------------------------------------------------------------------------------ */
-
-static bool send_progress(void *ctx, uint64_t lsn, const struct warm_progress *progress, size_t n)
-{
-    struct rpc_call *call = ctx;
-    Argon__Branch__V1__MaterializeResponse response = ARGON__BRANCH__V1__MATERIALIZE_RESPONSE__INIT;
-    struct arena arena;
-    if (rpc_call_cancelled(call))
-        return false;
-    if (n == 0 && lsn == 0)
-        return true;
-    arena_init(&arena, 0);
-    Argon__Branch__V1__MaterializeProgress *out = arena_alloc(&arena, (n + 1) * sizeof *out);
-    response.progress = arena_alloc(&arena, (n + 1) * sizeof(void *));
-    bool ok = out && response.progress;
-    for (size_t i = 0; ok && i < n; i++) {
-        out[i] = (Argon__Branch__V1__MaterializeProgress)ARGON__BRANCH__V1__MATERIALIZE_PROGRESS__INIT;
-        out[i].collection = (char *)progress[i].collection;
-        out[i].documents = progress[i].documents;
-        out[i].bytes = progress[i].bytes;
-        out[i].done = true;
-        response.progress[i] = &out[i];
-    }
-    response.n_progress = n;
-    response.lsn = lsn;
-    ok = ok && rpc_stream_send(call, &response.base);
-    arena_destroy(&arena);
-    return ok;
-}
-
-static void on_materialize(void *service, struct rpc_call *call, const ProtobufCMessage *message)
-{
-    const Argon__Branch__V1__MaterializeRequest *request = (const Argon__Branch__V1__MaterializeRequest *)message;
-    const struct read_options read = convert_read(call, request->read);
-    struct error err;
-    if (warm_branch(service, request->project, request->branch[0] ? request->branch : MAIN_BRANCH,
-                    (const char *const *)request->collections, request->n_collections, &read, send_progress, call, &err))
-        rpc_finish(call);
-    else
-        rpc_fail(call, &err);
-}
-
 static const struct rpc_method methods[] = {
-    RPC_UNARY("CreateBranch", on_create),      RPC_UNARY("GetBranch", on_get),       RPC_UNARY("ListBranches", on_list),
-    RPC_UNARY("RenameBranch", on_rename),      RPC_UNARY("DeleteBranch", on_delete), RPC_STREAM("Watch", watch_rpc_on_watch),
-    RPC_STREAM("Materialize", on_materialize),
+    RPC_UNARY("CreateBranch", on_create),
+    RPC_UNARY("GetBranch", on_get),
+    RPC_UNARY("ListBranches", on_list),
+    RPC_UNARY("RenameBranch", on_rename),
+    RPC_UNARY("DeleteBranch", on_delete),
+    RPC_STREAM("Watch", watch_rpc_on_watch),
+    RPC_STREAM("Materialize", materialize_rpc_on_materialize),
 };
 
 bool branches_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err)

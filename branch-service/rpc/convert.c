@@ -1,10 +1,10 @@
 #include "branch-service/rpc/convert.h"
 
-#include <bson/bson.h>
 #include <xxhash.h>
 
 #include "common/base/clock.h"
 #include "common/base/limits.h"
+#include "common/bson/document_id.h"
 #include "common/bson/ejson.h"
 
 int64_t convert_deadline(const struct rpc_call *call)
@@ -146,14 +146,8 @@ bool convert_document_out(struct bytes bson, Argon__Branch__V1__Format format, s
 bool convert_id_out(struct bytes bson, Argon__Branch__V1__Format format, struct arena *arena, Argon__Branch__V1__Document *document,
                     struct error *err)
 {
-    bson_t whole, id = BSON_INITIALIZER;
-    bson_iter_t iter;
-    if (!bson_init_static(&whole, bson.data, bson.len) || !bson_iter_init_find(&iter, &whole, "_id"))
-        return error_set(err, ERROR_DATA_LOSS, "the log holds a document without _id");
-    bson_append_iter(&id, "_id", 3, &iter);
-    struct bytes copy = bytes_of(arena_copy(arena, bson_get_data(&id), id.len), id.len);
-    bson_destroy(&id);
-    return copy.data ? convert_document_out(copy, format, arena, document, err) : error_out_of_memory(err);
+    struct bytes id;
+    return document_id_of(bson, arena, &id, err) && convert_document_out(id, format, arena, document, err);
 }
 
 void fail_not_applied(struct rpc_call *call, struct error *err)

@@ -12,7 +12,8 @@ CHECKED bool collections_rpc_add(struct rpc_server *server, struct registry *reg
 CHECKED bool documents_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err);
 CHECKED bool admin_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err);
 
-/* A row of the table of Branches. */
+/* Rows of the table of Branches. */
+void materialize_rpc_on_materialize(void *service, struct rpc_call *call, const ProtobufCMessage *message);
 void watch_rpc_on_watch(void *service, struct rpc_call *call, const ProtobufCMessage *message);
 
 /* Rows of the table of Admin. */

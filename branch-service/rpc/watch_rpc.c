@@ -5,7 +5,6 @@
 #include "branch-service/rpc/services.h"
 #include "branch-service/watch.h"
 #include "common/base/memory.h"
-#include "common/bson/key_encoding.h"
 
 /* A message closes behind so much of documents; a larger part of the log comes in several. */
 enum { MESSAGE_BYTES = 1024 * 1024 };
@@ -39,31 +38,14 @@ static enum rpc_step end_stream(struct watch_stream *stream, const struct error 
     return RPC_STEP_OVER;
 }
 
-static bool fill_id(const struct watch_change *from, Argon__Branch__V1__Format format, struct arena *arena,
-                    Argon__Branch__V1__Document **to, struct error *err)
+static bool fill_document(struct bytes from, Argon__Branch__V1__Format format, struct arena *arena, Argon__Branch__V1__Document **to,
+                          struct error *err)
 {
-    struct builder builder;
-    struct bytes document;
-    struct error unusual;
     *to = NULL;
-    if (!from->document_id.len)
+    if (!from.len)
         return true;
     *to = arena_alloc(arena, sizeof **to);
-    if (!*to)
-        return error_out_of_memory(err);
-    **to = (Argon__Branch__V1__Document)ARGON__BRANCH__V1__DOCUMENT__INIT;
-    if (from->document.len)
-        return convert_id_out(from->document, format, arena, *to, err);
-    builder_init(&builder);
-    bool ok = true;
-    if (key_decode_document_id(from->document_id, &builder) && builder_finish(&builder, &document, &unusual)) {
-        struct bytes copy = bytes_of(arena_copy(arena, document.data, document.len), document.len);
-        ok = copy.data ? convert_document_out(copy, format, arena, *to, err) : error_out_of_memory(err);
-    } else {
-        *to = NULL; /* an _id of a type that a key does not lead back to */
-    }
-    builder_destroy(&builder);
-    return ok;
+    return *to ? convert_document_out(from, format, arena, *to, err) : error_out_of_memory(err);
 }
 
 static bool fill_change(const struct watch_change *from, Argon__Branch__V1__Format format, struct arena *arena,
@@ -77,15 +59,8 @@ static bool fill_change(const struct watch_change *from, Argon__Branch__V1__Form
     to->new_collection = (char *)(from->new_collection ? from->new_collection : "");
     to->actor = (char *)from->actor;
     to->branch_id = (char *)from->branch_id;
-    if (!fill_id(from, format, arena, &to->document_id, err))
-        return false;
-    if (!from->document.len)
-        return true;
-    to->document = arena_alloc(arena, sizeof *to->document);
-    if (!to->document)
-        return error_out_of_memory(err);
-    *to->document = (Argon__Branch__V1__Document)ARGON__BRANCH__V1__DOCUMENT__INIT;
-    return convert_document_out(from->document, format, arena, to->document, err);
+    return fill_document(from->document_id, format, arena, &to->document_id, err) &&
+           fill_document(from->document, format, arena, &to->document, err);
 }
 
 /* Sends the next changes of the part; *last: there are no more in it. */
@@ -135,10 +110,10 @@ static enum rpc_step watch_step(struct rpc_call *call, void *ctx)
         stream->has_part = true;
         stream->next = 0;
         if (!stream->part.n && !stream->part.end && stream->part.through == stream->through) {
-            bool more = stream->part.more;
+            enum rpc_step next = stream->part.more ? RPC_STEP_MORE : stream->part.later ? RPC_STEP_LATER : RPC_STEP_WAIT;
             watch_part_destroy(&stream->part);
             stream->has_part = false;
-            return more ? RPC_STEP_MORE : RPC_STEP_WAIT;
+            return next;
         }
     }
     if (!send_changes(stream, &last, &err))

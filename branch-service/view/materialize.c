@@ -53,16 +53,25 @@ void replay_abandon(struct replay *replay)
  * how large the collection is. */
 struct measured_replay {
     struct replay replay;
+    struct replay_observer *observer;
     uint64_t document_bytes;
     bool full;
     struct error refusal;
 };
 
+static bool is_wanted(void *ctx)
+{
+    const struct replay_observer *observer = ((struct measured_replay *)ctx)->observer;
+    return observer->observe(observer->ctx, observer->entries);
+}
+
 static bool replay_measured(void *ctx, const struct log_run *run, struct error *err)
 {
     struct measured_replay *measured = ctx;
+    measured->observer->entries += run->n_entries;
     for (size_t i = 0; i < run->n_entries; i++)
-        measured->document_bytes += run->entries[i].document.len;
+        if (run->entries[i].operation != LOG_DELETE)
+            measured->document_bytes += run->entries[i].document.len;
     if (measured->full || replay_run(&measured->replay, run, err))
         return true;
     if (err->code != ERROR_RESOURCE_EXHAUSTED)
@@ -85,11 +94,12 @@ static bool refuse(struct measured_replay *measured, const char *collection, str
 
 bool materialize_delta(struct log_source *log, struct view_cache *cache, bool patient, const char *project,
                        const struct log_incarnation *incarnation, const char *branch_id, const char *collection, uint64_t from,
-                       uint64_t through, int64_t deadline, struct tree **tree, uint64_t *changed, struct error *err)
+                       uint64_t through, int64_t deadline, struct replay_observer *observer, struct tree **tree, uint64_t *changed,
+                       struct error *err)
 {
     if (from >= through)
         return true;
-    struct measured_replay measured = { .document_bytes = tree_document_bytes(*tree) };
+    struct measured_replay measured = { .observer = observer, .document_bytes = tree_document_bytes(*tree) };
     if (!replay_begin(&measured.replay, cache, *tree, *changed, err))
         return false;
     measured.replay.patient = patient;
@@ -99,6 +109,7 @@ bool materialize_delta(struct log_source *log, struct view_cache *cache, bool pa
         .through = through,
         .branch_id = branch_id,
         .collection = collection,
+        .wanted = is_wanted,
     };
     uint64_t complete;
     bool ok = log_source_read(log, &range, incarnation, deadline, replay_measured, &measured, &complete, err);
@@ -120,7 +131,7 @@ bool materialize_delta(struct log_source *log, struct view_cache *cache, bool pa
 
 bool materialize(struct log_source *log, struct view_cache *cache, bool patient, const char *project,
                  const struct log_incarnation *incarnation, const char *collection, const struct lineage *lineage, int64_t deadline,
-                 struct tree **tree, uint64_t *changed, struct error *err)
+                 struct replay_observer *observer, struct tree **tree, uint64_t *changed, struct error *err)
 {
     struct tree *at = NULL;
     uint64_t at_changed = 0;
@@ -141,7 +152,7 @@ bool materialize(struct log_source *log, struct view_cache *cache, bool patient,
         if (at_changed < segment->after)
             at_changed = segment->after;
         if (!materialize_delta(log, cache, patient, project, incarnation, segment->branch_id, collection, segment->after, segment->through,
-                               deadline, &at, &at_changed, err)) {
+                               deadline, observer, &at, &at_changed, err)) {
             tree_unref(at);
             return false;
         }

@@ -11,6 +11,14 @@
 #include "branch-service/log/log_source.h"
 #include "branch-service/view/view_cache.h"
 
+/* Somebody who looks on while a view is built: told how many entries have been replayed, after each message of the log, and
+ * at least every LOG_WANTED_MICROS while there is nothing to replay. False: stop, as CANCELLED. */
+struct replay_observer {
+    bool (*observe)(void *ctx, uint64_t entries);
+    void *ctx;
+    uint64_t entries; /* so far */
+};
+
 /* An edit that remembers the last LSN it applied. */
 struct replay {
     struct view_cache *cache;
@@ -29,11 +37,12 @@ void replay_abandon(struct replay *replay); /* also after replay_end */
  * view on the way to the root and replays the rest. *changed is the LSN it is valid from. */
 CHECKED bool materialize(struct log_source *log, struct view_cache *cache, bool patient, const char *project,
                          const struct log_incarnation *incarnation, const char *collection, const struct lineage *lineage, int64_t deadline,
-                         struct tree **tree, uint64_t *changed, struct error *err);
+                         struct replay_observer *observer, struct tree **tree, uint64_t *changed, struct error *err);
 
 /* Brings a tree that is a collection's state at `from` to `through`, reading the one log branch. */
 CHECKED bool materialize_delta(struct log_source *log, struct view_cache *cache, bool patient, const char *project,
                                const struct log_incarnation *incarnation, const char *branch_id, const char *collection, uint64_t from,
-                               uint64_t through, int64_t deadline, struct tree **tree, uint64_t *changed, struct error *err);
+                               uint64_t through, int64_t deadline, struct replay_observer *observer, struct tree **tree, uint64_t *changed,
+                               struct error *err);
 
 #endif

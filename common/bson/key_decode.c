@@ -139,7 +139,8 @@ static bool decode_number(struct reader *reader, const uint8_t *tag, struct buil
 
 /* ---- the rest --------------------------------------------------------------------------------------- */
 
-static bool decode_text(struct reader *reader, uint8_t type, struct builder *out)
+/* Text as BSON has it: its length, itself, a NUL. */
+static bool decode_string(struct reader *reader, struct builder *out)
 {
     struct buffer text = { 0 };
     uint8_t size[4] = { 0 };
@@ -155,10 +156,16 @@ static bool decode_text(struct reader *reader, uint8_t type, struct builder *out
     bool ok = ended && !text.failed;
     if (ok) {
         put_u32(text.data, (uint32_t)(text.len - 4));
-        builder_value(out, type, buffer_bytes(&text));
+        builder_raw(out, text.data, text.len);
     }
     buffer_destroy(&text);
     return ok;
+}
+
+static bool decode_text(struct reader *reader, uint8_t type, struct builder *out)
+{
+    builder_value(out, type, (struct bytes) { 0 });
+    return decode_string(reader, out);
 }
 
 static bool decode_fixed(struct reader *reader, uint8_t type, size_t n, struct builder *out)
@@ -194,11 +201,34 @@ static bool decode_binary(struct reader *reader, struct builder *out)
     return ok;
 }
 
+/* Pattern and options. */
+static bool decode_regex(struct reader *reader, struct builder *out)
+{
+    const uint8_t *start = reader->at, *stop = start;
+    for (int i = 0; i < 2; i++) {
+        stop = memchr(stop, 0, (size_t)(reader->end - stop));
+        if (!stop++)
+            return false;
+    }
+    reader->at = stop;
+    builder_value(out, BSON_TYPE_REGEX, bytes_of(start, (size_t)(stop - start)));
+    return true;
+}
+
+static bool decode_pointer(struct reader *reader, struct builder *out)
+{
+    const uint8_t *size, *data;
+    if (!take(reader, 4, &size) || !take(reader, (size_t)big_endian(size, 4), &data))
+        return false;
+    builder_value(out, BSON_TYPE_DBPOINTER, bytes_of(data, (size_t)big_endian(size, 4)));
+    return true;
+}
+
 static bool decode_value(struct reader *reader, struct builder *out, unsigned depth);
 
-static bool decode_fields(struct reader *reader, bool with_names, uint8_t type, struct builder *out, unsigned depth)
+/* Into the document that was begun, which it ends. */
+static bool decode_fields(struct reader *reader, bool with_names, struct builder *out, unsigned depth)
 {
-    builder_begin(out, type);
     for (uint32_t i = 0;; i++) {
         const uint8_t *tag;
         if (depth > MAX_NESTING || !take(reader, 1, &tag))
@@ -235,6 +265,26 @@ static bool decode_fields(struct reader *reader, bool with_names, uint8_t type, 
     return true;
 }
 
+static bool decode_document(struct reader *reader, uint8_t type, struct builder *out, unsigned depth)
+{
+    builder_begin(out, type);
+    return decode_fields(reader, type == BSON_TYPE_DOCUMENT, out, depth);
+}
+
+static bool decode_code_with_scope(struct reader *reader, struct builder *out, unsigned depth)
+{
+    builder_value(out, BSON_TYPE_CODEWSCOPE, (struct bytes) { 0 });
+    size_t start = builder_offset(out);
+    builder_raw(out, "\0\0\0\0", 4);
+    if (!decode_string(reader, out))
+        return false;
+    builder_begin_bare(out);
+    if (!decode_fields(reader, true, out, depth))
+        return false;
+    builder_patch_u32(out, start, (uint32_t)(builder_offset(out) - start));
+    return true;
+}
+
 static bool decode_value(struct reader *reader, struct builder *out, unsigned depth)
 {
     const uint8_t *tag;
@@ -249,9 +299,9 @@ static bool decode_value(struct reader *reader, struct builder *out, unsigned de
     if (rank == TAG(BSON_TYPE_CODE))
         return decode_text(reader, BSON_TYPE_CODE, out);
     if (rank == TAG(BSON_TYPE_DOCUMENT))
-        return decode_fields(reader, true, BSON_TYPE_DOCUMENT, out, depth);
+        return decode_document(reader, BSON_TYPE_DOCUMENT, out, depth);
     if (rank == TAG(BSON_TYPE_ARRAY))
-        return decode_fields(reader, false, BSON_TYPE_ARRAY, out, depth);
+        return decode_document(reader, BSON_TYPE_ARRAY, out, depth);
     if (rank == TAG(BSON_TYPE_BINARY))
         return decode_binary(reader, out);
     if (rank == TAG(BSON_TYPE_OID))
@@ -268,8 +318,16 @@ static bool decode_value(struct reader *reader, struct builder *out, unsigned de
         return decode_fixed(reader, (uint8_t)BSON_TYPE_MINKEY, 0, out);
     if (rank == TAG(BSON_TYPE_MAXKEY))
         return decode_fixed(reader, BSON_TYPE_MAXKEY, 0, out);
+    if (rank == TAG(BSON_TYPE_UNDEFINED))
+        return decode_fixed(reader, BSON_TYPE_UNDEFINED, 0, out);
+    if (rank == TAG(BSON_TYPE_REGEX))
+        return decode_regex(reader, out);
+    if (rank == TAG(BSON_TYPE_DBPOINTER))
+        return decode_pointer(reader, out);
+    if (rank == TAG(BSON_TYPE_CODEWSCOPE))
+        return decode_code_with_scope(reader, out, depth);
 #undef TAG
-    return false; /* regular expressions, DBPointers and code with scope, which hardly anybody has in an _id */
+    return false;
 }
 
 bool key_decode_document_id(struct bytes key, struct builder *out)

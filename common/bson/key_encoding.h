@@ -23,8 +23,8 @@ CHECKED bool key_encode_element(const struct element *element, struct buffer *ou
 /* The _id of a document. INVALID_ARGUMENT when it has none. */
 CHECKED bool key_encode_document_id(struct bytes document, struct buffer *out, struct error *err);
 
-/* The way back: adds the field _id with a value that has this key, an integer where there is one (1, not 1.0). False: the
- * key is of a type that it does not cover (regular expression, DBPointer, code with scope), or is no key. */
+/* The way back: adds the field _id with a value that has this key, an integer where there is one (1, not 1.0), a string
+ * for a symbol. False: it is no key. */
 CHECKED bool key_decode_document_id(struct bytes key, struct builder *out);
 
 #endif

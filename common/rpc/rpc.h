@@ -136,10 +136,12 @@ void rpc_finish(struct rpc_call *call);
  * is to run again. It also runs when the call is over (rpc_call_cancelled), and must then end it. Steps of one call
  * never overlap. `freed` runs once, after the last step. */
 enum rpc_step {
-    RPC_STEP_MORE, /* as soon as the reader has taken the message */
-    RPC_STEP_WAIT, /* after rpc_stream_wake, also one that came while the step ran, or at the end of the call */
-    RPC_STEP_OVER, /* never: the step has ended the call */
+    RPC_STEP_MORE,  /* as soon as the reader has taken the message */
+    RPC_STEP_WAIT,  /* after rpc_stream_wake, also one that came while the step ran, or at the end of the call */
+    RPC_STEP_LATER, /* as WAIT, and after some RPC_STEP_PAUSE_MICROS anyway: to try again what failed */
+    RPC_STEP_OVER,  /* never: the step has ended the call */
 };
+enum { RPC_STEP_PAUSE_MICROS = 50000 };
 typedef enum rpc_step rpc_step_fn(struct rpc_call *call, void *ctx);
 void rpc_stream_run(struct rpc_call *call, rpc_step_fn *step, void (*freed)(void *ctx), void *ctx);
 void rpc_stream_wake(struct rpc_call *call); /* any thread, until the step that ends the call; cheap when it runs already */
@@ -202,6 +204,9 @@ CHECKED bool rpc_client_stream_open(struct rpc_client *client, const char *metho
                                     struct rpc_client_stream **stream, struct error *err);
 /* *message = NULL at the end of a stream that ended with OK; lives in the arena. */
 CHECKED bool rpc_client_stream_next(struct rpc_client_stream *stream, struct arena *arena, ProtobufCMessage **message, struct error *err);
+/* As next, and waits until then at most: *arrived = false when there is nothing yet. */
+CHECKED bool rpc_client_stream_next_until(struct rpc_client_stream *stream, int64_t until, struct arena *arena, bool *arrived,
+                                          ProtobufCMessage **message, struct error *err);
 void rpc_client_stream_close(struct rpc_client_stream *stream); /* cancels what is still running; NULL is fine */
 
 /* For a stream that holds no thread. `ready` runs on the client's thread, must not block, and comes after a message

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/rpc/rpc_internal.h"
 
@@ -235,17 +236,18 @@ static bool end_of_stream(struct rpc_client_stream *stream, ProtobufCMessage **m
     return true;
 }
 
-static bool take(struct rpc_client_stream *stream, bool wait, struct arena *arena, bool *arrived, ProtobufCMessage **message,
+static bool take(struct rpc_client_stream *stream, int64_t until, struct arena *arena, bool *arrived, ProtobufCMessage **message,
                  struct error *err)
 {
+    *arrived = false;
     if (stream->broken.code != ERROR_OK) {
         if (err)
             *err = stream->broken;
         return false;
     }
     mutex_lock(&stream->lock);
-    while (wait && !stream->arrived && !at_end_locked(stream))
-        condition_wait(&stream->changed, &stream->lock);
+    for (bool in_time = until > 0; in_time && !stream->arrived && !at_end_locked(stream);)
+        in_time = condition_wait_until(&stream->changed, &stream->lock, until);
     grpc_byte_buffer *buffer = stream->arrived;
     *arrived = buffer || at_end_locked(stream);
     stream->arrived = NULL;
@@ -268,14 +270,19 @@ static bool take(struct rpc_client_stream *stream, bool wait, struct arena *aren
 bool rpc_client_stream_next(struct rpc_client_stream *stream, struct arena *arena, ProtobufCMessage **message, struct error *err)
 {
     bool arrived;
-    return take(stream, true, arena, &arrived, message, err);
+    return take(stream, NO_DEADLINE, arena, &arrived, message, err);
+}
+
+bool rpc_client_stream_next_until(struct rpc_client_stream *stream, int64_t until, struct arena *arena, bool *arrived,
+                                  ProtobufCMessage **message, struct error *err)
+{
+    return take(stream, until, arena, arrived, message, err);
 }
 
 bool rpc_client_stream_try_next(struct rpc_client_stream *stream, struct arena *arena, bool *arrived, ProtobufCMessage **message,
                                 struct error *err)
 {
-    *arrived = false;
-    return take(stream, false, arena, arrived, message, err);
+    return take(stream, 0, arena, arrived, message, err);
 }
 
 void rpc_client_stream_notify(struct rpc_client_stream *stream, void (*ready)(void *ctx), void *ctx)

@@ -122,7 +122,7 @@ struct rpc_call {
     struct rpc_server *server;
     const struct method_slot *slot; /* NULL: a method that nobody registered */
     atomic_int references;
-    struct rpc_tag arrived, woken, poked, sent, closed, finished;
+    struct rpc_tag arrived, woken, poked, sent, closed, finished, paused;
 
     grpc_call *call;
     grpc_call_details details; /* of an unregistered method */
@@ -173,8 +173,10 @@ struct rpc_call {
         rpc_step_fn *run; /* NULL: its handler holds a thread */
         void (*freed)(void *ctx);
         void *ctx;
-        bool busy; /* queued or running; else it is parked, or waits for its message to be taken */
-        bool want; /* to run as soon as it is neither busy nor sending */
+        bool busy;    /* queued or running; else it is parked, or waits for its message to be taken */
+        bool want;    /* to run as soon as it is neither busy nor sending */
+        bool later;   /* wants to when the pauses end */
+        bool telling; /* the poller of that */
     } steps;
     struct rpc_call *other, **link; /* among the server's parkable streams; under the server's lock */
 
@@ -211,6 +213,7 @@ struct rpc_server {
     grpc_completion_queue *queue;
     grpc_completion_queue *shutdown_queue;
     pthread_t poller;
+    int64_t pauses_end; /* the poller's; NO_DEADLINE: nobody pauses */
     bool started;
     bool drained;
     struct worker_pool workers;
@@ -249,6 +252,7 @@ void stream_over(struct rpc_call *call); /* after `cancelled` was set */
 bool stream_is_stopped(struct rpc_call *call);
 void stream_step(struct rpc_call *call);             /* worker */
 void streams_stop_parked(struct rpc_server *server); /* once, after `draining` was set */
+void streams_end_pauses(struct rpc_server *server);  /* poller */
 void streams_cut_stalled(struct rpc_server *server); /* poller */
 
 /* rpc_workers.c */

@@ -149,12 +149,18 @@ static void *run_poller(void *ctx)
     call_poller_enter(server);
     const int64_t period = tick_period(server->options.stall_micros);
     int64_t tick = next_tick(period);
+    server->pauses_end = NO_DEADLINE;
     for (unsigned n = 0;; n++) {
-        grpc_event event = grpc_completion_queue_next(server->queue, deadline_to_timespec(tick), NULL);
+        int64_t until = tick < server->pauses_end ? tick : server->pauses_end;
+        grpc_event event = grpc_completion_queue_next(server->queue, deadline_to_timespec(until), NULL);
         if (event.type == GRPC_QUEUE_SHUTDOWN)
             return NULL;
         if (event.type == GRPC_OP_COMPLETE)
             tag_run(event);
+        if (server->pauses_end != NO_DEADLINE && clock_monotonic_micros() >= server->pauses_end) {
+            server->pauses_end = NO_DEADLINE;
+            streams_end_pauses(server);
+        }
         if (tick != NO_DEADLINE && (event.type == GRPC_QUEUE_TIMEOUT || n % EVENTS_PER_LOOK == 0) && clock_monotonic_micros() >= tick) {
             streams_cut_stalled(server);
             tick = next_tick(period);

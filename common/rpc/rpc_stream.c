@@ -6,7 +6,9 @@
  *     ^                                         |------WAIT, not woken meanwhile--> PARKED
  *     '-- (a wake while it sends: it runs once the message is taken)      OVER --> freed
  *
- * `want` collects the wishes: a wake, MORE, the end of the call. Whoever makes "want, not busy, not sending" true,
+ * LATER is WAIT with a wish for the end of the pauses, which the poller sees to: for all at once.
+ *
+ * `want` collects the wishes: a wake, MORE, the end of the pauses, the end of the call. Whoever makes "want, not busy, not sending" true,
  * under the call's lock, sets busy and pushes the call, after it has released the lock: while busy is set nobody
  * else runs it or pushes it, and the reference of the steps keeps it until the last one has returned.
  *
@@ -61,6 +63,31 @@ static void push_if(bool turn, struct rpc_call *call)
         workers_push(&call->server->workers, call);
 }
 
+/* The poller, which has a look at its next deadline then. */
+static void on_paused(struct rpc_tag *tag, bool ok)
+{
+    (void)ok;
+    struct rpc_call *call = CONTAINER_OF(tag, struct rpc_call, paused);
+    if (call->server->pauses_end == NO_DEADLINE)
+        call->server->pauses_end = clock_monotonic_micros() + RPC_STEP_PAUSE_MICROS;
+    mutex_lock(&call->lock);
+    call->steps.telling = false;
+    mutex_unlock(&call->lock);
+    call_unref(call);
+}
+
+static void pause_locked(struct rpc_call *call)
+{
+    call->steps.later = true;
+    if (call->steps.telling)
+        return; /* the pause begins when that has arrived */
+    call->steps.telling = true;
+    call_ref(call);
+    tag_arm(&call->paused, on_paused);
+    if (grpc_call_start_batch(call->call, NULL, 0, &call->paused, NULL) != GRPC_CALL_OK)
+        abort();
+}
+
 /* One that waits for something to send, while the server stops, waits in vain. */
 static void stop_if_waiting_locked(struct rpc_call *call)
 {
@@ -88,6 +115,8 @@ void stream_step(struct rpc_call *call)
     call->steps.busy = false;
     if (next == RPC_STEP_MORE)
         call->steps.want = true;
+    if (next == RPC_STEP_LATER)
+        pause_locked(call);
     stop_if_waiting_locked(call);
     bool turn = take_turn_locked(call);
     mutex_unlock(&call->lock);
@@ -153,6 +182,22 @@ static struct rpc_call **parkable(struct rpc_server *server, size_t *n)
     }
     mutex_unlock(&server->lock);
     return calls;
+}
+
+void streams_end_pauses(struct rpc_server *server)
+{
+    size_t n;
+    struct rpc_call **calls = parkable(server, &n);
+    for (size_t i = 0; i < n; i++) {
+        mutex_lock(&calls[i]->lock);
+        calls[i]->steps.want = calls[i]->steps.want || calls[i]->steps.later;
+        calls[i]->steps.later = false;
+        bool turn = take_turn_locked(calls[i]);
+        mutex_unlock(&calls[i]->lock);
+        push_if(turn, calls[i]);
+        call_unref(calls[i]);
+    }
+    free(calls);
 }
 
 void streams_stop_parked(struct rpc_server *server)

@@ -155,9 +155,12 @@ def test_a_branch_is_materialized(cluster, argon):
     argon.insert("p", "d", {"_id": 1})
     cluster.branches[0].kill()
     cluster.branches[0].start()
-    rows = lines(cluster.argon("materialize", "-p", "p", "-o", "ndjson").stdout)
-    assert {row["collection"]: row["documents"] for row in rows} == {"c": 500, "d": 1}
-    rows = lines(cluster.argon("materialize", "d", "-p", "p", "-o", "ndjson").stdout)
+    messages = lines(cluster.argon("materialize", "-p", "p", "-o", "ndjson").stdout)
+    assert [p["collection"] for p in messages[0]["progress"]] == ["c", "d"]
+    assert [messages[-1][key] for key in ("collections", "done", "entries")] == [2, 2, 501]
+    done = [p for message in messages for p in message["progress"] if p["done"]]
+    assert {p["collection"]: p["documents"] for p in done} == {"c": 500, "d": 1}
+    rows = json.loads(cluster.argon("materialize", "d", "-p", "p", "-o", "json").stdout)
     assert [row["collection"] for row in rows] == ["d"]
     assert cluster.argon("materialize", "-p", "p", "-b", "no", check=False).returncode == 3
 

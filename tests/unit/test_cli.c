@@ -959,7 +959,15 @@ static void a_branch_is_materialized(void **state)
 {
     (void)state;
     assert_runs("$A materialize -o ndjson", 0);
-    assert_string_equal(out, "{\"collection\":\"users\",\"documents\":3,\"bytes\":99,\"entries\":11,\"lsn\":12}\n");
+    assert_string_equal(out,
+                        "{\"lsn\":12,\"collections\":1,\"done\":0,\"entries\":10,\"progress\":[{\"collection\":\"users\",\"entries\":10,"
+                        "\"documents\":0,\"bytes\":0,\"done\":false}]}\n"
+                        "{\"lsn\":12,\"collections\":1,\"done\":1,\"entries\":11,\"progress\":[{\"collection\":\"users\",\"entries\":11,"
+                        "\"documents\":3,\"bytes\":99,\"done\":true}]}\n");
+    assert_runs("$A materialize -o json | tr -d '\n'", 0);
+    assert_string_equal(out, "[{\"collection\":\"users\",\"documents\":3,\"bytes\":99,\"entries\":11,\"lsn\":12}]");
+    assert_runs("script -qec \"$A materialize\" /dev/null", 0);
+    assert_has(out, "0 of 1 collections, 10 log entries replayed\r\033[K1 of 1 collections, 11 log entries replayed\r\033[KCOLLECTION");
     assert_runs("$A materialize -b x", 3);
 }
 

@@ -36,6 +36,7 @@ struct follower {
     struct follower *next, **link;
     uint64_t told;
     size_t filling;
+    bool pauses; /* and looks again, instead of waiting to be woken */
 };
 
 static void unlink_follower(struct follower *follower)
@@ -72,7 +73,7 @@ static enum rpc_step follow_step(struct rpc_call *call, void *ctx)
         return RPC_STEP_OVER;
     }
     if (follower->told == value)
-        return RPC_STEP_WAIT;
+        return follower->pauses ? RPC_STEP_LATER : RPC_STEP_WAIT;
     Argon__Wal__V1__ReadResponse response = ARGON__WAL__V1__READ_RESPONSE__INIT;
     response.complete_through = ++follower->told;
     response.incarnation = (ProtobufCBinaryData) { follower->filling, mem_zalloc(follower->filling + 1) };
@@ -90,6 +91,7 @@ static void on_read(void *service, struct rpc_call *call, const ProtobufCMessage
     follower->call = call;
     follower->told = request->after_lsn;
     follower->filling = request->through_lsn;
+    follower->pauses = request->follow;
     atomic_fetch_add(&follower->counter->live, 1);
     rpc_stream_run(call, follow_step, NULL, follower);
 }
@@ -410,12 +412,42 @@ static int end(void **state)
     return 0;
 }
 
+/* Nobody wakes them: they look again by themselves, and not as fast as they can. */
+static void steps_that_pause_go_on_by_themselves(void **state)
+{
+    (void)state;
+    struct fixture fixture, *f = &fixture;
+    struct rpc_client_stream *streams[MANY_STREAMS];
+    struct error err;
+    start_fixture(f, stepping, 0);
+    for (size_t i = 0; i < MANY_STREAMS; i++) {
+        Argon__Wal__V1__ReadRequest request = ARGON__WAL__V1__READ_REQUEST__INIT;
+        request.follow = true;
+        assert_true(rpc_client_stream_open(f->client, "/argon.wal.v1.Wal/Read", &request.base, &argon__wal__v1__read_response__descriptor,
+                                           &(struct rpc_call_options) { .deadline = NO_DEADLINE }, &streams[i], &err));
+    }
+    int64_t begin = clock_monotonic_micros();
+    for (uint64_t value = 1; value <= 4; value++) {
+        mutex_lock(&f->counter.lock);
+        f->counter.value = value;
+        mutex_unlock(&f->counter.lock);
+        for (size_t i = 0; i < MANY_STREAMS; i++)
+            expect_values(streams[i], value, value);
+    }
+    int64_t pauses = (clock_monotonic_micros() - begin) / RPC_STEP_PAUSE_MICROS;
+    assert_true(atomic_load(&f->counter.steps) <= (unsigned)(MANY_STREAMS * (2 * 4 + 2 + pauses)));
+    for (size_t i = 0; i < MANY_STREAMS; i++)
+        rpc_client_stream_close(streams[i]);
+    stop_fixture(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(waiting_streams_hold_no_thread),
         cmocka_unit_test(readers_that_take_nothing_hold_no_thread),
         cmocka_unit_test(a_reader_that_takes_nothing_is_cut_off),
+        cmocka_unit_test(steps_that_pause_go_on_by_themselves),
         cmocka_unit_test(draining_ends_streams_that_wait),
         cmocka_unit_test(the_client_is_told_when_there_is_something_to_take),
         cmocka_unit_test(both_sides_of_a_bidirectional_stream_talk_in_turn),

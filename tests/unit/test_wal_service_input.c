@@ -97,9 +97,10 @@ SPOIL(update_of_nothing)
     entry->operation = ARGON__WAL__V1__OPERATION__OPERATION_UPDATE;
     entry->document.len = 0;
 }
-SPOIL(delete_of_something)
+SPOIL(cut_document_of_a_delete)
 {
     entry->operation = ARGON__WAL__V1__OPERATION__OPERATION_DELETE;
+    entry->document.len--;
 }
 SPOIL(cut_document)
 {
@@ -198,7 +199,7 @@ static void malformed_requests_change_nothing(void **state)
         { odd_operation, "operation 4" },
         { insert_of_nothing, "needs a document" },
         { update_of_nothing, "needs a document" },
-        { delete_of_something, "a delete has no document" },
+        { cut_document_of_a_delete, "not BSON of the 11 bytes" },
         { cut_document, "not BSON of the 11 bytes" },
         { tiny_document, "not BSON of the 1 bytes" },
         { unterminated_document, "not BSON" },

@@ -69,11 +69,10 @@ static void conflicts_are_named_as_people_know_them(void **state)
     bson_t *one = BCON_NEW("_id", BCON_INT32(1), "v", "x"), *gone = BCON_NEW("_id", "a"), *name = BCON_NEW("_id", "users");
     struct log_entry entries[] = {
         { LOG_UPDATE, encode_key(one, &arena), bytes_of(bson_get_data(one), one->len) },
-        { LOG_DELETE, encode_key(gone, &arena), { 0 } },
+        { LOG_DELETE, encode_key(gone, &arena), bytes_of(bson_get_data(gone), gone->len) },
     };
-    struct bytes old_ids[] = { { 0 }, bytes_of(bson_get_data(gone), gone->len) };
     struct log_run run = { .branch_id = "main", .collection = "64f0", .entries = entries, .n_entries = 2 };
-    const struct write_plan plan = { .runs = &run, .n_runs = 1, .collection = "users", .old_ids = old_ids };
+    const struct write_plan plan = { .runs = &run, .n_runs = 1, .collection = "users" };
     const struct log_key conflicts[] = {
         { "main", "64f0", entries[0].document_id },
         { "main", "64f0", entries[1].document_id },

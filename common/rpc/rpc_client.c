@@ -65,6 +65,7 @@ bool rpc_client_open(const struct rpc_client_options *options, struct rpc_client
         INTEGER(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
         INTEGER(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
         INTEGER(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
+        INTEGER(GRPC_ARG_HTTP2_BDP_PROBE, 0), /* it widens the window of streams that nobody reads, up to megabytes each */
         INTEGER(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1), /* no retries that somebody put into DNS */
         INTEGER(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),         /* a connection of its own, and its own backoff */
         { .type = GRPC_ARG_STRING, .key = (char *)GRPC_ARG_SERVICE_CONFIG, .value.string = (char *)policy },

@@ -51,6 +51,8 @@ struct find {
     uint64_t left; /* UINT64_MAX: no limit */
     bool single;   /* at most one document can match */
     struct bytes single_key;
+    bool failed; /* err says why */
+    struct error err;
 };
 
 bool find_open(struct registry *registry, const struct collection_path *path, const struct find_spec *spec, const struct read_options *read,
@@ -92,7 +94,13 @@ bool find_next(struct find *find, struct bytes *document)
 {
     struct tree_item item;
     while (find->left > 0 && next_candidate(find, &item)) {
-        if (!filter_matches(find->filter, item.document))
+        bool matches;
+        if (!filter_matches(find->filter, item.document, &matches, &find->err)) {
+            find->failed = true;
+            find->left = 0;
+            return false;
+        }
+        if (!matches)
             continue;
         if (find->skip > 0) {
             find->skip--;
@@ -104,6 +112,13 @@ bool find_next(struct find *find, struct bytes *document)
         return true;
     }
     return false;
+}
+
+bool find_check(const struct find *find, struct error *err)
+{
+    if (find->failed)
+        *err = find->err;
+    return !find->failed;
 }
 
 void find_close(struct find *find)

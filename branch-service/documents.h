@@ -75,8 +75,10 @@ struct find_spec {
 CHECKED bool find_open(struct registry *registry, const struct collection_path *path, const struct find_spec *spec,
                        const struct read_options *read, struct find **find, struct error *err);
 uint64_t find_lsn(const struct find *find);
-/* False: no more. The document is borrowed until find_close. */
+/* False: no more, or something failed. The document is borrowed until find_close. */
 bool find_next(struct find *find, struct bytes *document);
+/* After find_next has said false: whether all documents have been there, or the filter failed with one. */
+CHECKED bool find_check(const struct find *find, struct error *err);
 void find_close(struct find *find); /* NULL is fine */
 
 #endif

@@ -118,9 +118,12 @@ static bool modify_matches(struct step *step, const struct tree *documents, stru
     struct bytes key;
     bool more = false;
     if (filter_single_id(modification->filter, &key)) {
-        if (from->step > 0 || !tree_get(documents, key, &item) || !filter_matches(modification->filter, item.document))
+        bool matches;
+        if (from->step > 0 || !tree_get(documents, key, &item))
             return true;
-        return modify_document(step, &item, &more, err);
+        if (!filter_matches(modification->filter, item.document, &matches, err))
+            return false;
+        return !matches || modify_document(step, &item, &more, err);
     }
     step->plan->unguarded = true; /* a document that comes to match is not a conflict */
     struct tree_cursor cursor;
@@ -129,7 +132,12 @@ static bool modify_matches(struct step *step, const struct tree *documents, stru
     else
         tree_cursor_first(&cursor, documents);
     while (tree_cursor_next(&cursor, &item)) {
-        if ((from->step > 0 && bytes_equal(item.key, from->after)) || !filter_matches(modification->filter, item.document))
+        bool matches;
+        if (from->step > 0 && bytes_equal(item.key, from->after))
+            continue;
+        if (!filter_matches(modification->filter, item.document, &matches, err))
+            return false;
+        if (!matches)
             continue;
         if (!modify_document(step, &item, &more, err))
             return false;

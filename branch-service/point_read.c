@@ -40,7 +40,11 @@ bool point_read_finish(struct point_read *read, struct bytes *document, uint64_t
     bool found = read->target.documents && tree_get(read->target.documents, read->key, &item);
     if (found && item.document.len > POINT_READ_MAX_DOCUMENT)
         return false;
-    *document = found && filter_matches(read->filter, item.document) ? item.document : (struct bytes) { 0 };
+    struct error unsaid; /* find_open finds it again */
+    bool matches = false;
+    if (found && !filter_matches(read->filter, item.document, &matches, &unsaid))
+        return false;
+    *document = matches ? item.document : (struct bytes) { 0 };
     *lsn = read->target.lsn;
     return true;
 }

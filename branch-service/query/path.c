@@ -6,6 +6,7 @@ struct walk {
     const struct path *path;
     path_visit_fn *visit;
     void *ctx;
+    int64_t index; /* in the outermost array */
 };
 
 /* Indexes have no leading zeros, and no document is long enough for more than 18 digits. */
@@ -87,24 +88,29 @@ static bool same_name(const struct path_component *a, const struct path_componen
     return a->len == b->len && memcmp(a->name, b->name, a->len) == 0;
 }
 
-static bool visit_leaf(const struct walk *walk, const struct element *e)
+static bool visit_leaf(struct walk *walk, const struct element *e)
 {
     struct element_reader reader;
     struct element inner;
-    if (e->type == BSON_TYPE_ARRAY) {
+    if (e->type == BSON_TYPE_ARRAY && !walk->path->whole_arrays) {
+        bool outermost = walk->index == NO_INDEX;
         element_reader_init(&reader, e->value);
-        while (element_next(&reader, &inner)) {
+        for (int64_t i = 0; element_next(&reader, &inner); i++) {
+            if (outermost)
+                walk->index = i;
             if (walk->visit(&inner, walk->ctx))
                 return true;
         }
+        if (outermost)
+            walk->index = NO_INDEX;
     }
     return walk->visit(e, walk->ctx);
 }
 
-static bool visit_array(const struct walk *walk, struct bytes array, places at);
+static bool visit_array(struct walk *walk, struct bytes array, places at);
 
 /* This and visit_array descend a level of the document with every call: bounded by MAX_NESTING. */
-static bool visit_document(const struct walk *walk, struct bytes document, places at)
+static bool visit_document(struct walk *walk, struct bytes document, places at)
 {
     const struct path *path = walk->path;
     while (at) {
@@ -135,13 +141,16 @@ static bool visit_document(const struct walk *walk, struct bytes document, place
     return false;
 }
 
-static bool visit_array(const struct walk *walk, struct bytes array, places at)
+static bool visit_array(struct walk *walk, struct bytes array, places at)
 {
     const struct path *path = walk->path;
     struct element_reader reader;
     struct element e;
+    bool outermost = walk->index == NO_INDEX;
     element_reader_init(&reader, array);
     for (int64_t i = 0; element_next(&reader, &e); i++) {
+        if (outermost)
+            walk->index = i;
         places indexed = 0; /* those for which this is the element */
         for (places left = at; left; left &= left - 1) {
             if (path->components[first_place(left)].index == i)
@@ -155,11 +164,40 @@ static bool visit_array(const struct walk *walk, struct bytes array, places at)
         if (last && walk->visit(&e, walk->ctx))
             return true;
     }
+    if (outermost)
+        walk->index = NO_INDEX;
     return false;
+}
+
+/* Most paths lead through documents alone: there is one place at a time until an array comes. */
+static bool walk_path(struct walk *walk, struct bytes document)
+{
+    const struct path *path = walk->path;
+    struct element e;
+    for (size_t i = 0;; i++) {
+        if (!element_find(document, path->components[i].name, path->components[i].len, &e))
+            return walk->visit(NULL, walk->ctx);
+        if (i + 1 == path->n)
+            return visit_leaf(walk, &e);
+        if (e.type == BSON_TYPE_ARRAY)
+            return visit_array(walk, e.value, place(i + 1));
+        if (e.type != BSON_TYPE_DOCUMENT)
+            return walk->visit(NULL, walk->ctx);
+        document = e.value;
+    }
+}
+
+bool path_visit_position(const struct path *path, struct bytes document, path_visit_fn *visit, void *ctx, int64_t *index)
+{
+    struct walk walk = { .path = path, .visit = visit, .ctx = ctx, .index = NO_INDEX };
+    if (!walk_path(&walk, document))
+        return false;
+    *index = walk.index;
+    return true;
 }
 
 bool path_visit(const struct path *path, struct bytes document, path_visit_fn *visit, void *ctx)
 {
-    struct walk walk = { .path = path, .visit = visit, .ctx = ctx };
-    return visit_document(&walk, document, place(0));
+    int64_t index;
+    return path_visit_position(path, document, visit, ctx, &index);
 }

@@ -8,7 +8,7 @@
  *     count;
  *   - an array in an array is entered by an index only;
  *   - at the end of the path an array stands for each of its elements and for itself, unless an index led to
- *     it: then for itself;
+ *     it or the path asks for whole arrays: then for itself;
  *   - a field that is not there is found as missing (NULL), once for every document that lacks it; a scalar
  *     on the way counts as one that lacks it, except in an array, where it is passed over.
  *
@@ -36,6 +36,7 @@ struct path {
     const char *text; /* with the dots */
     size_t n;
     struct path_component *components;
+    bool whole_arrays; /* false from path_parse */
 };
 
 /* The name is borrowed. */
@@ -53,5 +54,8 @@ int path_component_compare(const struct path_component *a, const struct path_com
 typedef bool path_visit_fn(const struct element *value, void *ctx);
 /* Visits what the path reaches until somebody says true, and says so itself. */
 bool path_visit(const struct path *path, struct bytes document, path_visit_fn *visit, void *ctx);
+/* ... and when somebody did, which element of the outermost array on the way it was in; NO_INDEX: no array was
+ * entered. */
+bool path_visit_position(const struct path *path, struct bytes document, path_visit_fn *visit, void *ctx, int64_t *index);
 
 #endif

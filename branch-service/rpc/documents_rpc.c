@@ -302,7 +302,7 @@ static bool gather(struct find *find, Argon__Branch__V1__Format format, struct a
         bytes += document.len;
         (*n)++;
     }
-    return true;
+    return find_check(find, err);
 }
 
 static void on_find(void *service, struct rpc_call *call, const ProtobufCMessage *message)
@@ -352,6 +352,7 @@ static void on_find_one(void *service, struct rpc_call *call, const ProtobufCMes
         ok = convert_document_out(document, request->format, rpc_call_arena(call), &out, &err);
         response.document = &out;
     }
+    ok = ok && find_check(find, &err);
     if (ok) {
         response.lsn = find_lsn(find);
         rpc_reply(call, &response.base);
@@ -381,8 +382,11 @@ static void on_count(void *service, struct rpc_call *call, const ProtobufCMessag
     while (find_next(find, &document))
         response.count++;
     response.lsn = find_lsn(find);
+    if (find_check(find, &err))
+        rpc_reply(call, &response.base);
+    else
+        rpc_fail(call, &err);
     find_close(find);
-    rpc_reply(call, &response.base);
 }
 
 static const struct rpc_method methods[] = {

@@ -85,6 +85,13 @@ static inline double element_double(const struct element *e)
     return value;
 }
 
+/* The data of binary; the old subtype 2 counts them once more. */
+static inline struct bytes element_binary(const struct element *e)
+{
+    size_t before = e->value.data[4] == BSON_SUBTYPE_BINARY_DEPRECATED && e->value.len >= 9 ? 9 : 5;
+    return bytes_of(e->value.data + before, e->value.len - before);
+}
+
 /* string, symbol, code: the text, without length and NUL */
 static inline struct bytes element_string(const struct element *e)
 {

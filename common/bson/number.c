@@ -156,3 +156,42 @@ int number_compare_elements(const struct element *a, const struct element *b)
     number_of_element(b, &y);
     return number_compare(&x, &y);
 }
+
+/* Decimal: the coefficient without what stands behind the point. */
+static bool truncate_decimal(struct decimal128 value, int64_t *whole, bool *exact)
+{
+    if (value.class != DECIMAL128_FINITE)
+        return false;
+    unsigned __int128 coefficient = value.coefficient;
+    *exact = true;
+    for (int exponent = value.exponent; exponent < 0 && coefficient; exponent++) {
+        *exact &= coefficient % 10 == 0;
+        coefficient /= 10;
+    }
+    for (int exponent = value.exponent; exponent > 0 && coefficient; exponent--) {
+        if (coefficient > UINT64_MAX)
+            return false;
+        coefficient *= 10;
+    }
+    if (coefficient > (unsigned __int128)INT64_MAX + value.negative)
+        return false;
+    *whole = value.negative ? (int64_t) - (uint64_t)coefficient : (int64_t)coefficient;
+    return true;
+}
+
+bool number_truncate(const struct element *e, int64_t *whole, bool *exact)
+{
+    *exact = true;
+    if (element_is_integer(e)) {
+        *whole = element_integer(e);
+        return true;
+    }
+    if (e->type == BSON_TYPE_DECIMAL128)
+        return truncate_decimal(decimal128_load(e->value.data), whole, exact);
+    double value = element_double(e);
+    if (!(value >= -0x1p63 && value < 0x1p63)) /* NaN neither */
+        return false;
+    *whole = (int64_t)value;
+    *exact = (double)*whole == value;
+    return true;
+}

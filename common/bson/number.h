@@ -38,4 +38,7 @@ int number_compare(const struct number *a, const struct number *b);
 /* The same for two elements that are numbers, without the detour where the types allow it. */
 int number_compare_elements(const struct element *a, const struct element *b);
 
+/* A number without its fraction; *exact: it has none. False: NaN, infinite, or beyond 64 bits. */
+bool number_truncate(const struct element *number, int64_t *whole, bool *exact);
+
 #endif

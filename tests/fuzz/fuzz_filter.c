@@ -1,21 +1,42 @@
 /* A filter compiles or is refused by name. It says the same of a document each time, and of a copy that went through
- * Extended JSON. One that names a single _id takes no document with another. */
+ * Extended JSON. It takes no document whose _id is out of the bounds that it names. */
 #include "branch-service/query/filter.h"
 #include "common/bson/key_encoding.h"
 #include "tests/fuzz/fuzz_documents.h"
 
+/* A pattern that was given up matches nothing here. */
+static bool says(const struct filter *filter, struct bytes document)
+{
+    struct error err;
+    bool matches = false;
+    return filter_matches(filter, document, &matches, &err) && matches;
+}
+
+static void check_id(const struct filter *filter, struct bytes id)
+{
+    const struct id_range *ranges;
+    struct bytes only;
+    size_t n;
+    if (filter_single_id(filter, &only))
+        must(bytes_equal(id, only));
+    bool within = !filter_id_bounds(filter, &ranges, &n);
+    for (size_t i = 0; !within && i < n; i++)
+        within = bytes_compare(ranges[i].from, id) <= 0 && (!ranges[i].to.len || bytes_compare(id, ranges[i].to) < 0);
+    must(within);
+}
+
 static void check(const struct filter *filter, struct bytes document)
 {
     struct error err;
-    struct bytes only;
     struct buffer text = { 0 }, id = { 0 };
     bson_t copy;
-    bool matches = filter_matches(filter, document);
+    int64_t index = 0;
+    bool matches = says(filter, document);
     must(ejson_format(document, EJSON_CANONICAL, &text, &err) && ejson_parse(buffer_bytes(&text), &copy, &err));
-    must(filter_matches(filter, document) == matches);
-    must(filter_matches(filter, bytes_of(bson_get_data(&copy), copy.len)) == matches);
-    if (matches && filter_single_id(filter, &only) && key_encode_document_id(document, &id, &err))
-        must(bytes_equal(buffer_bytes(&id), only));
+    must(says(filter, document) == matches && says(filter, bytes_of(bson_get_data(&copy), copy.len)) == matches);
+    if (matches && key_encode_document_id(document, &id, &err))
+        check_id(filter, buffer_bytes(&id));
+    must(!filter_match_position(filter, document, &index) || index >= 0);
     bson_destroy(&copy);
     buffer_destroy(&text);
     buffer_destroy(&id);

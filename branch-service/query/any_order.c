@@ -1,0 +1,142 @@
+#include "branch-service/query/any_order.h"
+
+#include <stdlib.h>
+
+#include "branch-service/query/value_type.h"
+#include "common/base/memory.h"
+#include "common/bson/key_encoding.h"
+#include "common/bson/number.h"
+
+static size_t count_fields(struct bytes document)
+{
+    struct element_reader reader;
+    struct element e;
+    size_t n = 0;
+    element_reader_init(&reader, document);
+    while (element_next(&reader, &e))
+        n++;
+    return n;
+}
+
+/* Recursion here is bounded by MAX_NESTING. */
+static bool equal_documents(struct bytes a, struct bytes b)
+{
+    struct element_reader reader;
+    struct element e, other;
+    if (count_fields(a) != count_fields(b))
+        return false;
+    element_reader_init(&reader, a);
+    while (element_next(&reader, &e)) {
+        if (!element_find(b, e.name, e.name_len, &other) || !equal_in_any_order(&e, &other))
+            return false;
+    }
+    return true;
+}
+
+static bool equal_arrays(struct bytes a, struct bytes b)
+{
+    struct element_reader ra, rb;
+    struct element ea, eb;
+    element_reader_init(&ra, a);
+    element_reader_init(&rb, b);
+    for (;;) {
+        bool more_a = element_next(&ra, &ea), more_b = element_next(&rb, &eb);
+        if (!more_a || !more_b)
+            return more_a == more_b;
+        if (!equal_in_any_order(&ea, &eb))
+            return false;
+    }
+}
+
+bool equal_in_any_order(const struct element *a, const struct element *b)
+{
+    if (a->type == BSON_TYPE_DOCUMENT && b->type == BSON_TYPE_DOCUMENT)
+        return equal_documents(a->value, b->value);
+    if (a->type == BSON_TYPE_ARRAY && b->type == BSON_TYPE_ARRAY)
+        return equal_arrays(a->value, b->value);
+    return value_compare_elements(a, b) == 0;
+}
+
+/* Equal values have equal hashes; those of a document's fields are added up. */
+static uint64_t hash_bytes(uint64_t hash, struct bytes bytes)
+{
+    for (size_t i = 0; i < bytes.len; i++)
+        hash = (hash ^ bytes.data[i]) * 0x100000001b3;
+    return hash;
+}
+
+static uint64_t mix(uint64_t hash)
+{
+    hash = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15;
+    return hash ^ hash >> 29;
+}
+
+static uint64_t hash_value(const struct element *e)
+{
+    uint64_t hash = mix((uint64_t)value_rank(e) + 1);
+    struct element_reader reader;
+    struct element inner;
+    switch (e->type) {
+    case BSON_TYPE_DOCUMENT:
+        element_reader_init(&reader, e->value);
+        while (element_next(&reader, &inner))
+            hash += mix(hash_bytes(hash_value(&inner), bytes_of(inner.name, inner.name_len)));
+        return hash;
+    case BSON_TYPE_ARRAY:
+        element_reader_init(&reader, e->value);
+        while (element_next(&reader, &inner))
+            hash = mix(hash * 31 + hash_value(&inner));
+        return hash;
+    case BSON_TYPE_INT32:
+    case BSON_TYPE_INT64:
+    case BSON_TYPE_DOUBLE:
+    case BSON_TYPE_DECIMAL128: {
+        struct number number;
+        number_of_element(e, &number);
+        uint8_t head[8];
+        put_u32(head, (uint32_t)number.class);
+        put_u32(head + 4, (uint32_t)number.exponent);
+        return hash_bytes(hash_bytes(hash, bytes_of(head, sizeof head)), bytes_of(number.digits, (size_t)number.n_digits));
+    }
+    case BSON_TYPE_UTF8:
+    case BSON_TYPE_SYMBOL:
+        return hash_bytes(hash, element_string(e));
+    default:
+        return hash_bytes(hash, e->value);
+    }
+}
+
+struct hashed {
+    uint64_t hash;
+    struct element value;
+};
+
+static int order_hashed(const void *a, const void *b)
+{
+    const struct hashed *x = a, *y = b;
+    return (x->hash > y->hash) - (x->hash < y->hash);
+}
+
+bool all_different(struct bytes array, bool *different)
+{
+    enum { SHORT = 32 };
+    struct hashed few[SHORT], *values = few;
+    struct element_reader reader;
+    size_t n = count_fields(array), i = 0;
+    if (n > SHORT && !(values = mem_try_alloc(n * sizeof *values)))
+        return false;
+    element_reader_init(&reader, array);
+    for (; i < n && element_next(&reader, &values[i].value); i++)
+        values[i].hash = hash_value(&values[i].value);
+    qsort(values, n, sizeof *values, order_hashed);
+    *different = true;
+    for (i = 0; i < n; i++) {
+        for (size_t j = i + 1; j < n && values[i].hash == values[j].hash; j++)
+            *different &= !equal_in_any_order(&values[i].value, &values[j].value);
+        if (!*different)
+            break;
+    }
+    if (values != few)
+        free(values);
+    return true;
+}

@@ -1,0 +1,163 @@
+#include "branch-service/query/filter_node.h"
+#include "branch-service/query/json_schema.h"
+
+/* What a predicate asks of the values on its path. */
+struct visit {
+    struct match *match;
+    const struct filter_node *node;
+    int64_t element; /* of an array, that $elemMatch found; NO_INDEX else */
+};
+
+bool match_fail(struct match *match)
+{
+    match->failed = true;
+    return true;
+}
+
+static bool all_children(struct match *match, const struct filter_node *node, struct bytes document)
+{
+    const struct filter_node *end = node_end(match->filter, node);
+    for (const struct filter_node *child = node + 1; child < end; child = node_end(match->filter, child)) {
+        if (!node_matches_document(match, child, document) || match->failed)
+            return false;
+    }
+    return true;
+}
+
+static bool any_child(struct match *match, const struct filter_node *node, struct bytes document)
+{
+    const struct filter_node *end = node_end(match->filter, node);
+    for (const struct filter_node *child = node + 1; child < end; child = node_end(match->filter, child)) {
+        if (node_matches_document(match, child, document) || match->failed)
+            return true;
+    }
+    return false;
+}
+
+/* The same of one value, without paths. */
+static bool all_children_of_value(struct match *match, const struct filter_node *node, const struct element *value)
+{
+    const struct filter_node *end = node_end(match->filter, node);
+    for (const struct filter_node *child = node + 1; child < end; child = node_end(match->filter, child)) {
+        if (!node_matches_value(match, child, value) || match->failed)
+            return false;
+    }
+    return true;
+}
+
+static int64_t find_element(struct match *match, const struct filter_node *node, const struct element *array)
+{
+    struct element_reader reader;
+    struct element e;
+    if (!array || array->type != BSON_TYPE_ARRAY)
+        return NO_INDEX;
+    element_reader_init(&reader, array->value);
+    for (int64_t i = 0; !match->failed && element_next(&reader, &e); i++) {
+        /* an array is a document whose fields are its indexes */
+        bool matches = node->kind == NODE_ELEMENT_VALUE
+                           ? all_children_of_value(match, node, &e)
+                           : (e.type == BSON_TYPE_DOCUMENT || e.type == BSON_TYPE_ARRAY) && all_children(match, node, e.value);
+        if (matches)
+            return i;
+    }
+    return NO_INDEX;
+}
+
+bool node_matches_value(struct match *match, const struct filter_node *node, const struct element *value)
+{
+    switch (node->kind) {
+    case NODE_PREDICATE:
+        return node->matches(match, node, value) != node->negated;
+    case NODE_ELEMENT_VALUE:
+    case NODE_ELEMENT_DOCUMENT:
+        return find_element(match, node, value) != NO_INDEX;
+    case NODE_NOR: /* of one child: $not */
+        return !all_children_of_value(match, node, value);
+    case NODE_NOTHING:
+        return false;
+    default: /* AND; what looks at documents does not stand here */
+        return all_children_of_value(match, node, value);
+    }
+}
+
+static bool visit_predicate(const struct element *value, void *ctx)
+{
+    const struct visit *visit = ctx;
+    return visit->node->matches(visit->match, visit->node, value);
+}
+
+static bool visit_elements(const struct element *value, void *ctx)
+{
+    struct visit *visit = ctx;
+    visit->element = find_element(visit->match, visit->node, value);
+    return visit->element != NO_INDEX || visit->match->failed;
+}
+
+bool node_matches_document(struct match *match, const struct filter_node *node, struct bytes document)
+{
+    struct visit visit = { .match = match, .node = node };
+    switch (node->kind) {
+    case NODE_OR:
+        return any_child(match, node, document);
+    case NODE_NOR:
+        return !any_child(match, node, document);
+    case NODE_NOTHING:
+        return false;
+    case NODE_SCHEMA:
+        return schema_matches(match, node->prepared, document);
+    case NODE_PREDICATE:
+        return path_visit(&node->path, document, visit_predicate, &visit) != node->negated;
+    case NODE_ELEMENT_VALUE:
+    case NODE_ELEMENT_DOCUMENT:
+        return path_visit(&node->path, document, visit_elements, &visit);
+    default:
+        return all_children(match, node, document);
+    }
+}
+
+bool filter_matches(const struct filter *filter, struct bytes document, bool *matches, struct error *err)
+{
+    struct match match = { .filter = filter, .err = err };
+    bool result = all_children(&match, filter->nodes, document);
+    if (match.failed)
+        return false;
+    *matches = result;
+    return true;
+}
+
+static void find_position(struct match *match, const struct filter_node *node, struct bytes document, int64_t *index)
+{
+    struct visit visit = { .match = match, .node = node, .element = NO_INDEX };
+    int64_t outer = NO_INDEX;
+    const struct filter_node *end = node_end(match->filter, node);
+    switch (node->kind) {
+    case NODE_AND:
+        for (const struct filter_node *child = node + 1; child < end && !match->failed; child = node_end(match->filter, child))
+            find_position(match, child, document, index);
+        return;
+    case NODE_PREDICATE:
+        if (!node->negated)
+            (void)path_visit_position(&node->path, document, visit_predicate, &visit, &outer);
+        break;
+    case NODE_ELEMENT_VALUE:
+    case NODE_ELEMENT_DOCUMENT:
+        (void)path_visit_position(&node->path, document, visit_elements, &visit, &outer);
+        break;
+    default:
+        return;
+    }
+    if (outer != NO_INDEX || visit.element != NO_INDEX)
+        *index = outer != NO_INDEX ? outer : visit.element;
+}
+
+bool filter_match_position(const struct filter *filter, struct bytes document, int64_t *array_index)
+{
+    struct error unsaid; /* it has matched: what fails now failed then */
+    struct match match = { .filter = filter, .err = &unsaid };
+    int64_t index = NO_INDEX;
+    find_position(&match, filter->nodes, document, &index);
+    if (match.failed || index == NO_INDEX)
+        return false;
+    *array_index = index;
+    return true;
+}

@@ -1,0 +1,117 @@
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include "branch-service/query/filter_regex.h"
+
+#include <pcre2.h>
+#include <stdatomic.h>
+
+#include "branch-service/query/query_error.h"
+
+enum {
+    /* steps of backtracking; a hostile pattern is given up after some hundredths of a second */
+    MATCH_LIMIT = 1000000,
+    HEAP_LIMIT_KIB = 20 * 1024,
+    INVALID_REGEX = 51091, /* MongoDB's codes */
+    INVALID_FLAG = 51108,
+    MATCH_FAILED = 51156,
+};
+
+static bool read_options(struct bytes options, uint32_t *flags, struct error *err)
+{
+    static const struct {
+        char name;
+        uint32_t flag;
+    } known[] = { { 'i', PCRE2_CASELESS }, { 'm', PCRE2_MULTILINE }, { 's', PCRE2_DOTALL }, { 'x', PCRE2_EXTENDED }, { 'u', 0 } };
+    for (size_t i = 0; i < options.len; i++) {
+        size_t at = 0;
+        while (at < ARRAY_LEN(known) && known[at].name != (char)options.data[i])
+            at++;
+        if (at == ARRAY_LEN(known))
+            return query_error(err, INVALID_FLAG, "$regex: invalid flag in regex options: %.*s", (int)(options.len < 16 ? options.len : 16),
+                               (const char *)options.data);
+        *flags |= known[at].flag;
+    }
+    return true;
+}
+
+bool regex_compile(struct arena *arena, struct bytes pattern, struct bytes options, struct regex **chain, struct regex **out,
+                   struct error *err)
+{
+    /* a stored text should be UTF-8; one that is not must not be read out of its bounds */
+    uint32_t flags = PCRE2_UTF | PCRE2_MATCH_INVALID_UTF;
+    int code;
+    PCRE2_SIZE offset;
+    if (memchr(pattern.data, 0, pattern.len))
+        return query_error(err, MONGO_BAD_VALUE, "$regex: regular expression cannot contain an embedded null byte");
+    if (memchr(options.data, 0, options.len))
+        return query_error(err, MONGO_BAD_VALUE, "$options: regular expression options string cannot contain an embedded null byte");
+    if (!read_options(options, &flags, err))
+        return false;
+    if (pattern.len > MAX_REGEX_BYTES)
+        return query_error(err, INVALID_REGEX, "$regex: a regular expression of %zu bytes is too long: %d are the limit", pattern.len,
+                           MAX_REGEX_BYTES);
+    struct regex *regex = arena_zalloc(arena, sizeof *regex);
+    if (!regex)
+        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a filter");
+    *regex = (struct regex) { .pattern = pattern, .options = options };
+    regex->code = pcre2_compile(pattern.data, pattern.len, flags, &code, &offset, NULL);
+    if (!regex->code) {
+        PCRE2_UCHAR reason[120] = "";
+        pcre2_get_error_message(code, reason, sizeof reason);
+        return query_error(err, INVALID_REGEX, "$regex: regular expression is invalid: %s at offset %zu", (const char *)reason, offset);
+    }
+    /* Where there can be no executable memory it is interpreted. */
+    (void)pcre2_jit_compile(regex->code, PCRE2_JIT_COMPLETE);
+    regex->next = *chain;
+    *chain = regex;
+    *out = regex;
+    return true;
+}
+
+void regex_free_chain(struct regex *first)
+{
+    for (struct regex *regex = first; regex; regex = regex->next) {
+        pcre2_code_free(regex->code);
+        pcre2_match_data_free(atomic_load(&regex->spare));
+    }
+}
+
+/* One for all: it holds nothing but the limits. */
+static pcre2_match_context *limits;
+
+__attribute__((constructor)) static void make_limits(void)
+{
+    limits = pcre2_match_context_create(NULL);
+    if (limits) {
+        pcre2_set_match_limit(limits, MATCH_LIMIT);
+        pcre2_set_heap_limit(limits, HEAP_LIMIT_KIB);
+    }
+}
+
+__attribute__((destructor)) static void free_limits(void)
+{
+    pcre2_match_context_free(limits);
+}
+
+bool regex_matches(struct regex *regex, struct bytes text, bool *matches, struct error *err)
+{
+    pcre2_match_data *data = atomic_exchange(&regex->spare, NULL);
+    if (!data)
+        data = pcre2_match_data_create(1, NULL);
+    if (!data || !limits)
+        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory to match a regular expression");
+    int result = pcre2_match(regex->code, text.data, text.len, 0, 0, data, limits);
+    if (result == PCRE2_ERROR_JIT_STACKLIMIT)
+        result = pcre2_match(regex->code, text.data, text.len, 0, PCRE2_NO_JIT, data, limits);
+    void *none = NULL;
+    if (!atomic_compare_exchange_strong(&regex->spare, &none, data))
+        pcre2_match_data_free(data);
+    if (result < 0 && result != PCRE2_ERROR_NOMATCH) {
+        PCRE2_UCHAR reason[120] = "";
+        pcre2_get_error_message(result, reason, sizeof reason);
+        return query_error(err, MATCH_FAILED, "$regex: matching '%.*s' was given up: %s",
+                           (int)(regex->pattern.len < 60 ? regex->pattern.len : 60), (const char *)regex->pattern.data,
+                           (const char *)reason);
+    }
+    *matches = result >= 0;
+    return true;
+}

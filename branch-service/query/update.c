@@ -176,6 +176,7 @@ bool update_apply(const struct update *update, struct bytes document, bson_t *ou
     struct builder builder;
     struct bytes image;
     builder_init(&builder);
+    builder_reserve(&builder, document.len + 64);
     bool ok = write_image(update, document, false, &builder, &image, err);
     if (ok) {
         *changed = !bytes_equal(image, document);

@@ -275,6 +275,12 @@ static bool apply_existing(struct tree *tree, struct group group, const struct e
     return true;
 }
 
+/* Copies what lies between two fields that change, in one go. */
+static void copy_between(struct tree *tree, const uint8_t *from, const uint8_t *to)
+{
+    builder_raw(tree->out, from, (size_t)(to - from));
+}
+
 static bool apply_document(struct tree *tree, struct group group, struct bytes document, struct error *err)
 {
     memset(tree->applied + (group.first - tree->actions), 0, (size_t)(group.end - group.first));
@@ -282,18 +288,20 @@ static bool apply_document(struct tree *tree, struct group group, struct bytes d
     struct element field;
     struct group child;
     element_reader_init(&reader, document);
+    const uint8_t *uncopied = reader.at;
     while (element_next(&reader, &field)) {
+        /* of fields with one name only the first is the path's */
+        if (!find_group(group, &field, &child) || tree->applied[child.first - tree->actions])
+            continue;
+        copy_between(tree, uncopied, element_bytes(&field).data);
+        uncopied = reader.at;
         if (builder_failed(tree->out))
             return builder_error(tree->out, err);
-        /* of fields with one name only the first is the path's */
-        if (!find_group(group, &field, &child) || tree->applied[child.first - tree->actions]) {
-            builder_copy(tree->out, &field);
-            continue;
-        }
         if (!apply_existing(tree, child, &field, false, err))
             return false;
         tree->applied[child.first - tree->actions] = true;
     }
+    copy_between(tree, uncopied, reader.at);
     for (const struct update_action *at = group.first; at < group.end; at = child.end) {
         child = group_at(at, group.end, group.depth + 1);
         if (tree->applied[child.first - tree->actions])
@@ -329,18 +337,20 @@ static bool apply_array(struct tree *tree, struct group group, const struct elem
     struct element_reader reader;
     struct element e;
     element_reader_init(&reader, array->value);
+    const uint8_t *uncopied = reader.at;
     for (; element_next(&reader, &e); length++) {
+        if (at == group.end || at->path.components[group.depth + 1].index != length)
+            continue;
+        copy_between(tree, uncopied, element_bytes(&e).data);
+        uncopied = reader.at;
         if (builder_failed(tree->out))
             return builder_error(tree->out, err);
-        if (at == group.end || at->path.components[group.depth + 1].index != length) {
-            builder_copy(tree->out, &e);
-            continue;
-        }
         struct group child = group_at(at, group.end, group.depth + 1);
         if (!apply_existing(tree, child, &e, true, err))
             return false;
         at = child.end;
     }
+    copy_between(tree, uncopied, reader.at);
     while (at < group.end) {
         struct group child = group_at(at, group.end, group.depth + 1);
         const struct path_component *name = name_of(child);

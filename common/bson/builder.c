@@ -52,6 +52,11 @@ void builder_destroy(struct builder *builder)
     buffer_destroy(&builder->buffer);
 }
 
+void builder_reserve(struct builder *builder, size_t more)
+{
+    buffer_reserve(&builder->buffer, more);
+}
+
 void builder_name(struct builder *builder, const char *name, size_t len)
 {
     builder->type_at = builder->buffer.len;

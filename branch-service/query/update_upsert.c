@@ -139,7 +139,7 @@ static int compare_components(const void *x, const void *y)
 
 static bool check_paths(const struct equalities *all, struct error *err)
 {
-    if (all->n)
+    if (all->n > 0)
         qsort(all->items, all->n, sizeof *all->items, compare_components);
     for (size_t i = 1; i < all->n; i++) {
         const char *shorter = all->items[i - 1].path.text, *longer = all->items[i].path.text;
@@ -185,9 +185,8 @@ bool update_write_equalities(struct bytes filter, bool only_id, struct builder *
         return query_error(err, MONGO_QUERY_FEATURE_NOT_ALLOWED, "$expr is not allowed in the query predicate for an upsert");
     arena_init(&all.arena, 0);
     bool ok = add_filter(&all, filter, err) && check_paths(&all, err);
-    if (ok) {
-        if (all.n)
-            qsort(all.items, all.n, sizeof *all.items, compare_texts);
+    if (ok && all.n > 0) {
+        qsort(all.items, all.n, sizeof *all.items, compare_texts);
         write_items(all.items, all.items + all.n, 0, out);
         ok = !builder_failed(out) || builder_error(out, err);
     }

@@ -74,7 +74,7 @@ WRONG_WRITES = {
     "duplicate within the request": (EXISTS, '"_id"', lambda a: a.insert_many("p", "c", [{"_id": 50}, {"_id": 50}])),
     "one bad document of many": (INVALID, "document 1", lambda a: a.insert_many("p", "c", [{"_id": 51}, {"_id": [1]}])),
     "unknown filter operator": (INVALID, "$gt", lambda a: a.update("p", "c", {"n": {"$gt": 1}}, {"$set": {"n": 1}})),
-    "unknown update operator": (INVALID, "$push", lambda a: a.update("p", "c", {}, {"$push": {"n": 1}})),
+    "unknown update operator": (INVALID, "$nosuch", lambda a: a.update("p", "c", {}, {"$nosuch": {"n": 1}})),
     "$inc of text": (INVALID, "", lambda a: a.update("p", "c", {"_id": 1}, {"$inc": {"text": 1}})),
     "changed _id": (INVALID, "_id", lambda a: a.update("p", "c", {"_id": 1}, {"$set": {"_id": 2}})),
     "replacement of many": (INVALID, "replacement", lambda a: a.update("p", "c", {}, {"n": 1}, many=True)),

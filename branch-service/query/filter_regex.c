@@ -40,10 +40,8 @@ bool regex_compile(struct arena *arena, struct bytes pattern, struct bytes optio
     uint32_t flags = PCRE2_UTF | PCRE2_MATCH_INVALID_UTF;
     int code;
     PCRE2_SIZE offset;
-    if (memchr(pattern.data, 0, pattern.len))
+    if (pattern.len > 0 && memchr(pattern.data, 0, pattern.len))
         return query_error(err, MONGO_BAD_VALUE, "$regex: regular expression cannot contain an embedded null byte");
-    if (memchr(options.data, 0, options.len))
-        return query_error(err, MONGO_BAD_VALUE, "$options: regular expression options string cannot contain an embedded null byte");
     if (!read_options(options, &flags, err))
         return false;
     if (pattern.len > MAX_REGEX_BYTES)

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "branch-service/query/filter.h"
+#include "branch-service/query/filter_ops.h"
 #include "common/bson/key_encoding.h"
 #include "common/bson/value_compare.h"
 #include "tests/support/bson_support.h"
@@ -90,10 +91,19 @@ static void filters_match_as_in_mongodb(void **state)
     corpus_run("filter", run);
 }
 
+static void every_operator_has_cases(void **state)
+{
+    (void)state;
+    const char *name;
+    for (size_t i = 0; (name = filter_operator_name(i)); i++)
+        corpus_has_file("filter", name);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(filters_match_as_in_mongodb),
+        cmocka_unit_test(every_operator_has_cases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,6 +26,7 @@ bool value_is_true(const struct element *value)
     switch (value->type) {
     case BSON_TYPE_BOOL:
         return *value->value.data != 0;
+    case BSON_TYPE_EOD: /* missing */
     case BSON_TYPE_NULL:
     case BSON_TYPE_UNDEFINED:
         return false;

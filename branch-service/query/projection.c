@@ -1,0 +1,390 @@
+/* Compiling projections. */
+#include "branch-service/query/projection.h"
+
+#include <stdlib.h>
+
+#include "branch-service/query/projection_internal.h"
+#include "branch-service/query/query_error.h"
+#include "branch-service/query/value_type.h"
+#include "common/base/memory.h"
+#include "common/bson/builder.h"
+#include "common/bson/number.h"
+#include "common/bson/utf8.h"
+
+struct parser {
+    struct projection *projection;
+    enum projection_kind kind;
+    const struct expression_scope *scope;
+    struct error *err;
+    bool typed; /* inclusion or exclusion is decided */
+    bool has_elem_match;
+    unsigned depth;
+};
+
+static void node_init(struct projection_node *node)
+{
+    *node = (struct projection_node) { 0 };
+    node->last = &node->fields;
+}
+
+static bool no_memory(struct parser *p)
+{
+    return error_set(p->err, ERROR_RESOURCE_EXHAUSTED, "no memory for a projection");
+}
+
+static struct projection_field *find_field(const struct projection_node *node, const struct path_component *name)
+{
+    for (struct projection_field *f = node->fields; f; f = f->next) {
+        if (f->len == name->len && memcmp(f->name, name->name, f->len) == 0)
+            return f;
+    }
+    return NULL;
+}
+
+static struct projection_field *add_field(struct parser *p, struct projection_node *node, const struct path_component *name)
+{
+    struct projection_field *field = arena_zalloc(&p->projection->arena, sizeof *field);
+    if (!field) {
+        no_memory(p);
+        return NULL;
+    }
+    field->name = name->name;
+    field->len = name->len;
+    *node->last = field;
+    node->last = &field->next;
+    return field;
+}
+
+/* The field at the path, with the nodes on the way. NULL: it collides with another, or there is no memory. */
+static struct projection_field *place_field(struct parser *p, const struct path *path, bool computes)
+{
+    struct projection_node *node = &p->projection->root;
+    for (size_t i = 0;; i++) {
+        struct projection_field *field = find_field(node, &path->components[i]);
+        bool last = i + 1 == path->n;
+        node->computes |= computes;
+        if (field && (last || field->action != FIELD_CHILD)) {
+            if (last)
+                query_error(p->err, 31250, "Path collision at %s", path->text);
+            else
+                query_error(p->err, 31249, "Path collision at %s", path->text);
+            return NULL;
+        }
+        if (!field && !(field = add_field(p, node, &path->components[i])))
+            return NULL;
+        if (last)
+            return field;
+        if (!field->child) {
+            field->action = FIELD_CHILD;
+            field->child = arena_alloc(&p->projection->arena, sizeof *field->child);
+            if (!field->child) {
+                no_memory(p);
+                return NULL;
+            }
+            node_init(field->child);
+        }
+        node = field->child;
+    }
+}
+
+/* The first field decides; _id by itself does not. */
+static bool set_type(struct parser *p, const struct path *path, bool inclusion, bool computed)
+{
+    if (!p->typed) {
+        p->typed = true;
+        p->projection->inclusion = inclusion;
+    }
+    if (p->projection->inclusion == inclusion)
+        return true;
+    if (computed)
+        return query_error(p->err, 31252, "Cannot use an expression %s in an exclusion projection", path->text);
+    return inclusion ? query_error(p->err, 31253, "Cannot do inclusion on field %s in exclusion projection", path->text)
+                     : query_error(p->err, 31254, "Cannot do exclusion on field %s in inclusion projection", path->text);
+}
+
+static bool is_id(const struct path *path)
+{
+    return strcmp(path->text, "_id") == 0;
+}
+
+static bool keep_or_drop(struct parser *p, const struct path *path, bool keep)
+{
+    struct projection_field *field = place_field(p, path, false);
+    if (!field)
+        return false;
+    field->action = keep ? FIELD_INCLUDE : FIELD_EXCLUDE;
+    return is_id(path) || set_type(p, path, keep, false);
+}
+
+static bool compute(struct parser *p, const struct path *path, const struct element *spec)
+{
+    struct projection_field *field = place_field(p, path, true);
+    if (!field)
+        return false;
+    field->action = FIELD_COMPUTE;
+    if (!expression_compile(spec, p->scope, &p->projection->arena, &field->expression, p->err))
+        return query_wrap(p->err, "projection of '%s'", path->text);
+    return p->kind == PROJECTION_ADD_FIELDS || set_type(p, path, true, true);
+}
+
+/* ---- operators of queries ---- */
+
+static bool slice_number(struct parser *p, const struct element *e, int32_t *out)
+{
+    int64_t whole;
+    bool exact;
+    if (!element_is_number(e))
+        return query_error(p->err, 28724, "$slice only supports numbers and [skip, limit] arrays");
+    if (!number_truncate(e, &whole, &exact))
+        whole = 0;
+    *out = whole > INT32_MAX ? INT32_MAX : whole < -INT32_MAX ? -INT32_MAX : (int32_t)whole;
+    return true;
+}
+
+/* {$slice: n} or {$slice: [skip, limit]}; an array that begins with no number is the expression. */
+static bool add_slice(struct parser *p, const struct path *path, const struct element *whole, const struct element *spec)
+{
+    struct element_reader reader;
+    struct element first, second, third;
+    int32_t skip = 0, limit = 0;
+    if (spec->type == BSON_TYPE_ARRAY) {
+        element_reader_init(&reader, spec->value);
+        if (!element_next(&reader, &first) || !element_next(&reader, &second))
+            return query_error(p->err, 28667, "$slice needs two or three arguments in an array");
+        if (!element_is_number(&first) || element_next(&reader, &third))
+            return compute(p, path, whole);
+        if (!slice_number(p, &first, &skip) || !slice_number(p, &second, &limit))
+            return false;
+        if (limit <= 0)
+            return query_error(p->err, 28729, "the limit of $slice must be positive");
+    } else if (!slice_number(p, spec, &skip)) {
+        return false;
+    }
+    struct projection_field *field = place_field(p, path, false);
+    if (!field)
+        return false;
+    field->action = FIELD_SLICE;
+    field->skip = skip;
+    field->limit = limit;
+    return true;
+}
+
+static bool add_elem_match(struct parser *p, const struct path *path, const struct element *spec)
+{
+    struct builder builder;
+    struct bytes filter;
+    if (spec->type != BSON_TYPE_DOCUMENT)
+        return query_error(p->err, 31274, "elemMatch: Invalid argument, object required, but got %s", element_type_name(spec->type));
+    if (path->n != 1)
+        return query_error(p->err, 31275, "Cannot use $elemMatch projection on a nested field");
+    if (p->projection->has_positional)
+        return query_error(p->err, 31256, "Cannot specify positional operator and $elemMatch");
+    struct projection_field *field = place_field(p, path, true);
+    if (!field)
+        return false;
+    field->action = FIELD_ELEM_MATCH;
+    p->has_elem_match = true;
+    builder_init(&builder);
+    builder_name(&builder, path->text, strlen(path->text));
+    builder_begin(&builder, BSON_TYPE_DOCUMENT);
+    builder_copy(&builder, spec);
+    builder_end(&builder);
+    bool ok = builder_finish(&builder, &filter, p->err) && filter_compile(filter, &field->elements, p->err);
+    builder_destroy(&builder);
+    return ok;
+}
+
+/* "path.$" */
+static bool add_positional(struct parser *p, const struct element *field)
+{
+    struct projection *projection = p->projection;
+    struct path *path = &projection->positional;
+    if (projection->has_positional)
+        return query_error(p->err, 31276, "Cannot specify more than one positional projection per query");
+    if (p->has_elem_match)
+        return query_error(p->err, 31256, "Cannot specify positional operator and $elemMatch");
+    if (!value_is_true(field) || !(element_is_number(field) || field->type == BSON_TYPE_BOOL))
+        return query_error(p->err, 31395, "positional projection cannot be used with exclusion");
+    if (!path_parse(field->name, field->name_len - 2, &projection->arena, path, p->err))
+        return false;
+    projection->has_positional = true;
+    return keep_or_drop(p, path, true);
+}
+
+/* ---- fields ---- */
+
+static bool check_path(struct parser *p, const struct path *path)
+{
+    for (size_t i = 0; i < path->n; i++) {
+        const struct path_component *c = &path->components[i];
+        if (c->len == 0)
+            return path->n == 1 ? query_error(p->err, 40352, "FieldPath cannot be constructed with empty string")
+                                : query_error(p->err, 15998, "FieldPath field names may not be empty strings");
+        if (c->name[0] == '$')
+            return p->kind == PROJECTION_FIND && c->len == 1
+                       ? query_error(p->err, 31394, "positional projection may only be used at the end of a path: %s", path->text)
+                       : query_error(p->err, 16410, "FieldPath field names may not start with '$': '%s'", path->text);
+    }
+    return true;
+}
+
+static bool add_fields(struct parser *p, const char *prefix, struct bytes spec);
+
+static bool add_value(struct parser *p, const struct path *path, const struct element *spec)
+{
+    struct element_reader reader;
+    struct element first;
+    bool is_flag = element_is_number(spec) || spec->type == BSON_TYPE_BOOL;
+    if (p->kind != PROJECTION_ADD_FIELDS && is_flag)
+        return keep_or_drop(p, path, value_is_true(spec));
+    if (spec->type != BSON_TYPE_DOCUMENT)
+        return compute(p, path, spec);
+    element_reader_init(&reader, spec->value);
+    if (!element_next(&reader, &first))
+        return p->kind == PROJECTION_ADD_FIELDS
+                   ? compute(p, path, spec)
+                   : query_error(p->err, 51270, "An empty sub-projection is not a valid value. Found empty object at path %s", path->text);
+    if (!element_name_is_operator(&first))
+        return add_fields(p, path->text, spec->value);
+    bool alone = !element_next(&reader, &(struct element) { 0 });
+    if (p->kind == PROJECTION_FIND && alone && element_is_named(&first, "$slice", 6))
+        return add_slice(p, path, spec, &first);
+    if (p->kind == PROJECTION_FIND && alone && element_is_named(&first, "$elemMatch", 10))
+        return add_elem_match(p, path, &first);
+    if (element_is_named(&first, "$meta", 5))
+        return query_error(p->err, MONGO_COMMAND_NOT_SUPPORTED, "$meta is not supported");
+    return compute(p, path, spec);
+}
+
+static bool add_one(struct parser *p, const char *prefix, const struct element *e)
+{
+    struct arena *arena = &p->projection->arena;
+    size_t before = prefix ? strlen(prefix) + 1 : 0;
+    struct path path;
+    bool positional = e->name_len > 2 && memcmp(e->name + e->name_len - 2, ".$", 2) == 0;
+    if (p->kind == PROJECTION_FIND && !prefix && positional)
+        return add_positional(p, e);
+    char *text = arena_alloc(arena, before + e->name_len + 1);
+    if (!text)
+        return no_memory(p);
+    if (prefix) {
+        memcpy(text, prefix, before - 1);
+        text[before - 1] = '.';
+    }
+    memcpy(text + before, e->name, e->name_len + 1);
+    return path_parse(text, before + e->name_len, arena, &path, p->err) && check_path(p, &path) && add_value(p, &path, e);
+}
+
+/* Depth: of the spec, which has passed bson_check. */
+static bool add_fields(struct parser *p, const char *prefix, struct bytes spec)
+{
+    struct element_reader reader;
+    struct element e;
+    element_reader_init(&reader, spec);
+    while (element_next(&reader, &e)) {
+        if (!add_one(p, prefix, &e))
+            return false;
+    }
+    return true;
+}
+
+/* Of a spec with nothing but _id, $slice and $elemMatch; and an _id that is not named. */
+static bool decide(struct parser *p)
+{
+    static const char id[] = "_id";
+    struct path_component name;
+    struct projection *projection = p->projection;
+    if (p->kind == PROJECTION_ADD_FIELDS)
+        return true;
+    path_component_init(&name, id, 3);
+    struct projection_field *field = find_field(&projection->root, &name);
+    if (!p->typed)
+        projection->inclusion = p->has_elem_match || (field && field->action == FIELD_INCLUDE);
+    if (projection->inclusion && !field) {
+        if (!(field = add_field(p, &projection->root, &name)))
+            return false;
+        field->action = FIELD_INCLUDE;
+    }
+    return true;
+}
+
+static struct projection *new_projection(struct bytes spec, struct bytes *copy)
+{
+    struct projection *projection = mem_zalloc(sizeof *projection);
+    arena_init(&projection->arena, 0);
+    node_init(&projection->root);
+    const uint8_t *data = arena_copy(&projection->arena, spec.data, spec.len);
+    if (!data) {
+        projection_free(projection);
+        return NULL;
+    }
+    *copy = bytes_of(data, spec.len);
+    return projection;
+}
+
+bool projection_compile(struct bytes spec, enum projection_kind kind, const struct expression_scope *scope, struct projection **out,
+                        struct error *err)
+{
+    struct projection *projection = new_projection(spec, &spec);
+    struct parser p = { .projection = projection, .kind = kind, .scope = scope, .err = err };
+    if (!projection)
+        return no_memory(&p);
+    bool ok = add_fields(&p, NULL, spec) && decide(&p);
+    if (ok && !projection->root.fields && kind == PROJECTION_PROJECT)
+        ok = query_error(err, 51272, "Invalid $project: projection specification must have at least one field");
+    if (ok && !projection->root.fields && kind == PROJECTION_ADD_FIELDS)
+        ok = query_error(err, 40177, "Invalid $addFields: specification must have at least one field");
+    if (ok)
+        *out = projection;
+    else
+        projection_free(projection);
+    return ok;
+}
+
+static bool unset_one(struct parser *p, const struct element *e)
+{
+    struct path path;
+    if (e->type != BSON_TYPE_UTF8)
+        return query_error(p->err, 31120, "$unset specification must be a string or an array containing only string values");
+    struct bytes text = element_string(e);
+    return path_parse((const char *)text.data, text.len, &p->projection->arena, &path, p->err) && check_path(p, &path) &&
+           keep_or_drop(p, &path, false);
+}
+
+bool projection_compile_unset(const struct element *spec, struct projection **out, struct error *err)
+{
+    struct element_reader reader;
+    struct element e, copy = *spec;
+    struct projection *projection = new_projection(spec->value, &copy.value);
+    struct parser p = { .projection = projection, .kind = PROJECTION_PROJECT, .err = err };
+    bool ok = true;
+    size_t n = 0;
+    if (!projection)
+        return no_memory(&p);
+    if (spec->type == BSON_TYPE_UTF8) {
+        ok = unset_one(&p, &copy);
+    } else if (spec->type == BSON_TYPE_ARRAY) {
+        element_reader_init(&reader, copy.value);
+        for (; ok && element_next(&reader, &e); n++)
+            ok = unset_one(&p, &e);
+        if (ok && n == 0)
+            ok = query_error(err, 31119, "$unset specification must be a string or an array with at least one field");
+    } else {
+        ok = query_error(err, 31002, "$unset specification must be a string or an array");
+    }
+    if (ok)
+        *out = projection;
+    else
+        projection_free(projection);
+    return ok;
+}
+
+void projection_free(struct projection *projection)
+{
+    if (!projection)
+        return;
+    for (struct projection_field *f = projection->root.fields; f; f = f->next)
+        filter_free(f->elements);
+    arena_destroy(&projection->arena);
+    free(projection);
+}

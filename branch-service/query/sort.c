@@ -1,0 +1,205 @@
+/* Compiling sorts, and what they find in documents. */
+#include "branch-service/query/sort.h"
+
+#include <stdlib.h>
+
+#include "branch-service/query/path.h"
+#include "branch-service/query/query_error.h"
+#include "common/base/memory.h"
+#include "common/bson/number.h"
+#include "common/bson/utf8.h"
+#include "common/bson/value_compare.h"
+
+struct sort {
+    struct arena arena;
+    size_t n;
+    struct {
+        struct path path;
+        int direction;
+    } keys[MAX_SORT_KEYS];
+};
+
+static bool read_direction(const struct element *e, int *direction, struct error *err)
+{
+    int64_t whole;
+    bool exact;
+    if (!element_is_number(e))
+        return query_error(err, 15974, "Illegal key in sort specification: '%.*s'", utf8_fit(e->name, e->name_len, 80), e->name);
+    if (!number_truncate(e, &whole, &exact) || (whole != 1 && whole != -1))
+        return query_error(err, 15975, "sort key ordering must be 1 (for ascending) or -1 (for descending): '%.*s'",
+                           utf8_fit(e->name, e->name_len, 80), e->name);
+    *direction = (int)whole;
+    return true;
+}
+
+static bool add_key(struct sort *sort, const struct element *e, struct error *err)
+{
+    struct path *path = &sort->keys[sort->n].path;
+    if (sort->n == MAX_SORT_KEYS)
+        return query_error(err, MONGO_BAD_VALUE, "a sort has at most %d keys", MAX_SORT_KEYS);
+    if (!read_direction(e, &sort->keys[sort->n].direction, err) || !path_parse(e->name, e->name_len, &sort->arena, path, err))
+        return false;
+    for (size_t i = 0; i < path->n; i++) {
+        if (path->components[i].len == 0)
+            return path->n == 1 ? query_error(err, 40352, "FieldPath cannot be constructed with empty string")
+                                : query_error(err, 15998, "FieldPath field names may not be empty strings");
+        if (path->components[i].name[0] == '$')
+            return query_error(err, 16410, "FieldPath field names may not start with '$': '%s'", path->text);
+    }
+    for (size_t i = 0; i < sort->n; i++) {
+        if (strcmp(sort->keys[i].path.text, path->text) == 0)
+            return query_error(err, 7472500, "sort key '%s' is duplicated", path->text);
+    }
+    sort->n++;
+    return true;
+}
+
+bool sort_compile(struct bytes spec, struct sort **out, struct error *err)
+{
+    struct sort *sort = mem_zalloc(sizeof *sort);
+    struct element_reader reader;
+    struct element e;
+    arena_init(&sort->arena, 0);
+    element_reader_init(&reader, spec);
+    while (element_next(&reader, &e)) {
+        if (!add_key(sort, &e, err)) {
+            sort_free(sort);
+            return false;
+        }
+    }
+    *out = sort;
+    return true;
+}
+
+void sort_free(struct sort *sort)
+{
+    if (!sort)
+        return;
+    arena_destroy(&sort->arena);
+    free(sort);
+}
+
+size_t sort_key_count(const struct sort *sort)
+{
+    return sort->n;
+}
+
+int sort_compare(const struct sort *sort, const struct sort_key *a, const struct sort_key *b)
+{
+    for (size_t i = 0; i < sort->n; i++) {
+        int order = value_compare_elements(&a->values[i], &b->values[i]);
+        if (order)
+            return order * sort->keys[i].direction;
+    }
+    return 0;
+}
+
+/* ---- keys ---- */
+
+static const struct element null_value = { .type = BSON_TYPE_NULL, .name = "" };
+static const struct element undefined_value = { .type = BSON_TYPE_UNDEFINED, .name = "" };
+
+/* How far the paths have come. */
+struct walk {
+    struct element at[MAX_SORT_KEYS];
+    size_t component[MAX_SORT_KEYS];
+    bool done[MAX_SORT_KEYS]; /* at is the value */
+};
+
+struct search {
+    const struct sort *sort;
+    struct sort_key *best;
+    bool found;
+    struct error *err;
+};
+
+/* Goes on to the end of the path or the next array that is entered. */
+static void follow(const struct path *path, struct walk *walk, size_t key)
+{
+    struct element *at = &walk->at[key];
+    while (!walk->done[key]) {
+        size_t i = walk->component[key];
+        if (at->type == BSON_TYPE_ARRAY) {
+            bool indexed = i < path->n && path->components[i].index != NO_INDEX;
+            if (!indexed)
+                return;
+        } else if (i == path->n) {
+            walk->done[key] = true;
+            return;
+        }
+        bool entered = at->type == BSON_TYPE_DOCUMENT || at->type == BSON_TYPE_ARRAY;
+        if (!entered || !element_find(at->value, path->components[i].name, path->components[i].len, at)) {
+            *at = null_value;
+            walk->done[key] = true;
+            return;
+        }
+        walk->component[key]++;
+    }
+}
+
+static bool search_keys(struct search *s, struct walk *walk);
+
+/* What an element of the array is for a path that has come to it. */
+static void enter(const struct path *path, const struct element *item, struct walk *walk, size_t key)
+{
+    bool ends = walk->component[key] == path->n;
+    bool goes_on = !ends && item->type == BSON_TYPE_DOCUMENT; /* an array in an array is entered by an index only */
+    walk->at[key] = ends || goes_on ? *item : null_value;
+    walk->done[key] = !goes_on;
+}
+
+/* Each element of the array, for all paths that have come to it. An empty one is less than null where it is the value. */
+static bool expand(struct search *s, const struct walk *walk, struct element array)
+{
+    struct element_reader reader;
+    struct element item;
+    element_reader_init(&reader, array.value);
+    bool empty = !element_next(&reader, &item);
+    if (empty)
+        item = undefined_value;
+    do {
+        struct walk next = *walk;
+        for (size_t i = 0; i < s->sort->n; i++) {
+            if (!next.done[i])
+                enter(&s->sort->keys[i].path, &item, &next, i);
+        }
+        if (!search_keys(s, &next))
+            return false;
+    } while (!empty && element_next(&reader, &item));
+    return true;
+}
+
+/* Recursion: once for every array on the way, at most the paths' length. */
+static bool search_keys(struct search *s, struct walk *walk)
+{
+    const struct element *array = NULL;
+    for (size_t i = 0; i < s->sort->n; i++) {
+        follow(&s->sort->keys[i].path, walk, i);
+        if (walk->done[i])
+            continue;
+        if (array && array->value.data != walk->at[i].value.data)
+            return query_error(s->err, MONGO_BAD_VALUE, "cannot sort with keys that are parallel arrays");
+        array = &walk->at[i];
+    }
+    if (array)
+        return expand(s, walk, *array);
+    struct sort_key key;
+    for (size_t i = 0; i < s->sort->n; i++)
+        key.values[i] = walk->at[i];
+    if (!s->found || sort_compare(s->sort, &key, s->best) < 0)
+        memcpy(s->best->values, key.values, s->sort->n * sizeof *key.values);
+    s->found = true;
+    return true;
+}
+
+bool sort_key_of(const struct sort *sort, struct bytes document, struct sort_key *key, struct error *err)
+{
+    struct search search = { .sort = sort, .best = key, .err = err };
+    struct walk walk;
+    for (size_t i = 0; i < sort->n; i++) {
+        walk.at[i] = (struct element) { .type = BSON_TYPE_DOCUMENT, .name = "", .value = document };
+        walk.component[i] = 0;
+        walk.done[i] = false;
+    }
+    return search_keys(&search, &walk);
+}

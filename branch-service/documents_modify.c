@@ -242,20 +242,19 @@ static bool execute_in_turn(struct registry *registry, struct modification *modi
     return ok;
 }
 
-static bool compile_update(struct bytes spec, bool many, bool must_replace, struct update **update, struct error *err)
+static bool compile_update(struct bytes spec, const struct filter *filter, bool many, bool must_replace, struct update **update,
+                           struct error *err)
 {
+    const struct update_options options = { .filter = filter, .many = many };
     struct update *compiled;
-    if (!bson_check(spec, err) || !update_compile(spec, &compiled, err))
+    if (!bson_check(spec, err) || !update_compile(spec, &options, &compiled, err))
         return error_wrap(err, "update");
-    bool replaces = update_kind(compiled) == UPDATE_REPLACEMENT;
-    if (replaces ? !many : !must_replace) {
-        *update = compiled;
-        return true;
+    if (must_replace && update_kind(compiled) != UPDATE_REPLACEMENT) {
+        update_free(compiled);
+        return error_set(err, ERROR_INVALID_ARGUMENT, "the replacement contains update operators");
     }
-    update_free(compiled);
-    return error_set(err, ERROR_INVALID_ARGUMENT,
-                     replaces ? "a replacement changes one document only: use operators such as $set for many"
-                              : "the replacement contains update operators");
+    *update = compiled;
+    return true;
 }
 
 bool documents_update(struct registry *registry, const struct collection_path *path, struct bytes filter, struct bytes update,
@@ -265,7 +264,7 @@ bool documents_update(struct registry *registry, const struct collection_path *p
     struct modification modification = { .path = path, .scope = scope, .deadline = request->deadline };
     bool ok = documents_check_path(path, err) && write_request_check(request, err) &&
               documents_compile_filter(filter, &modification.filter, err) &&
-              compile_update(update, scope != DOCUMENTS_ONE, must_replace, &modification.update, err);
+              compile_update(update, modification.filter, scope != DOCUMENTS_ONE, must_replace, &modification.update, err);
     if (!ok)
         write_refuse(request, err);
     ok = ok && execute_in_turn(registry, &modification, request, result, err);

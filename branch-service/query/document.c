@@ -1,5 +1,6 @@
 #include "branch-service/query/document.h"
 
+#include "branch-service/query/query_error.h"
 #include "branch-service/query/update.h"
 #include "common/bson/utf8.h"
 
@@ -36,8 +37,8 @@ static bool check_names(struct bytes document, struct element *refused)
 
 static bool refuse_name(const struct element *field, const char *where, struct error *err)
 {
-    return error_set(err, ERROR_INVALID_ARGUMENT, "the dollar ($) prefixed field '%.*s'%s is not valid for storage",
-                     utf8_fit(field->name, field->name_len, 80), field->name, where);
+    return query_error(err, MONGO_DOLLAR_PREFIXED_FIELD_NAME, "the dollar ($) prefixed field '%.*s'%s is not valid for storage",
+                       utf8_fit(field->name, field->name_len, 80), field->name, where);
 }
 
 /* All documents in a value, however deep: recursion is bounded by MAX_NESTING. */
@@ -68,9 +69,9 @@ bool document_check_storable(struct bytes document, struct element *id, struct e
         if (!element_is_named(&field, "_id", 3))
             continue;
         if (found.name)
-            return error_set(err, ERROR_INVALID_ARGUMENT, "a document can't have more than one '_id'");
+            return query_error(err, MONGO_BAD_VALUE, "a document can't have more than one '_id'");
         if (field.type == BSON_TYPE_ARRAY || field.type == BSON_TYPE_REGEX || field.type == BSON_TYPE_UNDEFINED)
-            return error_set(err, ERROR_INVALID_ARGUMENT, "the '_id' value cannot be of type %s", element_type_name(field.type));
+            return query_error(err, MONGO_INVALID_ID_FIELD, "the '_id' value cannot be of type %s", element_type_name(field.type));
         if (!check_id_names(&field, err))
             return false;
         found = field;

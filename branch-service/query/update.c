@@ -3,137 +3,71 @@
 #include <stdlib.h>
 
 #include "branch-service/query/document.h"
-#include "branch-service/query/update_tree.h"
+#include "branch-service/query/query_error.h"
+#include "branch-service/query/update_resolve.h"
+#include "branch-service/query/update_spec.h"
+#include "branch-service/query/update_upsert.h"
+#include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/bson/bson_check.h"
-#include "common/bson/utf8.h"
 #include "common/bson/value_compare.h"
 
 struct update {
     struct arena arena;
     enum update_kind kind;
-    struct bytes spec; /* our copy */
+    struct bytes spec;           /* our copy */
+    const struct filter *filter; /* what chooses the documents; may be NULL */
 
-    /* UPDATE_OPERATORS, in path order */
-    struct update_action *actions;
-    size_t n_actions;
-    bool can_nest; /* an argument has fields inside, so that a result can be too deep */
+    /* UPDATE_OPERATORS */
+    struct update_spec operators;
+    struct update_filter *filters; /* inside of it */
+    bool writes_time;
 
     /* UPDATE_REPLACEMENT */
     struct element id; /* name NULL: the old document's _id is kept */
 };
 
-/* Is a component a placeholder for array elements: "$", "$[]", "$[name]"? */
-static bool is_positional(const struct path_component *c)
+static bool compile_operators(struct update *update, struct bytes array_filters, struct error *err)
 {
-    return (c->len == 1 && c->name[0] == '$') || (c->len >= 3 && c->name[0] == '$' && c->name[1] == '[' && c->name[c->len - 1] == ']');
+    struct update_compiler compiler = { .arena = &update->arena };
+    bool ok = update_spec_compile(update->spec, array_filters, &compiler, &update->operators, err);
+    update->filters = compiler.filters;
+    update->writes_time = compiler.writes_time;
+    return ok;
 }
 
-static bool check_path(const struct path *path, const struct update_op *op, struct error *err)
+static bool copy_bytes(struct arena *arena, struct bytes *bytes, struct error *err)
 {
-    int shown = utf8_fit(path->text, strlen(path->text), 80);
-    if (path->n == 1 && path->components[0].len == 0)
-        return error_set(err, ERROR_INVALID_ARGUMENT, "an empty update path is not valid");
-    for (size_t i = 0; i < path->n; i++) {
-        const struct path_component *component = &path->components[i];
-        if (component->len == 0)
-            return error_set(err, ERROR_INVALID_ARGUMENT, "the update path '%.*s' contains an empty field name, which is not allowed",
-                             shown, path->text);
-        if (is_positional(component))
-            return error_set(err, ERROR_INVALID_ARGUMENT, "the positional operator '%.*s' in the path '%.*s' is not supported",
-                             utf8_fit(component->name, component->len, 80), component->name, shown, path->text);
-    }
-    /* deeper ones may be stored; and what cannot be there can be taken away */
-    if (op->missing == UPDATE_CREATES && path->text[0] == '$')
-        return error_set(err, ERROR_INVALID_ARGUMENT, "the dollar ($) prefixed field '%.*s' in '%.*s' is not valid for storage",
-                         utf8_fit(path->components[0].name, path->components[0].len, 80), path->components[0].name, shown, path->text);
-    return true;
+    if (!bytes->data)
+        return true;
+    bytes->data = arena_copy(arena, bytes->data, bytes->len);
+    return bytes->data || error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for an update of %zu bytes", bytes->len);
 }
 
-static bool add_action(struct update *update, const struct update_op *op, const struct element *argument, struct error *err)
+bool update_compile(struct bytes spec, const struct update_options *options, struct update **out, struct error *err)
 {
-    struct update_action *action = &update->actions[update->n_actions];
-    *action = (struct update_action) { .op = op, .argument = *argument };
-    if (!path_parse(argument->name, argument->name_len, &update->arena, &action->path, err) || !check_path(&action->path, op, err))
-        return false;
-    if (!op->check(argument, err))
-        return error_wrap(err, "%s of '%.*s'", op->name, utf8_fit(argument->name, argument->name_len, 80), argument->name);
-    if (argument->type == BSON_TYPE_DOCUMENT || argument->type == BSON_TYPE_ARRAY || argument->type == BSON_TYPE_CODEWSCOPE)
-        update->can_nest = true;
-    update->n_actions++;
-    return true;
-}
-
-static bool check_modifier(const struct element *modifier, struct error *err)
-{
-    int shown = utf8_fit(modifier->name, modifier->name_len, 80);
-    if (!element_name_is_operator(modifier))
-        return error_set(err, ERROR_INVALID_ARGUMENT,
-                         "unknown modifier: '%.*s'. The update operation document must contain atomic operators only", shown,
-                         modifier->name);
-    if (!update_op_find(modifier->name, modifier->name_len))
-        return error_set(err, ERROR_INVALID_ARGUMENT, "the update operator '%.*s' is not supported", shown, modifier->name);
-    if (modifier->type != BSON_TYPE_DOCUMENT)
-        return error_set(err, ERROR_INVALID_ARGUMENT, "modifiers operate on fields, but %.*s has a value of type %s", shown, modifier->name,
-                         element_type_name(modifier->type));
-    return true;
-}
-
-static size_t count_fields(struct bytes document)
-{
-    struct element_reader reader;
-    struct element field;
-    size_t n = 0;
-    element_reader_init(&reader, document);
-    while (element_next(&reader, &field))
-        n++;
-    return n;
-}
-
-static bool compile_operators(struct update *update, struct error *err)
-{
-    struct element_reader modifiers;
-    struct element modifier;
-    size_t n = 0;
-    element_reader_init(&modifiers, update->spec);
-    while (element_next(&modifiers, &modifier)) {
-        if (!check_modifier(&modifier, err))
-            return false;
-        n += count_fields(modifier.value);
-    }
-    update->actions = arena_alloc(&update->arena, n * sizeof *update->actions);
-    if (!update->actions)
-        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for an update of %zu paths", n);
-    element_reader_init(&modifiers, update->spec);
-    while (element_next(&modifiers, &modifier)) {
-        const struct update_op *op = update_op_find(modifier.name, modifier.name_len);
-        struct element_reader arguments;
-        struct element argument;
-        element_reader_init(&arguments, modifier.value);
-        while (element_next(&arguments, &argument)) {
-            if (!add_action(update, op, &argument, err))
-                return false;
-        }
-    }
-    return update_actions_sort(update->actions, update->n_actions, err);
-}
-
-bool update_compile(struct bytes spec, struct update **out, struct error *err)
-{
+    static const struct update_options none = { 0 };
     struct update *update = mem_zalloc(sizeof *update);
     struct element_reader reader;
     struct element first;
+    bool ok;
+    options = options ? options : &none;
+    struct bytes array_filters = options->array_filters;
     arena_init(&update->arena, 0);
-    const uint8_t *copy = arena_copy(&update->arena, spec.data, spec.len);
-    if (!copy) {
-        error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for an update of %zu bytes", spec.len);
+    update->spec = spec;
+    update->filter = options->filter;
+    if (!copy_bytes(&update->arena, &update->spec, err) || !copy_bytes(&update->arena, &array_filters, err))
         goto failed;
-    }
-    update->spec = bytes_of(copy, spec.len);
     /* as in MongoDB the first field decides */
     element_reader_init(&reader, update->spec);
     update->kind = element_next(&reader, &first) && element_name_is_operator(&first) ? UPDATE_OPERATORS : UPDATE_REPLACEMENT;
-    if (update->kind == UPDATE_OPERATORS ? !compile_operators(update, err) : !document_check_storable(update->spec, &update->id, err))
+    if (update->kind == UPDATE_OPERATORS)
+        ok = compile_operators(update, array_filters, err);
+    else if (options->many)
+        ok = query_error(err, MONGO_FAILED_TO_PARSE, "a replacement changes one document only: use operators such as $set for many");
+    else
+        ok = document_check_storable(update->spec, &update->id, err);
+    if (!ok)
         goto failed;
     *out = update;
     return true;
@@ -146,6 +80,8 @@ void update_free(struct update *update)
 {
     if (!update)
         return;
+    for (struct update_filter *owned = update->filters; owned; owned = owned->next)
+        filter_free(owned->filter);
     arena_destroy(&update->arena);
     free(update);
 }
@@ -155,6 +91,8 @@ enum update_kind update_kind(const struct update *update)
     return update->kind;
 }
 
+/* ---- applying ------------------------------------------------------------------------------------------ */
+
 /* Operators may write an _id only if nothing comes of it. */
 static bool check_id_is_kept(struct bytes before, struct bytes after, struct error *err)
 {
@@ -163,46 +101,100 @@ static bool check_id_is_kept(struct bytes before, struct bytes after, struct err
         return true;
     if (element_find(after, "_id", 3, &new) && bytes_equal(element_bytes(&old), element_bytes(&new)))
         return true;
-    return error_set(err, ERROR_INVALID_ARGUMENT, "the update would modify the immutable field '_id'");
+    return query_error(err, MONGO_IMMUTABLE_FIELD, "the update would modify the immutable field '_id'");
 }
 
-static bool write_replacement(const struct update *update, struct bytes document, struct builder *out, struct error *err)
+static bool write_operators(const struct update *update, struct bytes document, bool inserting, struct builder *out, struct error *err)
+{
+    const struct update_spec *spec = &update->operators;
+    struct update_action *actions = inserting ? spec->insert_actions : spec->actions;
+    size_t n = inserting ? spec->n_insert_actions : spec->n_actions;
+    uint64_t now = update->writes_time ? clock_wall_micros() : 0;
+    if (!spec->depends_on_document)
+        return update_actions_apply(actions, n, &spec->filters, now, document, out, err);
+    struct arena arena;
+    int64_t position;
+    arena_init(&arena, 0);
+    if (inserting || !update->filter || !filter_match_position(update->filter, document, &position))
+        position = NO_INDEX;
+    bool ok = update_actions_resolve(actions, n, document, position, &arena, &actions, &n, err) &&
+              update_actions_apply(actions, n, &spec->filters, now, document, out, err);
+    arena_destroy(&arena);
+    return ok;
+}
+
+/* A whole new document. An _id that it lacks is the old one's. */
+static bool write_whole(struct bytes document, const struct element *new_id, struct bytes fields, struct builder *out, struct error *err)
 {
     struct element old;
     bool has_old = element_find(document, "_id", 3, &old);
-    const struct element *id = update->id.name ? &update->id : has_old ? &old : NULL;
+    const struct element *id = new_id->name ? new_id : has_old ? &old : NULL;
     if (has_old && value_compare_elements(&old, id) != 0)
-        return error_set(err, ERROR_INVALID_ARGUMENT,
-                         "after applying the update, the immutable field '_id' was found to have been altered");
-    document_write(out, id, update->spec);
+        return query_error(err, MONGO_IMMUTABLE_FIELD,
+                           "after applying the update, the immutable field '_id' was found to have been altered");
+    document_write(out, id, fields);
     return true;
+}
+
+/* As builder_finish, with MongoDB's codes. */
+static bool finish(struct builder *builder, struct bytes *result, struct error *err)
+{
+    enum { TOO_LARGE = 17419 };
+    struct error plain;
+    if (builder_finish(builder, result, &plain))
+        return true;
+    if (plain.code != ERROR_INVALID_ARGUMENT)
+        return error_set(err, plain.code, "%s", plain.message);
+    return query_error(err, builder->too_deep ? MONGO_OVERFLOW : TOO_LARGE, "%s", plain.message);
+}
+
+static bool check_nesting(struct bytes document, struct error *err)
+{
+    struct error plain;
+    if (bson_check(document, &plain))
+        return true;
+    return query_error(err, MONGO_OVERFLOW, "the updated document: %s", plain.message);
+}
+
+/* The new image, in the builder. */
+static bool write_image(const struct update *update, struct bytes document, bool inserting, struct builder *builder, struct bytes *image,
+                        struct error *err)
+{
+    bool operators = update->kind == UPDATE_OPERATORS;
+    if (operators ? !write_operators(update, document, inserting, builder, err)
+                  : !write_whole(document, &update->id, update->spec, builder, err))
+        return builder_failed(builder) ? finish(builder, image, err) : false;
+    if (!finish(builder, image, err))
+        return false;
+    if (!operators || bytes_equal(*image, document))
+        return true;
+    return check_id_is_kept(document, *image, err) && (!update->operators.can_nest || check_nesting(*image, err));
 }
 
 bool update_apply(const struct update *update, struct bytes document, bson_t *out, bool *changed, struct error *err)
 {
     struct builder builder;
-    struct bytes result;
-    bool ok = false;
+    struct bytes image;
     builder_init(&builder);
-    if (update->kind == UPDATE_OPERATORS ? !update_actions_apply(update->actions, update->n_actions, document, &builder, err)
-                                         : !write_replacement(update, document, &builder, err))
-        goto out;
-    if (!builder_finish(&builder, &result, err))
-        goto out;
-    bool differs = !bytes_equal(result, document);
-    if (differs) {
-        if (update->kind == UPDATE_OPERATORS && !check_id_is_kept(document, result, err))
-            goto out;
-        if (update->can_nest && !bson_check(result, err)) {
-            error_wrap(err, "the updated document");
-            goto out;
-        }
-        if (!bson_copy_bytes(result, out, err))
-            goto out;
+    builder_reserve(&builder, document.len + 64);
+    bool ok = write_image(update, document, false, &builder, &image, err);
+    if (ok) {
+        *changed = !bytes_equal(image, document);
+        ok = !*changed || bson_copy_bytes(image, out, err);
     }
-    *changed = differs;
-    ok = true;
-out:
+    builder_destroy(&builder);
+    return ok;
+}
+
+bool update_insert(const struct update *update, struct bytes filter, bson_t *out, struct error *err)
+{
+    struct builder equal, builder;
+    struct bytes start, image;
+    builder_init(&equal);
+    builder_init(&builder);
+    bool ok = update_write_equalities(filter, update->kind == UPDATE_REPLACEMENT, &equal, err) && finish(&equal, &start, err) &&
+              write_image(update, start, true, &builder, &image, err) && document_prepare(image, out, err);
+    builder_destroy(&equal);
     builder_destroy(&builder);
     return ok;
 }

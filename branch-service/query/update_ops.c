@@ -1,92 +1,134 @@
 #include "branch-service/query/update_ops.h"
 
-#include "common/bson/decimal128.h"
+#include "branch-service/query/query_error.h"
+#include "common/base/clock.h"
+#include "common/bson/utf8.h"
+#include "common/bson/value_compare.h"
 
-static bool any_argument(const struct element *argument, struct error *err)
+void update_slot_write(struct update_slot *slot, uint8_t type, struct bytes value)
 {
-    (void)argument;
+    builder_name(slot->out, slot->name, slot->name_len);
+    builder_value(slot->out, type, value);
+    slot->written = true;
+}
+
+void update_slot_keep(struct update_slot *slot)
+{
+    builder_copy(slot->out, slot->old);
+    slot->written = true;
+}
+
+void update_slot_begin_array(struct update_slot *slot)
+{
+    builder_name(slot->out, slot->name, slot->name_len);
+    builder_begin(slot->out, BSON_TYPE_ARRAY);
+    slot->written = true;
+}
+
+static bool any_argument(struct update_compiler *compiler, struct update_action *action, struct error *err)
+{
+    (void)compiler;
+    (void)action;
     (void)err;
     return true;
 }
 
-static bool apply_set(const struct element *argument, const struct element *old, struct update_result *result, struct error *err)
+static bool apply_set(const struct update_action *action, struct update_slot *slot, struct error *err)
 {
-    (void)old;
     (void)err;
-    result->type = argument->type;
-    result->value = argument->value;
+    update_slot_write(slot, action->argument.type, action->argument.value);
     return true;
 }
 
-static bool apply_unset(const struct element *argument, const struct element *old, struct update_result *result, struct error *err)
+static bool apply_unset(const struct update_action *action, struct update_slot *slot, struct error *err)
 {
-    (void)argument;
-    (void)old;
+    (void)action;
+    (void)slot;
     (void)err;
-    result->removed = true;
     return true;
 }
 
-static bool increment_argument(const struct element *argument, struct error *err)
+static bool apply_lesser(const struct update_action *action, struct update_slot *slot, struct error *err)
 {
-    if (!element_is_number(argument))
-        return error_set(err, ERROR_INVALID_ARGUMENT, "cannot increment with a non-numeric argument of type %s",
-                         element_type_name(argument->type));
+    if (!slot->old || value_compare_elements(&action->argument, slot->old) < 0)
+        return apply_set(action, slot, err);
+    update_slot_keep(slot);
     return true;
 }
 
-static double double_of(const struct element *e)
+static bool apply_greater(const struct update_action *action, struct update_slot *slot, struct error *err)
 {
-    return element_is_integer(e) ? (double)element_integer(e) : element_double(e);
+    if (!slot->old || value_compare_elements(&action->argument, slot->old) > 0)
+        return apply_set(action, slot, err);
+    update_slot_keep(slot);
+    return true;
 }
 
-static struct decimal128 decimal_of(const struct element *e)
-{
-    if (e->type == BSON_TYPE_DECIMAL128)
-        return decimal128_load(e->value.data);
-    return element_is_integer(e) ? decimal128_of_int64(element_integer(e)) : decimal128_of_double(element_double(e));
-}
+/* ---- $currentDate ------------------------------------------------------------------------------------ */
 
-/* The wider type of the two wins: decimal, double, long, int. A sum of two ints that does not fit is a long; a
- * sum of longs that does not fit is an error. */
-static bool apply_increment(const struct element *argument, const struct element *old, struct update_result *result, struct error *err)
+static const char as_date[] = "date", as_timestamp[] = "timestamp";
+
+static bool current_date_compile(struct update_compiler *compiler, struct update_action *action, struct error *err)
 {
-    if (!old)
-        return apply_set(argument, old, result, err);
-    if (!element_is_number(old))
-        return error_set(err, ERROR_INVALID_ARGUMENT, "cannot apply $inc to a value of non-numeric type %s", element_type_name(old->type));
-    size_t size = 8;
-    if (old->type == BSON_TYPE_DECIMAL128 || argument->type == BSON_TYPE_DECIMAL128) {
-        result->type = BSON_TYPE_DECIMAL128;
-        size = DECIMAL128_SIZE;
-        decimal128_store(decimal128_add(decimal_of(old), decimal_of(argument)), result->bytes);
-    } else if (old->type == BSON_TYPE_DOUBLE || argument->type == BSON_TYPE_DOUBLE) {
-        double sum = double_of(old) + double_of(argument);
-        uint64_t bits;
-        memcpy(&bits, &sum, sizeof bits);
-        result->type = BSON_TYPE_DOUBLE;
-        put_u64(result->bytes, bits);
-    } else {
-        int64_t sum;
-        if (__builtin_add_overflow(element_integer(old), element_integer(argument), &sum))
-            return error_set(err, ERROR_INVALID_ARGUMENT, "failed to apply $inc: the result is beyond 64 bits");
-        bool narrow = old->type == BSON_TYPE_INT32 && argument->type == BSON_TYPE_INT32 && sum >= INT32_MIN && sum <= INT32_MAX;
-        result->type = narrow ? BSON_TYPE_INT32 : BSON_TYPE_INT64;
-        if (narrow) {
-            size = 4;
-            put_u32(result->bytes, (uint32_t)sum);
-        } else {
-            put_u64(result->bytes, (uint64_t)sum);
-        }
+    const struct element *argument = &action->argument;
+    struct element_reader reader;
+    struct element option;
+    compiler->writes_time = true;
+    if (argument->type == BSON_TYPE_BOOL) {
+        action->compiled = as_date;
+        return true;
     }
-    result->value = bytes_of(result->bytes, size);
+    if (argument->type != BSON_TYPE_DOCUMENT)
+        return query_error(err, MONGO_BAD_VALUE,
+                           "%s is not a valid type for $currentDate: use true or {$type: 'timestamp'} or {$type: 'date'}",
+                           element_type_name(argument->type));
+    element_reader_init(&reader, argument->value);
+    while (element_next(&reader, &option)) {
+        if (!element_is_named(&option, "$type", 5))
+            return query_error(err, MONGO_BAD_VALUE, "unrecognized $currentDate option: %.*s", utf8_fit(option.name, option.name_len, 80),
+                               option.name);
+        if (option.type == BSON_TYPE_UTF8 && bytes_equal(element_string(&option), bytes_of_string(as_date)))
+            action->compiled = as_date;
+        else if (option.type == BSON_TYPE_UTF8 && bytes_equal(element_string(&option), bytes_of_string(as_timestamp)))
+            action->compiled = as_timestamp;
+    }
+    if (!action->compiled)
+        return query_error(err, MONGO_BAD_VALUE, "the '$type' field of $currentDate is required to be 'date' or 'timestamp'");
     return true;
 }
+
+static bool current_date_apply(const struct update_action *action, struct update_slot *slot, struct error *err)
+{
+    (void)err;
+    uint8_t value[8];
+    bool is_date = action->compiled == as_date;
+    uint64_t now = slot->now_micros;
+    /* a timestamp's lower half counts within its second and begins at 1 */
+    put_u64(value, is_date ? now / 1000 : now / MICROS_PER_SECOND << 32 | (now % MICROS_PER_SECOND + 1));
+    update_slot_write(slot, is_date ? BSON_TYPE_DATE_TIME : BSON_TYPE_TIMESTAMP, bytes_of(value, sizeof value));
+    return true;
+}
+
+/* ---- the table --------------------------------------------------------------------------------------- */
+
+const struct update_op update_rename_target = { "$rename", UPDATE_CREATES, false, any_argument, apply_set };
 
 static const struct update_op ops[] = {
-    { "$set", UPDATE_CREATES, any_argument, apply_set },
-    { "$unset", UPDATE_SKIPS, any_argument, apply_unset },
-    { "$inc", UPDATE_CREATES, increment_argument, apply_increment },
+    { "$set", UPDATE_CREATES, false, any_argument, apply_set },
+    { "$setOnInsert", UPDATE_CREATES, true, any_argument, apply_set },
+    { "$unset", UPDATE_SKIPS, false, any_argument, apply_unset },
+    { "$inc", UPDATE_CREATES, false, update_increment_compile, update_increment_apply },
+    { "$mul", UPDATE_CREATES, false, update_multiply_compile, update_multiply_apply },
+    { "$min", UPDATE_CREATES, false, any_argument, apply_lesser },
+    { "$max", UPDATE_CREATES, false, any_argument, apply_greater },
+    { "$bit", UPDATE_CREATES, false, update_bit_compile, update_bit_apply },
+    { "$currentDate", UPDATE_CREATES, false, current_date_compile, current_date_apply },
+    { "$rename", UPDATE_SKIPS, false, any_argument, apply_unset }, /* the source; update_spec.c adds the target */
+    { "$push", UPDATE_CREATES, false, update_push_compile, update_push_apply },
+    { "$addToSet", UPDATE_CREATES, false, update_add_to_set_compile, update_add_to_set_apply },
+    { "$pop", UPDATE_EXPECTS, false, update_pop_compile, update_pop_apply },
+    { "$pull", UPDATE_EXPECTS, false, update_pull_compile, update_pull_apply },
+    { "$pullAll", UPDATE_EXPECTS, false, update_pull_all_compile, update_pull_all_apply },
 };
 
 const struct update_op *update_op_find(const char *name, size_t len)
@@ -96,4 +138,9 @@ const struct update_op *update_op_find(const char *name, size_t len)
             return &ops[i];
     }
     return NULL;
+}
+
+const struct update_op *update_op_at(size_t i)
+{
+    return i < ARRAY_LEN(ops) ? &ops[i] : NULL;
 }

@@ -1,7 +1,5 @@
 #include "common/bson/builder.h"
 
-#include <stdio.h>
-
 bool builder_failed(const struct builder *builder)
 {
     return builder->too_large || builder->too_deep || builder->buffer.failed;
@@ -54,6 +52,11 @@ void builder_destroy(struct builder *builder)
     buffer_destroy(&builder->buffer);
 }
 
+void builder_reserve(struct builder *builder, size_t more)
+{
+    buffer_reserve(&builder->buffer, more);
+}
+
 void builder_name(struct builder *builder, const char *name, size_t len)
 {
     builder->type_at = builder->buffer.len;
@@ -64,9 +67,13 @@ void builder_name(struct builder *builder, const char *name, size_t len)
 
 void builder_index(struct builder *builder, uint32_t index)
 {
-    char name[12];
-    int len = snprintf(name, sizeof name, "%u", index);
-    builder_name(builder, name, (size_t)len);
+    char name[10];
+    size_t at = sizeof name;
+    do {
+        name[--at] = (char)('0' + index % 10);
+        index /= 10;
+    } while (index > 0);
+    builder_name(builder, name + at, sizeof name - at);
 }
 
 void builder_value(struct builder *builder, uint8_t type, struct bytes value)

@@ -25,6 +25,8 @@ struct builder {
 /* Begins with the top document open. */
 void builder_init(struct builder *builder);
 void builder_destroy(struct builder *builder);
+/* Room for so many bytes more, so that it need not be found bit by bit. */
+void builder_reserve(struct builder *builder, size_t more);
 
 /* A field is a name, then one value (builder_value, or builder_begin ... builder_end). */
 void builder_name(struct builder *builder, const char *name, size_t len);

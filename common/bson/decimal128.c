@@ -136,6 +136,30 @@ static struct decimal128 round_digits(const uint8_t digits[WIDTH], int exponent,
     return d;
 }
 
+/* The same for an exponent that may be too small: what is below the smallest is rounded away in the same step,
+ * for to round twice can be wrong. */
+static struct decimal128 round_small(const uint8_t digits[WIDTH], int exponent, bool negative)
+{
+    uint8_t shifted[WIDTH] = { 0 };
+    int top = WIDTH - 1;
+    while (top >= 0 && digits[top] == 0)
+        top--;
+    int excess = top + 1 > DECIMAL128_DIGITS ? top + 1 - DECIMAL128_DIGITS : 0;
+    int below = DECIMAL128_MIN_EXPONENT - exponent;
+    if (below <= excess)
+        return round_digits(digits, exponent, negative);
+    /* a one in front makes `below` digits the ones that are too many; it goes away again */
+    for (int i = 0; i <= top && i < WIDTH; i++)
+        shifted[i] = digits[i];
+    int front = below + DECIMAL128_DIGITS - 1;
+    if (front >= WIDTH)
+        return (struct decimal128) { .class = DECIMAL128_FINITE, .negative = negative, .exponent = DECIMAL128_MIN_EXPONENT };
+    shifted[front] = 1;
+    struct decimal128 d = round_digits(shifted, exponent, negative);
+    d.coefficient -= power_of_ten(DECIMAL128_DIGITS - 1);
+    return d;
+}
+
 struct decimal128 decimal128_add(struct decimal128 a, struct decimal128 b)
 {
     const struct decimal128 nan = { .class = DECIMAL128_NAN };
@@ -183,4 +207,28 @@ struct decimal128 decimal128_add(struct decimal128 a, struct decimal128 b)
         }
     }
     return round_digits(x, low.exponent, negative);
+}
+
+struct decimal128 decimal128_multiply(struct decimal128 a, struct decimal128 b)
+{
+    bool negative = a.negative != b.negative;
+    bool infinite = a.class == DECIMAL128_INFINITY || b.class == DECIMAL128_INFINITY;
+    bool zero = (a.class == DECIMAL128_FINITE && a.coefficient == 0) || (b.class == DECIMAL128_FINITE && b.coefficient == 0);
+    if (a.class == DECIMAL128_NAN || b.class == DECIMAL128_NAN || (infinite && zero))
+        return (struct decimal128) { .class = DECIMAL128_NAN };
+    if (infinite)
+        return (struct decimal128) { .class = DECIMAL128_INFINITY, .negative = negative };
+
+    uint8_t x[WIDTH], y[WIDTH], digits[WIDTH] = { 0 };
+    spread(a.coefficient, 0, x);
+    spread(b.coefficient, 0, y);
+    for (int i = 0; i < DECIMAL128_DIGITS; i++) {
+        unsigned carry = 0;
+        for (int j = 0; j <= DECIMAL128_DIGITS; j++) {
+            unsigned sum = digits[i + j] + carry + (j < DECIMAL128_DIGITS ? x[i] * y[j] : 0u);
+            digits[i + j] = (uint8_t)(sum % 10);
+            carry = sum / 10;
+        }
+    }
+    return round_small(digits, a.exponent + b.exponent, negative);
 }

@@ -35,5 +35,6 @@ struct decimal128 decimal128_of_int64(int64_t value);
 struct decimal128 decimal128_of_double(double value);
 /* Rounds half to even at 34 digits; an exact result keeps the smaller exponent where it can. */
 struct decimal128 decimal128_add(struct decimal128 a, struct decimal128 b);
+struct decimal128 decimal128_multiply(struct decimal128 a, struct decimal128 b);
 
 #endif

@@ -7,9 +7,8 @@ enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR 
 /* 10000-01-01T00:00:00Z */
 static const int64_t year_10000 = INT64_C(253402300800000);
 
-/* Days since the epoch in the proleptic Gregorian calendar. Years begin in March here, which puts the leap
- * day at the end of one. */
-static int64_t days_of(int year, int month, int day)
+/* Years begin in March here, which puts the leap day at the end of one. */
+int64_t iso_date_days(int64_t year, int month, int day)
 {
     int64_t y = month <= 2 ? year - 1 : year;
     int64_t era = (y >= 0 ? y : y - 399) / 400;
@@ -19,7 +18,7 @@ static int64_t days_of(int year, int month, int day)
     return era * 146097 + day_of_era - 719468;
 }
 
-static void date_of(int64_t days, int *year, int *month, int *day)
+void iso_date_civil(int64_t days, int64_t *year, int *month, int *day)
 {
     int64_t z = days + 719468;
     int64_t era = (z >= 0 ? z : z - 146096) / 146097;
@@ -29,7 +28,7 @@ static void date_of(int64_t days, int *year, int *month, int *day)
     int64_t m = (5 * day_of_year + 2) / 153;
     *day = (int)(day_of_year - (153 * m + 2) / 5 + 1);
     *month = (int)(m < 10 ? m + 3 : m - 9);
-    *year = (int)(year_of_era + era * 400 + (*month <= 2));
+    *year = year_of_era + era * 400 + (*month <= 2);
 }
 
 bool iso_date_has_text(int64_t millis)
@@ -39,13 +38,14 @@ bool iso_date_has_text(int64_t millis)
 
 void iso_date_format(int64_t millis, char out[ISO_DATE_SIZE])
 {
-    int year, month, day;
-    date_of(millis / DAY, &year, &month, &day);
+    int64_t year;
+    int month, day;
+    iso_date_civil(millis / DAY, &year, &month, &day);
     int rest = (int)(millis % DAY);
     char fraction[8] = "";
     if (rest % SECOND)
         snprintf(fraction, sizeof fraction, ".%03d", rest % SECOND);
-    snprintf(out, ISO_DATE_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d%sZ", year, month, day, rest / HOUR, rest % HOUR / MINUTE,
+    snprintf(out, ISO_DATE_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d%sZ", (int)year, month, day, rest / HOUR, rest % HOUR / MINUTE,
              rest % MINUTE / SECOND, fraction);
 }
 
@@ -112,7 +112,7 @@ const char *iso_date_parse(struct bytes text, int64_t *millis)
     bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
     if (month < 1 || month > 12 || day < 1 || day > month_days[month - 1] + (month == 2 && leap) || hour > 23 || minute > 59 || second > 59)
         return "no such day or time";
-    *millis = days_of(year, month, day) * DAY + (int64_t)hour * HOUR + (int64_t)minute * MINUTE + (int64_t)second * SECOND + fraction -
-              (int64_t)offset * MINUTE;
+    *millis = iso_date_days(year, month, day) * DAY + (int64_t)hour * HOUR + (int64_t)minute * MINUTE + (int64_t)second * SECOND +
+              fraction - (int64_t)offset * MINUTE;
     return NULL;
 }

@@ -17,4 +17,8 @@ void iso_date_format(int64_t millis, char out[ISO_DATE_SIZE]);
  * third must be 0: a date holds milliseconds. NULL, or what is wrong. */
 const char *iso_date_parse(struct bytes text, int64_t *millis);
 
+/* Days since the epoch in the proleptic Gregorian calendar, and back. */
+int64_t iso_date_days(int64_t year, int month, int day);
+void iso_date_civil(int64_t days, int64_t *year, int *month, int *day);
+
 #endif

@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct error err = { 0 };
     bson_t stored;
     bool idempotent = spec.len && is_idempotent(spec);
-    bool compiled = spec.len && update_compile(spec, &update, &err);
+    bool compiled = spec.len && update_compile(spec, NULL, &update, &err);
     must(compiled || !spec.len || (err.code == ERROR_INVALID_ARGUMENT && err.message[0]));
     free((void *)spec.data);
     if (compiled && document.len && document_prepare(document, &stored, &err)) {

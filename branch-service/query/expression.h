@@ -1,0 +1,75 @@
+/* Expressions of aggregation ($add, "$a.b", "$$ROOT", ...): compiled once, then evaluated against many documents.
+ * Knows neither RPC nor log. Semantics are MongoDB 7.0's.
+ *
+ * A value is an element whose name means nothing; the one of type BSON_TYPE_EOD is missing.
+ *
+ * Ownership  an expression lives in the arena it was compiled into and points into its spec, which lives as long
+ *            as that arena; a value lives as long as the evaluation's arena and document.
+ * Threads    a compiled expression is immutable.
+ * Errors     those of query_error.h; RESOURCE_EXHAUSTED when an arena is at its limit.
+ */
+#ifndef ARGON_BRANCH_QUERY_EXPRESSION_H
+#define ARGON_BRANCH_QUERY_EXPRESSION_H
+
+#include "common/base/arena.h"
+#include "common/base/error.h"
+#include "common/bson/element.h"
+
+enum {
+    EXPRESSION_MAX_NESTING = 200,
+    EXPRESSION_MAX_VALUE = 64 * 1024 * 1024, /* an array or document that only exists while evaluating */
+};
+
+struct expression;
+
+/* The names that $$name can use, innermost first, and in the same order what they stand for. NULL: none.
+ * $$ROOT, $$CURRENT, $$NOW and $$REMOVE are always there. */
+struct expression_scope {
+    const char *name;
+    size_t len;
+    const struct expression_scope *outer;
+};
+
+struct expression_binding {
+    struct element value;
+    const struct expression_binding *outer;
+};
+
+struct expression_variables {
+    const struct expression_scope *scope;
+    const struct expression_binding *bindings;
+};
+
+struct evaluation {
+    struct arena *arena; /* for values and what is between */
+    struct bytes document;
+    const struct expression_binding *bindings; /* of the scope the expression was compiled in */
+    int64_t now;                               /* $$NOW, milliseconds since the epoch */
+};
+
+CHECKED bool expression_compile(const struct element *spec, const struct expression_scope *scope, struct arena *arena,
+                                const struct expression **expression, struct error *err);
+CHECKED bool expression_evaluate(const struct expression *expression, const struct evaluation *evaluation, struct element *value,
+                                 struct error *err);
+/* The same, as a condition. */
+CHECKED bool expression_is_true(const struct expression *expression, const struct evaluation *evaluation, bool *result, struct error *err);
+/* The value when it depends on nothing; NULL otherwise. */
+const struct element *expression_constant(const struct expression *expression);
+
+/* The variables that a command's `let` document defines: constants, or expressions over those before them.
+ * outer may be NULL; all three live as long as the arena. */
+CHECKED bool expression_let(struct bytes let, const struct expression_variables *outer, int64_t now, struct arena *arena,
+                            struct expression_variables *variables, struct error *err);
+
+/* The operators there are, from 0 on; NULL behind the last. */
+const char *expression_operator_name(size_t index);
+
+/* Everything but false, null, missing, undefined and the numbers 0. */
+bool value_is_true(const struct element *value);
+
+static inline bool value_is_missing(const struct element *value)
+{
+    return value->type == BSON_TYPE_EOD;
+}
+
+#endif

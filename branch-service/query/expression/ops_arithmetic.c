@@ -1,0 +1,187 @@
+/* Sums, products, quotients, bits. The wider type of the operands wins: int, long, double, decimal; an int that
+ * does not fit becomes a long, a long that does not fit a double. */
+#include <math.h>
+
+#include "branch-service/query/expression/internal.h"
+#include "branch-service/query/expression/sum.h"
+#include "common/bson/decimal128_math.h"
+
+static bool apply_add(struct run *run, const struct expression *e, const struct element *args, struct element *out)
+{
+    struct sum sum;
+    const struct element *date = NULL;
+    sum_init(&sum);
+    for (size_t i = 0; i < e->n; i++) {
+        if (is_nullish(&args[i]))
+            return make_null(out);
+        if (args[i].type == BSON_TYPE_DATE_TIME) {
+            if (date)
+                return fail(run, 16612, "only one date allowed in an $add expression");
+            date = &args[i];
+        } else if (!element_is_number(&args[i])) {
+            return fail(run, 16554, "$add only supports numeric or date types, not %s", element_type_name(args[i].type));
+        } else {
+            sum_add(&sum, &args[i]);
+        }
+    }
+    if (!date)
+        return sum_value(run, &sum, out);
+    struct element offset;
+    int64_t millis;
+    if (!sum_value(run, &sum, &offset))
+        return false;
+    bool whole = offset.type != BSON_TYPE_DOUBLE || (fabs(element_double(&offset)) < 0x1p63);
+    int64_t by = offset.type == BSON_TYPE_DOUBLE && whole ? llround(element_double(&offset)) : int64_of(&offset);
+    if (!whole || __builtin_add_overflow(element_int64(date), by, &millis))
+        return fail(run, MONGO_OVERFLOW, "date overflow in $add");
+    return make_date(run, millis, out);
+}
+
+static bool subtract_from_date(struct run *run, const struct element *args, struct element *out)
+{
+    int64_t result, by;
+    bool is_date = args[1].type == BSON_TYPE_DATE_TIME;
+    if (!is_date && !element_is_number(&args[1]))
+        return fail(run, 16613, "can't $subtract %s from Date", element_type_name(args[1].type));
+    by = is_date ? element_int64(&args[1]) : int64_of(&args[1]);
+    if (__builtin_sub_overflow(element_int64(&args[0]), by, &result))
+        return fail(run, MONGO_OVERFLOW, "date overflow in $subtract");
+    return is_date ? make_int64(run, result, out) : make_date(run, result, out);
+}
+
+static bool apply_subtract(struct run *run, const struct expression *e, const struct element *args, struct element *out)
+{
+    (void)e;
+    if (is_nullish(&args[0]) || is_nullish(&args[1]))
+        return make_null(out);
+    if (args[0].type == BSON_TYPE_DATE_TIME)
+        return subtract_from_date(run, args, out);
+    if (!element_is_number(&args[0]) || !element_is_number(&args[1]))
+        return fail(run, 16556, "can't $subtract %s from %s", element_type_name(args[1].type), element_type_name(args[0].type));
+    uint8_t type = wider_type(args[0].type, args[1].type);
+    if (type == BSON_TYPE_DECIMAL128) {
+        struct decimal128 right = decimal_of(&args[1]);
+        right.negative = !right.negative;
+        return make_decimal(run, decimal128_add(decimal_of(&args[0]), right), out);
+    }
+    int64_t result;
+    if (type == BSON_TYPE_DOUBLE || __builtin_sub_overflow(element_integer(&args[0]), element_integer(&args[1]), &result))
+        return make_double(run, double_of(&args[0]) - double_of(&args[1]), out);
+    return type == BSON_TYPE_INT64 ? make_int64(run, result, out) : make_int(run, result, out);
+}
+
+static bool apply_multiply(struct run *run, const struct expression *e, const struct element *args, struct element *out)
+{
+    uint8_t type = BSON_TYPE_INT32;
+    struct decimal128 decimal = { 0 };
+    double product = 1;
+    int64_t whole = 1;
+    for (size_t i = 0; i < e->n; i++) {
+        if (is_nullish(&args[i]))
+            return make_null(out);
+        if (!element_is_number(&args[i]))
+            return fail(run, 16555, "$multiply only supports numeric types, not %s", element_type_name(args[i].type));
+        uint8_t before = type;
+        type = wider_type(type, args[i].type);
+        if (type == BSON_TYPE_DECIMAL128) {
+            if (before == BSON_TYPE_DOUBLE)
+                decimal = decimal128_of_double(product);
+            else if (before != BSON_TYPE_DECIMAL128)
+                decimal = decimal128_of_int64(whole);
+            decimal = decimal128_multiply(decimal, decimal_of(&args[i]));
+            continue;
+        }
+        product *= double_of(&args[i]);
+        if (type != BSON_TYPE_DOUBLE && __builtin_mul_overflow(whole, element_integer(&args[i]), &whole))
+            type = BSON_TYPE_DOUBLE;
+    }
+    return type == BSON_TYPE_DECIMAL128 ? make_decimal(run, decimal, out)
+           : type == BSON_TYPE_DOUBLE   ? make_double(run, product, out)
+           : type == BSON_TYPE_INT64    ? make_int64(run, whole, out)
+                                        : make_int(run, whole, out);
+}
+
+static bool is_zero(const struct element *number)
+{
+    return !value_is_true(number);
+}
+
+static bool apply_divide(struct run *run, const struct expression *e, const struct element *args, struct element *out)
+{
+    (void)e;
+    if (is_nullish(&args[0]) || is_nullish(&args[1]))
+        return make_null(out);
+    if (!element_is_number(&args[0]) || !element_is_number(&args[1]))
+        return fail(run, 16609, "$divide only supports numeric types, not %s and %s", element_type_name(args[0].type),
+                    element_type_name(args[1].type));
+    if (is_zero(&args[1]))
+        return fail(run, 16608, "can't $divide by zero");
+    if (wider_type(args[0].type, args[1].type) == BSON_TYPE_DECIMAL128)
+        return make_decimal(run, decimal128_divide(decimal_of(&args[0]), decimal_of(&args[1])), out);
+    return make_double(run, double_of(&args[0]) / double_of(&args[1]), out);
+}
+
+static bool apply_mod(struct run *run, const struct expression *e, const struct element *args, struct element *out)
+{
+    (void)e;
+    if (is_nullish(&args[0]) || is_nullish(&args[1]))
+        return make_null(out);
+    if (!element_is_number(&args[0]) || !element_is_number(&args[1]))
+        return fail(run, 16611, "$mod only supports numeric types, not %s and %s", element_type_name(args[0].type),
+                    element_type_name(args[1].type));
+    if (is_zero(&args[1]))
+        return fail(run, 16610, "can't $mod by zero");
+    if (wider_type(args[0].type, args[1].type) == BSON_TYPE_DECIMAL128)
+        return make_decimal(run, decimal128_modulo(decimal_of(&args[0]), decimal_of(&args[1])), out);
+    /* a double that is whole counts as an integer on the right, but not on the left */
+    int64_t divisor;
+    if (args[0].type == BSON_TYPE_DOUBLE || !exact_int64(&args[1], &divisor))
+        return make_double(run, fmod(double_of(&args[0]), double_of(&args[1])), out);
+    int64_t left = divisor == -1 ? 0 : element_integer(&args[0]) % divisor;
+    bool wide = args[0].type == BSON_TYPE_INT64 || args[1].type == BSON_TYPE_INT64;
+    return wide ? make_int64(run, left, out) : make_int(run, left, out);
+}
+
+enum { BIT_AND, BIT_OR, BIT_XOR };
+
+static bool apply_bits(struct run *run, const struct expression *e, const struct element *args, struct element *out)
+{
+    int64_t bits = e->op->variant == BIT_AND ? -1 : 0;
+    uint8_t type = BSON_TYPE_INT32;
+    for (size_t i = 0; i < e->n; i++) {
+        if (is_nullish(&args[i]))
+            return make_null(out);
+        if (!element_is_integer(&args[i]))
+            return fail(run, MONGO_TYPE_MISMATCH, "%s only supports int and long operands, not %s", e->op->name,
+                        element_type_name(args[i].type));
+        int64_t value = element_integer(&args[i]);
+        bits = e->op->variant == BIT_AND ? bits & value : e->op->variant == BIT_OR ? bits | value : bits ^ value;
+        type = wider_type(type, args[i].type);
+    }
+    return type == BSON_TYPE_INT64 ? make_int64(run, bits, out) : make_int32(run, (int32_t)bits, out);
+}
+
+static bool apply_bit_not(struct run *run, const struct expression *e, const struct element *args, struct element *out)
+{
+    if (is_nullish(&args[0]))
+        return make_null(out);
+    if (!element_is_integer(&args[0]))
+        return fail(run, MONGO_TYPE_MISMATCH, "%s only supports int and long operands, not %s", e->op->name,
+                    element_type_name(args[0].type));
+    int64_t bits = ~element_integer(&args[0]);
+    return args[0].type == BSON_TYPE_INT64 ? make_int64(run, bits, out) : make_int32(run, (int32_t)bits, out);
+}
+
+static const struct expression_op ops[] = {
+    { "$add", 0, MANY, .apply = apply_add },
+    { "$subtract", 2, 2, .apply = apply_subtract },
+    { "$multiply", 0, MANY, .apply = apply_multiply },
+    { "$divide", 2, 2, .apply = apply_divide },
+    { "$mod", 2, 2, .apply = apply_mod },
+    { "$bitAnd", 0, MANY, .apply = apply_bits, .variant = BIT_AND },
+    { "$bitOr", 0, MANY, .apply = apply_bits, .variant = BIT_OR },
+    { "$bitXor", 0, MANY, .apply = apply_bits, .variant = BIT_XOR },
+    { "$bitNot", 1, 1, .apply = apply_bit_not },
+};
+
+const struct expression_ops ops_arithmetic = { ops, ARRAY_LEN(ops) };

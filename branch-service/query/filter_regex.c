@@ -33,11 +33,6 @@ static bool read_options(struct bytes options, uint32_t *flags, struct error *er
     return true;
 }
 
-static bool has_nul(struct bytes text)
-{
-    return text.len > 0 && memchr(text.data, 0, text.len);
-}
-
 bool regex_compile(struct arena *arena, struct bytes pattern, struct bytes options, struct regex **chain, struct regex **out,
                    struct error *err)
 {
@@ -45,10 +40,8 @@ bool regex_compile(struct arena *arena, struct bytes pattern, struct bytes optio
     uint32_t flags = PCRE2_UTF | PCRE2_MATCH_INVALID_UTF;
     int code;
     PCRE2_SIZE offset;
-    if (has_nul(pattern))
+    if (pattern.len > 0 && memchr(pattern.data, 0, pattern.len))
         return query_error(err, MONGO_BAD_VALUE, "$regex: regular expression cannot contain an embedded null byte");
-    if (has_nul(options))
-        return query_error(err, MONGO_BAD_VALUE, "$options: regular expression options string cannot contain an embedded null byte");
     if (!read_options(options, &flags, err))
         return false;
     if (pattern.len > MAX_REGEX_BYTES)

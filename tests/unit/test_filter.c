@@ -6,8 +6,14 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
+
+#include "branch-service/query/expression.h"
 #include "branch-service/query/filter.h"
+#include "branch-service/query/filter_regex.h"
 #include "branch-service/query/path.h"
+#include "branch-service/query/query_error.h"
+#include "common/base/clock.h"
 #include "common/bson/builder.h"
 #include "common/bson/key_encoding.h"
 #include "tests/support/bson_support.h"
@@ -136,6 +142,277 @@ static void single_ids_are_found(void **state)
     /* two conditions: one key, and matching settles the other */
     single_id_is("{\"_id\":1,\"_id\":{\"$eq\":2}}", "1");
     assert_false(matches("{\"_id\":1,\"_id\":{\"$eq\":2}}", "{\"_id\":1}"));
+}
+
+/* The values of a list that lie within the bounds that a filter gives, by their places; NULL: it gives none. */
+static void bounds_hold(const char *spec, const char *expected)
+{
+    static const char ids[] =
+        "[{\"$minKey\":1},null,{\"$numberDouble\":\"NaN\"},{\"$numberDouble\":\"-Infinity\"},1,1.5,2,{\"$numberDecimal\":"
+        "\"1E+40\"},\"\",\"a\",\"b\",{},{\"x\":1},{\"$oid\":\"000000000000000000000001\"},false,true,{\"$maxKey\":1}]";
+    char text[sizeof ids + 16], held[64] = "";
+    struct filter *filter = compile(spec);
+    const struct id_range *ranges;
+    struct element_reader reader;
+    struct element list, id;
+    struct error err;
+    size_t n;
+    bool bounded = filter_id_bounds(filter, &ranges, &n);
+    snprintf(text, sizeof text, "{\"ids\":%s}", ids);
+    bson_t *document = bson_of_text(text);
+    assert_true(element_find(bytes_of_bson(document), "ids", 3, &list));
+    element_reader_init(&reader, list.value);
+    for (char name = 'a'; bounded && element_next(&reader, &id); name++) {
+        struct buffer key = { 0 };
+        assert_true(key_encode_element(&id, &key, &err));
+        for (size_t i = 0; i < n; i++) {
+            if (bytes_compare(ranges[i].from, buffer_bytes(&key)) <= 0 &&
+                (ranges[i].to.len == 0 || bytes_compare(buffer_bytes(&key), ranges[i].to) < 0))
+                held[strlen(held)] = name;
+            if (i > 0)
+                assert_true(ranges[i - 1].to.len > 0 && bytes_compare(ranges[i - 1].to, ranges[i].from) < 0);
+        }
+        buffer_destroy(&key);
+    }
+    if (bounded != (expected != NULL) || (expected && strcmp(held, expected) != 0))
+        fail_msg("%s: %s", spec, bounded ? held : "no bounds");
+    bson_destroy(document);
+    filter_free(filter);
+}
+
+static void bounds_of_ids_are_exact(void **state)
+{
+    (void)state;
+    bounds_hold("{}", NULL);
+    bounds_hold("{\"a\":1}", NULL);
+    bounds_hold("{\"_id.x\":1}", NULL);
+    bounds_hold("{\"_id\":1}", "e");
+    bounds_hold("{\"_id\":{\"$gt\":1}}", "fgh");
+    bounds_hold("{\"_id\":{\"$gte\":1}}", "efgh");
+    bounds_hold("{\"_id\":{\"$lt\":2}}", "def");
+    bounds_hold("{\"_id\":{\"$lte\":2}}", "defg");
+    bounds_hold("{\"_id\":{\"$gt\":1,\"$lt\":2}}", "f");
+    bounds_hold("{\"_id\":{\"$gt\":2,\"$lt\":1}}", "");
+    bounds_hold("{\"_id\":{\"$lte\":{\"$numberDouble\":\"NaN\"}}}", "c");
+    bounds_hold("{\"_id\":{\"$gt\":{\"$numberDouble\":\"NaN\"}}}", "");
+    bounds_hold("{\"_id\":{\"$lte\":{\"$numberDouble\":\"-Infinity\"}}}", "d");
+    bounds_hold("{\"_id\":{\"$gte\":\"a\"}}", "jk");
+    bounds_hold("{\"_id\":{\"$lt\":\"b\"}}", "ij");
+    bounds_hold("{\"_id\":{\"$gte\":{}}}", "lm");
+    bounds_hold("{\"_id\":{\"$gt\":false}}", "p");
+    bounds_hold("{\"_id\":{\"$gt\":null}}", "");
+    bounds_hold("{\"_id\":{\"$gte\":null}}", "b");
+    bounds_hold("{\"_id\":{\"$gt\":{\"$minKey\":1}}}", "bcdefghijklmnopq");
+    bounds_hold("{\"_id\":{\"$lt\":{\"$minKey\":1}}}", "");
+    bounds_hold("{\"_id\":{\"$lte\":{\"$maxKey\":1}}}", "abcdefghijklmnopq");
+    bounds_hold("{\"_id\":{\"$gt\":{\"$maxKey\":1}}}", "");
+    bounds_hold("{\"_id\":{\"$in\":[2,\"a\",1.0,null,[3],true]}}", "begjp");
+    bounds_hold("{\"_id\":{\"$in\":[]}}", "");
+    bounds_hold("{\"_id\":{\"$in\":[1,{\"$regularExpression\":{\"pattern\":\"x\",\"options\":\"\"}}]}}", NULL);
+    bounds_hold("{\"_id\":{\"$in\":[1,2],\"$gt\":1}}", "g");
+    bounds_hold("{\"_id\":[1]}", "");
+    bounds_hold("{\"_id\":{\"$gt\":[1]}}", "");
+    bounds_hold("{\"_id\":{\"$ne\":1}}", NULL);
+    bounds_hold("{\"_id\":{\"$not\":{\"$gt\":1}}}", NULL);
+    bounds_hold("{\"a\":1,\"$and\":[{\"_id\":{\"$gt\":1}},{\"_id\":{\"$lt\":2}}]}", "f");
+    bounds_hold("{\"$or\":[{\"_id\":{\"$gte\":2}},{\"_id\":{\"$in\":[1,2,\"a\"]}}]}", "eghj");
+    bounds_hold("{\"$or\":[{\"_id\":1},{\"a\":1}]}", NULL);
+    bounds_hold("{\"$nor\":[{\"_id\":1}]}", NULL);
+}
+
+/* NO_INDEX: none. */
+static void position_is(const char *spec, const char *text, int64_t expected)
+{
+    struct filter *filter = compile(spec);
+    bson_t *document = bson_of_text(text);
+    int64_t index = NO_INDEX;
+    assert_true(filter_says(filter, bytes_of_bson(document)));
+    bool found = filter_match_position(filter, bytes_of_bson(document), &index);
+    if (found != (expected != NO_INDEX) || index != expected)
+        fail_msg("%s: %lld", spec, (long long)index);
+    bson_destroy(document);
+    filter_free(filter);
+}
+
+static void the_element_that_matched_is_known(void **state)
+{
+    (void)state;
+    position_is("{\"a\":2}", "{\"a\":[1,2,2]}", 1);
+    position_is("{\"a\":{\"$gt\":1}}", "{\"a\":[0,1,5]}", 2);
+    position_is("{\"a\":1}", "{\"a\":1}", NO_INDEX);
+    position_is("{}", "{\"a\":[1]}", NO_INDEX);
+    position_is("{\"a\":[1,2]}", "{\"a\":[1,2]}", NO_INDEX);
+    position_is("{\"a.b\":3}", "{\"a\":[{\"b\":1},{\"b\":[2,3]}]}", 1);
+    position_is("{\"a.b\":3}", "{\"a\":{\"b\":[2,3]}}", 1);
+    position_is("{\"a.b\":null}", "{\"a\":[{\"b\":1},{}]}", 1);
+    position_is("{\"a.1\":3}", "{\"a\":[2,3]}", 1);
+    position_is("{\"a\":{\"$elemMatch\":{\"$gt\":1,\"$lt\":3}}}", "{\"a\":[0,5,2]}", 2);
+    position_is("{\"a\":{\"$elemMatch\":{\"b\":2}}}", "{\"a\":[{\"b\":1},{\"b\":2}]}", 1);
+    position_is("{\"a.b\":{\"$elemMatch\":{\"$eq\":2}}}", "{\"a\":[{\"b\":[1]},{\"b\":[1,9,2]}]}", 1);
+    position_is("{\"a\":1,\"b\":2}", "{\"a\":[0,0,1],\"b\":[0,2]}", 1);
+    position_is("{\"b\":2,\"a\":1}", "{\"a\":[0,0,1],\"b\":[0,2]}", 2);
+    position_is("{\"a\":1,\"b\":2}", "{\"a\":[0,0,1],\"b\":2}", 2);
+    position_is("{\"$and\":[{\"a\":1}]}", "{\"a\":[0,1]}", 1);
+    position_is("{\"$or\":[{\"a\":1}]}", "{\"a\":[0,1]}", NO_INDEX);
+    position_is("{\"a\":{\"$ne\":5}}", "{\"a\":[0,1]}", NO_INDEX);
+    position_is("{\"a\":{\"$not\":{\"$gt\":5}}}", "{\"a\":[0,1]}", NO_INDEX);
+    position_is("{\"a\":{\"$in\":[7,1]}}", "{\"a\":[0,1]}", 1);
+    position_is("{\"a\":{\"$size\":2}}", "{\"a\":[0,1]}", NO_INDEX);
+    position_is("{\"a.b\":{\"$exists\":true}}", "{\"a\":[{},{\"b\":1}]}", 1);
+}
+
+/* Patterns that would run for ages are given up, with the match as an error and not as an answer. */
+static void hostile_patterns_are_bounded(void **state)
+{
+    (void)state;
+    static const char *const patterns[] = { "(a+)+$", "(a|aa)+$", "^(([a-z])+.)+[A-Z]([a-z])+$", "(a*)*b", "(.*)*(.*)*(.*)*x" };
+    char text[2048] = "{\"a\":\"", spec[256];
+    memset(text + 6, 'a', 1000);
+    memcpy(text + 1006, "!\"}", 4);
+    bson_t *document = bson_of_text(text);
+    for (size_t i = 0; i < ARRAY_LEN(patterns); i++) {
+        bool matches = true;
+        struct error err = { 0 };
+        snprintf(spec, sizeof spec, "{\"a\":{\"$regex\":\"%s\"}}", patterns[i]);
+        struct filter *filter = compile(spec);
+        int64_t began = clock_monotonic_micros();
+        bool ok = filter_matches(filter, bytes_of_bson(document), &matches, &err);
+        assert_true(clock_monotonic_micros() - began < 20 * MICROS_PER_SECOND);
+        if (ok) {
+            assert_false(matches);
+        } else {
+            assert_int_equal(query_error_code(&err), 51156);
+            assert_non_null(strstr(err.message, "$regex: matching"));
+        }
+        filter_free(filter);
+    }
+    /* one of them at least */
+    struct filter *filter = compile("{\"a\":{\"$regex\":\"(a+)+$\"}}");
+    struct error err;
+    bool matches;
+    assert_false(filter_matches(filter, bytes_of_bson(document), &matches, &err));
+    filter_free(filter);
+    bson_destroy(document);
+}
+
+static void large_patterns_are_refused(void **state)
+{
+    (void)state;
+    struct filter *filter;
+    struct error err;
+    char *pattern = malloc(MAX_REGEX_BYTES + 2);
+    memset(pattern, 'x', MAX_REGEX_BYTES + 1);
+    pattern[MAX_REGEX_BYTES + 1] = '\0';
+    for (int len = MAX_REGEX_BYTES; len <= MAX_REGEX_BYTES + 1; len++) {
+        bson_t spec = BSON_INITIALIZER, inner;
+        bson_append_document_begin(&spec, "a", 1, &inner);
+        bson_append_utf8(&inner, "$regex", 6, pattern, len);
+        bson_append_document_end(&spec, &inner);
+        bool ok = filter_compile(bytes_of_bson(&spec), &filter, &err);
+        assert_int_equal(ok, len == MAX_REGEX_BYTES);
+        if (ok)
+            filter_free(filter);
+        else
+            assert_int_equal(query_error_code(&err), 51091);
+        bson_destroy(&spec);
+    }
+    free(pattern);
+    refuses("{\"a\":{\"$regex\":\"((((a{1,100}){1,100}){1,100}){1,100}){1,100}\"}}", "$regex: regular expression is invalid");
+}
+
+static void expressions_know_the_variables_of_a_request(void **state)
+{
+    (void)state;
+    struct arena arena;
+    struct expression_variables variables;
+    struct filter *filter;
+    struct error err;
+    bson_t *let = bson_of_text("{\"least\":5,\"twice\":{\"$multiply\":[5,2]}}");
+    bson_t *spec =
+        bson_of_text("{\"$expr\":{\"$and\":[{\"$gte\":[\"$a\",\"$$least\"]},{\"$lt\":[\"$a\",\"$$twice\"]},{\"$eq\":[\"$$NOW\",{\"$date\":{"
+                     "\"$numberLong\":\"77\"}}]}]}}");
+    arena_init(&arena, 0);
+    assert_true(expression_let(bytes_of_bson(let), NULL, 77, &arena, &variables, &err));
+    struct filter_options options = { .let = &variables, .now = 77 };
+    assert_true(filter_compile_with(bytes_of_bson(spec), &options, &filter, &err));
+    for (int a = 3; a < 13; a++) {
+        char text[32];
+        snprintf(text, sizeof text, "{\"a\":%d}", a);
+        bson_t *document = bson_of_text(text);
+        assert_int_equal(filter_says(filter, bytes_of_bson(document)), a >= 5 && a < 10);
+        bson_destroy(document);
+    }
+    filter_free(filter);
+    arena_destroy(&arena);
+    refuses("{\"$expr\":{\"$gt\":[\"$a\",\"$$least\"]}}", "$expr: ");
+    bson_destroy(let);
+    bson_destroy(spec);
+}
+
+static void an_expression_that_fails_fails_the_match(void **state)
+{
+    (void)state;
+    struct error err;
+    bool matches = true;
+    struct filter *filter = compile("{\"$or\":[{\"a\":1},{\"$nor\":[{\"$expr\":{\"$divide\":[1,\"$a\"]}}]}]}");
+    bson_t *zero = bson_of_text("{\"a\":0}"), *one = bson_of_text("{\"a\":1}");
+    assert_false(filter_matches(filter, bytes_of_bson(zero), &matches, &err));
+    assert_int_equal(err.code, ERROR_INVALID_ARGUMENT);
+    assert_non_null(strstr(err.message, "$expr: can't $divide by zero"));
+    assert_true(filter_says(filter, bytes_of_bson(one)));
+    bson_destroy(zero);
+    bson_destroy(one);
+    filter_free(filter);
+}
+
+/* As deep as a spec may nest; bson_check refuses more. */
+static void deep_specs_are_matched(void **state)
+{
+    (void)state;
+    struct buffer text = { 0 };
+    int depth = (MAX_NESTING - 2) / 2;
+    for (int i = 0; i < depth; i++)
+        buffer_append(&text, i % 2 ? "{\"$nor\":[" : "{\"$and\":[", 9);
+    buffer_append(&text, "{\"a\":1}", 7);
+    for (int i = 0; i < depth; i++)
+        buffer_append(&text, "]}", 2);
+    buffer_append_u8(&text, 0);
+    assert_int_equal(matches((char *)text.data, "{\"a\":1}"), depth / 2 % 2 == 0);
+    buffer_destroy(&text);
+}
+
+struct shared {
+    const struct filter *filter;
+    struct bytes document;
+    unsigned matching;
+};
+
+static void *match_often(void *ctx)
+{
+    struct shared *shared = ctx;
+    for (int i = 0; i < 20000; i++)
+        shared->matching += filter_says(shared->filter, shared->document);
+    return NULL;
+}
+
+static void threads_share_a_filter(void **state)
+{
+    (void)state;
+    struct filter *filter =
+        compile("{\"a\":{\"$regex\":\"^(x|y)+z\",\"$in\":[\"xyz\",{\"$regularExpression\":{\"pattern\":\"q\",\"options\":\"\"}}]}}");
+    bson_t *document = bson_of_text("{\"a\":\"xyz\"}");
+    struct shared shared[4];
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++) {
+        shared[i] = (struct shared) { filter, bytes_of_bson(document), 0 };
+        assert_int_equal(pthread_create(&threads[i], NULL, match_often, &shared[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(shared[i].matching, 20000);
+    }
+    bson_destroy(document);
+    filter_free(filter);
 }
 
 static void an_id_that_no_document_can_have_matches_none(void **state)
@@ -315,6 +592,14 @@ int main(void)
         cmocka_unit_test(an_empty_spec_matches_everything),
         cmocka_unit_test(operators_are_refused_by_name),
         cmocka_unit_test(single_ids_are_found),
+        cmocka_unit_test(bounds_of_ids_are_exact),
+        cmocka_unit_test(the_element_that_matched_is_known),
+        cmocka_unit_test(hostile_patterns_are_bounded),
+        cmocka_unit_test(large_patterns_are_refused),
+        cmocka_unit_test(expressions_know_the_variables_of_a_request),
+        cmocka_unit_test(an_expression_that_fails_fails_the_match),
+        cmocka_unit_test(deep_specs_are_matched),
+        cmocka_unit_test(threads_share_a_filter),
         cmocka_unit_test(an_id_that_no_document_can_have_matches_none),
         cmocka_unit_test(long_paths_are_refused),
         cmocka_unit_test(indexes_do_not_multiply),

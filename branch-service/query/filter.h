@@ -16,9 +16,17 @@
 #include "common/base/error.h"
 
 struct filter;
+struct expression_variables;
+
+/* For $expr: what it can call $$name, borrowed for as long as the filter lives, and what $$NOW is. */
+struct filter_options {
+    const struct expression_variables *let; /* NULL: none */
+    int64_t now;                            /* milliseconds since the epoch */
+};
 
 /* An empty spec or {} matches every document. The spec has passed bson_check. */
 CHECKED bool filter_compile(struct bytes spec, struct filter **filter, struct error *err);
+CHECKED bool filter_compile_with(struct bytes spec, const struct filter_options *options, struct filter **filter, struct error *err);
 void filter_free(struct filter *filter); /* NULL is fine */
 CHECKED bool filter_matches(const struct filter *filter, struct bytes document, bool *matches, struct error *err);
 

@@ -1,10 +1,12 @@
 #include <stdlib.h>
 
+#include "branch-service/query/expression.h"
 #include "branch-service/query/filter_ops.h"
 #include "branch-service/query/filter_regex.h"
 #include "branch-service/query/json_schema.h"
 #include "branch-service/query/query_error.h"
 #include "branch-service/query/value_type.h"
+#include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/bson/utf8.h"
 
@@ -261,6 +263,21 @@ static bool add_json_schema(struct compiler *c, const struct element *e, struct 
     return true;
 }
 
+static bool add_expr(struct compiler *c, const struct element *e, struct error *err)
+{
+    size_t index;
+    const struct expression *expression;
+    const struct expression_variables *let = c->filter->options.let;
+    if (c->below_elem_match)
+        return query_error(err, MONGO_BAD_VALUE, "$expr can only be applied to the top-level document");
+    if (!expression_compile(e, let ? let->scope : NULL, &c->filter->arena, &expression, err))
+        return query_wrap(err, "$expr");
+    if (!add_node(c, NODE_EXPRESSION, &index, err))
+        return false;
+    c->nodes[index].prepared = expression;
+    return true;
+}
+
 static bool add_comment(struct compiler *c, const struct element *e, struct error *err)
 {
     (void)c;
@@ -281,6 +298,7 @@ static const struct tree_op {
     { "$and", add_and },
     { "$or", add_or },
     { "$nor", add_nor },
+    { "$expr", add_expr },
     { "$jsonSchema", add_json_schema },
     { "$comment", add_comment },
     /* fields of a DBRef within $elemMatch */
@@ -414,7 +432,14 @@ static bool compile(struct compiler *c, struct bytes spec, struct error *err)
 
 bool filter_compile(struct bytes spec, struct filter **out, struct error *err)
 {
+    struct filter_options options = { .now = (int64_t)(clock_wall_micros() / 1000) };
+    return filter_compile_with(spec, &options, out, err);
+}
+
+bool filter_compile_with(struct bytes spec, const struct filter_options *options, struct filter **out, struct error *err)
+{
     struct compiler c = { .filter = mem_zalloc(sizeof *c.filter) };
+    c.filter->options = *options;
     arena_init(&c.filter->arena, MAX_FILTER_MEMORY);
     bool ok = compile(&c, spec, err);
     free(c.nodes);

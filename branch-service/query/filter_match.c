@@ -1,5 +1,9 @@
+#include "branch-service/query/expression.h"
 #include "branch-service/query/filter_node.h"
 #include "branch-service/query/json_schema.h"
+#include "branch-service/query/query_error.h"
+
+enum { MAX_MATCH_MEMORY = 128 * 1024 * 1024 };
 
 /* What a predicate asks of the values on its path. */
 struct visit {
@@ -93,6 +97,23 @@ static bool visit_elements(const struct element *value, void *ctx)
     return visit->element != NO_INDEX || visit->match->failed;
 }
 
+static bool expression_holds(struct match *match, const struct filter_node *node, struct bytes document)
+{
+    const struct filter_options *options = &match->filter->options;
+    struct evaluation evaluation = {
+        .arena = match->arena,
+        .document = document,
+        .bindings = options->let ? options->let->bindings : NULL,
+        .now = options->now,
+    };
+    bool result = false;
+    if (!expression_is_true(node->prepared, &evaluation, &result, match->err)) {
+        (void)query_wrap(match->err, "$expr");
+        return match_fail(match);
+    }
+    return result;
+}
+
 bool node_matches_document(struct match *match, const struct filter_node *node, struct bytes document)
 {
     struct visit visit = { .match = match, .node = node };
@@ -105,6 +126,8 @@ bool node_matches_document(struct match *match, const struct filter_node *node, 
         return false;
     case NODE_SCHEMA:
         return schema_matches(match, node->prepared, document);
+    case NODE_EXPRESSION:
+        return expression_holds(match, node, document);
     case NODE_PREDICATE:
         return path_visit(&node->path, document, visit_predicate, &visit) != node->negated;
     case NODE_ELEMENT_VALUE:
@@ -117,8 +140,11 @@ bool node_matches_document(struct match *match, const struct filter_node *node, 
 
 bool filter_matches(const struct filter *filter, struct bytes document, bool *matches, struct error *err)
 {
-    struct match match = { .filter = filter, .err = err };
+    struct arena arena; /* takes nothing from the system before it is used */
+    struct match match = { .filter = filter, .err = err, .arena = &arena };
+    arena_init(&arena, MAX_MATCH_MEMORY);
     bool result = all_children(&match, filter->nodes, document);
+    arena_destroy(&arena);
     if (match.failed)
         return false;
     *matches = result;

@@ -20,6 +20,7 @@ enum filter_node_kind {
     NODE_NOR,     /* $not, too: with one child */
     NODE_NOTHING, /* matches no document */
     NODE_SCHEMA,
+    NODE_EXPRESSION,
     NODE_PREDICATE,
     NODE_ELEMENT_VALUE,    /* $elemMatch whose children look at the element */
     NODE_ELEMENT_DOCUMENT, /* ... at fields of the element */
@@ -45,7 +46,8 @@ struct filter {
     struct arena arena;
     const struct filter_node *nodes; /* the first is an AND of all */
     uint32_t n_nodes;
-    struct regex *regexes;  /* to be freed */
+    struct regex *regexes; /* to be freed */
+    struct filter_options options;
     struct bytes single_id; /* empty: any _id */
     bool has_id_ranges;     /* else any _id */
     const struct id_range *id_ranges;
@@ -56,7 +58,8 @@ struct filter {
 struct match {
     const struct filter *filter;
     struct error *err;
-    bool failed; /* the result says nothing, err says why */
+    bool failed;         /* the result says nothing, err says why */
+    struct arena *arena; /* for expressions */
 };
 
 /* True, which ends every walk. */

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "branch-service/query/expression.h"
 #include "branch-service/query/filter_regex.h"
 #include "branch-service/query/query_error.h"
 #include "branch-service/query/value_type.h"

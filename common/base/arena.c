@@ -11,6 +11,7 @@ enum { FIRST_BLOCK = 2048, LARGEST_BLOCK = 1 << 20 };
 
 struct arena_block {
     struct arena_block *older;
+    size_t size; /* of data */
     alignas(max_align_t) char data[];
 };
 
@@ -28,6 +29,25 @@ void arena_destroy(struct arena *arena)
         free(block);
     }
     *arena = (struct arena) { .limit = arena->limit };
+}
+
+void arena_clear(struct arena *arena)
+{
+    struct arena_block *kept = NULL;
+    for (struct arena_block *block = arena->blocks, *older; block; block = older) {
+        older = block->older;
+        if (!kept && block->size <= LARGEST_BLOCK) {
+            kept = block;
+            continue;
+        }
+        arena->total -= sizeof *block + block->size;
+        free(block);
+    }
+    arena->blocks = kept;
+    arena->next = kept ? kept->data : NULL;
+    arena->left = kept ? kept->size : 0;
+    if (kept)
+        kept->older = NULL;
 }
 
 void arena_adopt(struct arena *arena, struct arena *other)
@@ -50,6 +70,7 @@ static struct arena_block *add_block(struct arena *arena, size_t size)
         return NULL;
     arena->total += bytes;
     block->older = arena->blocks;
+    block->size = size;
     arena->blocks = block;
     return block;
 }

@@ -21,6 +21,9 @@ struct arena {
 void arena_init(struct arena *arena, size_t limit_bytes);
 void arena_destroy(struct arena *arena);
 
+/* Everything that was handed out is gone; a block stays for what comes next. */
+void arena_clear(struct arena *arena);
+
 /* Everything of `other` lives as long as `arena` from now on; `other` is empty and usable. */
 void arena_adopt(struct arena *arena, struct arena *other);
 

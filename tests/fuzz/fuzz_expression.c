@@ -1,6 +1,7 @@
 /* An expression compiles or is refused by name. It says the same of a document each time, within its memory, and what
  * it makes is BSON. */
 #include "branch-service/query/expression.h"
+#include "common/base/limits.h"
 #include "common/bson/value_compare.h"
 #include "tests/fuzz/fuzz_documents.h"
 

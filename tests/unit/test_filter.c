@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 
+#include "branch-service/query/expression.h"
 #include "branch-service/query/filter.h"
 #include "branch-service/query/filter_regex.h"
 #include "branch-service/query/path.h"
@@ -319,6 +320,51 @@ static void large_patterns_are_refused(void **state)
     refuses("{\"a\":{\"$regex\":\"((((a{1,100}){1,100}){1,100}){1,100}){1,100}\"}}", "$regex: regular expression is invalid");
 }
 
+static void expressions_know_the_variables_of_a_request(void **state)
+{
+    (void)state;
+    struct arena arena;
+    struct expression_variables variables;
+    struct filter *filter;
+    struct error err;
+    bson_t *let = bson_of_text("{\"least\":5,\"twice\":{\"$multiply\":[5,2]}}");
+    bson_t *spec =
+        bson_of_text("{\"$expr\":{\"$and\":[{\"$gte\":[\"$a\",\"$$least\"]},{\"$lt\":[\"$a\",\"$$twice\"]},{\"$eq\":[\"$$NOW\",{\"$date\":{"
+                     "\"$numberLong\":\"77\"}}]}]}}");
+    arena_init(&arena, 0);
+    assert_true(expression_let(bytes_of_bson(let), NULL, 77, &arena, &variables, &err));
+    struct filter_options options = { .let = &variables, .now = 77 };
+    assert_true(filter_compile_with(bytes_of_bson(spec), &options, &filter, &err));
+    for (int a = 3; a < 13; a++) {
+        char text[32];
+        snprintf(text, sizeof text, "{\"a\":%d}", a);
+        bson_t *document = bson_of_text(text);
+        assert_int_equal(filter_says(filter, bytes_of_bson(document)), a >= 5 && a < 10);
+        bson_destroy(document);
+    }
+    filter_free(filter);
+    arena_destroy(&arena);
+    refuses("{\"$expr\":{\"$gt\":[\"$a\",\"$$least\"]}}", "$expr: ");
+    bson_destroy(let);
+    bson_destroy(spec);
+}
+
+static void an_expression_that_fails_fails_the_match(void **state)
+{
+    (void)state;
+    struct error err;
+    bool matches = true;
+    struct filter *filter = compile("{\"$or\":[{\"a\":1},{\"$nor\":[{\"$expr\":{\"$divide\":[1,\"$a\"]}}]}]}");
+    bson_t *zero = bson_of_text("{\"a\":0}"), *one = bson_of_text("{\"a\":1}");
+    assert_false(filter_matches(filter, bytes_of_bson(zero), &matches, &err));
+    assert_int_equal(err.code, ERROR_INVALID_ARGUMENT);
+    assert_non_null(strstr(err.message, "$expr: can't $divide by zero"));
+    assert_true(filter_says(filter, bytes_of_bson(one)));
+    bson_destroy(zero);
+    bson_destroy(one);
+    filter_free(filter);
+}
+
 /* As deep as a spec may nest; bson_check refuses more. */
 static void deep_specs_are_matched(void **state)
 {
@@ -550,6 +596,8 @@ int main(void)
         cmocka_unit_test(the_element_that_matched_is_known),
         cmocka_unit_test(hostile_patterns_are_bounded),
         cmocka_unit_test(large_patterns_are_refused),
+        cmocka_unit_test(expressions_know_the_variables_of_a_request),
+        cmocka_unit_test(an_expression_that_fails_fails_the_match),
         cmocka_unit_test(deep_specs_are_matched),
         cmocka_unit_test(threads_share_a_filter),
         cmocka_unit_test(an_id_that_no_document_can_have_matches_none),

@@ -55,9 +55,8 @@ static bool compile_pipeline(struct update *update, const struct update_options 
 {
     if (options->array_filters.data && options->array_filters.len > EMPTY_DOCUMENT)
         return query_error(err, MONGO_FAILED_TO_PARSE, "arrayFilters may not be specified for pipeline-style updates");
-    /* $$NOW is the same for all documents */
-    return update_pipeline_compile(update->spec, options->let, (int64_t)(clock_wall_micros() / 1000), &update->arena, &update->pipeline,
-                                   err);
+    int64_t now = options->now ? options->now : (int64_t)(clock_wall_micros() / 1000);
+    return update_pipeline_compile(update->spec, options->let, now, &update->arena, &update->pipeline, err);
 }
 
 static bool copy_bytes(struct arena *arena, struct bytes *bytes, struct error *err)

@@ -26,6 +26,7 @@ struct update_options {
     const struct filter *filter;            /* what chooses the documents, for the positional "$". Borrowed as long as the
                                              * update lives; NULL: nothing is known about the documents */
     const struct expression_variables *let; /* for a pipeline; borrowed as long; NULL: none */
+    int64_t now;                            /* $$NOW of a pipeline, for all documents: milliseconds since the epoch; 0: as the clock says */
 };
 
 struct update;

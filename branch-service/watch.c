@@ -445,7 +445,8 @@ static void look_at_catalog(struct watch *watch)
     }
     watch->unsure = !judge(watch);
     /* the other one is about to learn of a new incarnation: the log, or this watch */
-    watch->part->later = watch->unsure;
+    if (watch->unsure)
+        watch->part->later = true;
 }
 
 bool watch_take(struct watch *watch, struct watch_part *part, struct error *err)
@@ -469,8 +470,6 @@ bool watch_take(struct watch *watch, struct watch_part *part, struct error *err)
     watch->unsure = watch->unsure || watch->position != before;
     if (ok && watch->unsure && !watch->lost && watch->at + 1 == watch->n)
         look_at_catalog(watch);
-    /* what is open is looked at again also when nobody calls: only a follow that is up is relied on to tell */
-    part->later = part->later || watch->lost || watch->unsure || !watch->follow;
     part->through = watch->position;
     if (part->end)
         ; /* the log was replaced */

@@ -6,7 +6,8 @@
  *
  * A call is ended exactly once, by rpc_reply, rpc_fail or (streams) rpc_finish; after that the handler must
  * not touch it. The request and everything from rpc_call_arena live until then. Ending a call that the
- * client has given up is fine. A deadline does not stop a handler: long work asks rpc_call_cancelled.
+ * client has given up is fine. A deadline does not stop a handler: long work asks rpc_call_cancelled. An inline
+ * handler's call learns of its deadline only; of its client's going from when it is deferred to a worker.
  *
  * Ownership  messages passed in are borrowed and packed before the function returns.
  * Threads    a call belongs to one thread at a time; servers and clients to any.

@@ -200,16 +200,43 @@ void call_finish_when_idle(struct rpc_call *call)
         finish(call);
 }
 
-static void on_woken(struct rpc_tag *tag, bool ok)
+static void see_end(struct rpc_call *call)
 {
-    (void)ok;
-    struct rpc_call *call = CONTAINER_OF(tag, struct rpc_call, woken);
-    bool ended = atomic_load_explicit(&call->ended, memory_order_acquire);
-    assert(ended);
-    (void)ended;
     call->end_seen = true;
     call_finish_when_idle(call);
     call_unref(call); /* the handler's */
+}
+
+/* A call that ends elsewhere goes on a list, and wakes the poller when that was empty: a group that ends together
+ * costs one event. Only that event takes the list, so the call that carries it is still there. */
+static void hand_over(struct rpc_call *call)
+{
+    struct rpc_server *server = call->server;
+    struct rpc_call *before = atomic_load_explicit(&server->ended, memory_order_relaxed);
+    do
+        call->next = before;
+    while (!atomic_compare_exchange_weak_explicit(&server->ended, &before, call, memory_order_release, memory_order_relaxed));
+    if (before)
+        return;
+    tag_arm(&call->woken, on_woken);
+    if (grpc_call_start_batch(call->call, NULL, 0, &call->woken, NULL) != GRPC_CALL_OK)
+        abort();
+}
+
+static void on_woken(struct rpc_tag *tag, bool ok)
+{
+    (void)ok;
+    struct rpc_server *server = CONTAINER_OF(tag, struct rpc_call, woken)->server;
+    struct rpc_call *newest = atomic_exchange_explicit(&server->ended, NULL, memory_order_acquire), *ended = NULL;
+    for (struct rpc_call *next; newest; newest = next) { /* who came first is answered first */
+        next = newest->next;
+        newest->next = ended;
+        ended = newest;
+    }
+    for (struct rpc_call *next; ended; ended = next) {
+        next = ended->next;
+        see_end(ended);
+    }
 }
 
 static void on_finished(struct rpc_tag *tag, bool ok)
@@ -224,11 +251,10 @@ static void end(struct rpc_call *call)
     bool before = atomic_exchange_explicit(&call->ended, true, memory_order_acq_rel);
     assert(!before && "a call ends once");
     (void)before;
-    tag_arm(&call->woken, on_woken);
     if (polled_here == call->server)
-        on_woken(&call->woken, true);
-    else if (grpc_call_start_batch(call->call, NULL, 0, &call->woken, NULL) != GRPC_CALL_OK)
-        abort();
+        see_end(call);
+    else
+        hand_over(call);
 }
 
 void rpc_reply(struct rpc_call *call, const ProtobufCMessage *response)

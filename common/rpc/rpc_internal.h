@@ -115,9 +115,12 @@ struct call_events {
  *   POSTED --arrived--> RUNNING --reply, fail, finish--> ENDED --no message in flight--> FINISHING --> freed
  *
  * Each outstanding tag holds a reference, and so does the handler until it ends the call; the last one to
- * go frees the call, always on the poller. Batches are started by the poller, with two exceptions that gRPC
- * allows: the empty batch by which a thread wakes the poller, and the messages of a stream, which its
- * worker sends while nobody else sends. */
+ * go frees the call, always on the poller. Batches are started by the poller, with three exceptions that gRPC
+ * allows: the empty batch by which a thread wakes the poller, the watch for the close of a call that is deferred
+ * to a worker, and the messages of a stream, which its worker sends while nobody else sends.
+ *
+ * An answer costs two events, the call's arrival and its end, and a share of the one by which a group of answers
+ * wakes the poller; who watches for the close pays one more. */
 struct rpc_call {
     struct rpc_server *server;
     const struct method_slot *slot; /* NULL: a method that nobody registered */
@@ -135,7 +138,7 @@ struct rpc_call {
     size_t charged; /* to the byte budget */
     struct arena arena;
     ProtobufCMessage *request;
-    struct rpc_call *next; /* in the workers' queue */
+    struct rpc_call *next; /* in the workers' queue, or among the ended */
 
     /* the answer: written by the thread that ends the call, read by the poller once `ended` is seen */
     enum error_code status;
@@ -148,8 +151,8 @@ struct rpc_call {
     bool initial_sent;
     atomic_bool ended;
 
-    bool close_requested; /* the poller only, from here */
-    bool end_seen;
+    bool close_requested; /* whoever has the call; then the poller */
+    bool end_seen;        /* the poller only, from here */
     bool finishing;
     int close_cancelled; /* written by gRPC */
     atomic_bool cancelled;
@@ -219,10 +222,11 @@ struct rpc_server {
     struct worker_pool workers;
 
     atomic_bool draining;
-    atomic_size_t live;  /* rpc_call objects, posted ones too */
-    atomic_size_t calls; /* admitted and not yet freed */
-    atomic_size_t bytes; /* charged */
-    struct mutex lock;   /* rank 905; `emptied` is signalled while draining whenever a counter falls */
+    atomic_size_t live;               /* rpc_call objects, posted ones too */
+    atomic_size_t calls;              /* admitted and not yet freed */
+    atomic_size_t bytes;              /* charged */
+    _Atomic(struct rpc_call *) ended; /* by other threads, newest first; while it is not empty the poller has an event for it */
+    struct mutex lock;                /* rank 905; `emptied` is signalled while draining whenever a counter falls */
     struct condition emptied;
     struct rpc_call *parkable; /* streams that may wait for something other than a reader; under lock */
 };
@@ -237,7 +241,7 @@ CHECKED bool server_add_slots(struct rpc_server *server, const ProtobufCServiceD
 /* rpc_call.c */
 bool call_post(struct rpc_server *server, const struct method_slot *slot); /* waits for one call of the method */
 bool call_unpack(struct rpc_call *call, struct error *err);
-void call_watch_close(struct rpc_call *call); /* poller; once */
+void call_watch_close(struct rpc_call *call); /* whoever has the call; once */
 void call_poke(struct rpc_call *call);        /* any thread that knows the call to live; not again before events->poked */
 void call_ref(struct rpc_call *call);
 void call_unref(struct rpc_call *call);            /* poller, workers, drain: all end before the server does */

@@ -122,9 +122,6 @@ void call_arrived(struct rpc_call *call)
     if (!call_unpack(call, &err))
         goto refuse;
     call->slot->method->handle(call->slot->context, call, call->request);
-    /* an immediate answer waits for the close in its own batch; a deferred one wants to hear of it early */
-    if (!call->close_requested)
-        call_watch_close(call);
     return;
 refuse:
     err.outcome = OUTCOME_NOT_APPLIED;

@@ -86,11 +86,12 @@ bool call_post(struct rpc_server *server, const struct method_slot *slot)
     }
     atomic_fetch_add(&server->live, 1);
     tag_arm(&call->arrived, on_arrived);
-    grpc_call_error error =
-        slot ? grpc_server_request_registered_call(server->server, slot->handle, &call->call, &call->grpc_deadline, &call->metadata,
-                                                   call->is_bidi ? NULL : &call->payload, server->queue, server->queue, &call->arrived)
-             : grpc_server_request_call(server->server, &call->call, &call->details, &call->metadata, server->queue, server->queue,
-                                        &call->arrived);
+    grpc_call_error error = slot
+                                ? grpc_server_request_registered_call(server->server, slot->handle, &call->call, &call->grpc_deadline,
+                                                                      &call->metadata, slot->reads || call->is_bidi ? NULL : &call->payload,
+                                                                      server->queue, server->queue, &call->arrived)
+                                : grpc_server_request_call(server->server, &call->call, &call->details, &call->metadata, server->queue,
+                                                           server->queue, &call->arrived);
     if (error != GRPC_CALL_OK)
         call_unref(call);
     return error == GRPC_CALL_OK;
@@ -110,10 +111,10 @@ static void on_arrived(struct rpc_tag *tag, bool ok)
 
 bool call_unpack(struct rpc_call *call, struct error *err)
 {
-    if (!codec_unpack(call->payload, call->slot->request_type, &call->arena, &call->request, err))
-        return false;
-    grpc_byte_buffer_destroy(call->payload);
+    grpc_byte_buffer *payload = call->payload;
     call->payload = NULL;
+    if (!codec_unpack_take(payload, call->slot->request_type, &call->arena, &call->request, err))
+        return false;
     if (call->arena.total > call->charged && !call->slot->exempt) {
         /* what is held now is the message in memory */
         size_t grown = call->arena.total - call->charged;
@@ -242,7 +243,10 @@ static void on_woken(struct rpc_tag *tag, bool ok)
 static void on_finished(struct rpc_tag *tag, bool ok)
 {
     (void)ok;
-    call_unref(CONTAINER_OF(tag, struct rpc_call, finished));
+    struct rpc_call *call = CONTAINER_OF(tag, struct rpc_call, finished);
+    struct rpc_server *server = call->server;
+    reads_go_on(server); /* before the call is counted off: the server is there as long */
+    call_unref(call);
 }
 
 static void end(struct rpc_call *call)

@@ -62,10 +62,10 @@ struct codec_view {
 CHECKED bool codec_view_open(grpc_byte_buffer *buffer, struct codec_view *view, struct error *err);
 void codec_view_close(struct codec_view *view);
 
-/* The message lives in the arena and does not refer to the buffer. INVALID_ARGUMENT: not such a message;
+/* Takes the buffer; the message lives in the arena and does not refer to it. INVALID_ARGUMENT: not such a message;
  * RESOURCE_EXHAUSTED: the arena is at its limit. */
-CHECKED bool codec_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *type, struct arena *arena, ProtobufCMessage **message,
-                          struct error *err);
+CHECKED bool codec_unpack_take(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *type, struct arena *arena,
+                               ProtobufCMessage **message, struct error *err);
 
 /* The bytes of the next field of an encoded message; empty for one that is not length-delimited. False: no more, or
  * malformed. */
@@ -100,6 +100,7 @@ struct method_slot {
     void *handle; /* what gRPC knows the method by */
     char *path;   /* "/package.Service/Method" */
     bool exempt;  /* from the limits and from draining: health */
+    bool reads;   /* its requests are read by rpc_reads.c */
 };
 
 /* What a call that is driven by the poller wants to hear; all run on the poller. */
@@ -181,10 +182,18 @@ struct rpc_call {
         bool later;   /* wants to when the pauses end */
         bool telling; /* the poller of that */
     } steps;
-    struct rpc_call *other, **link; /* among the server's parkable streams; under the server's lock */
+    struct rpc_call *other, **link; /* among the server's parkable streams, under the server's lock; or in a list of reads */
+    int64_t waits_since;            /* in a list of reads */
 
     const struct call_events *events;
     void *events_ctx;
+};
+
+/* Calls whose handler has not got its large request yet (rpc_reads.c); the poller's. */
+struct reads {
+    struct rpc_call *waiting, *waiting_large, *reading, *read;
+    size_t held; /* charged to those that are reading or read */
+    int64_t now; /* of the last tick */
 };
 
 struct worker_pool {
@@ -228,6 +237,7 @@ struct rpc_server {
     _Atomic(struct rpc_call *) ended; /* by other threads, newest first; while it is not empty the poller has an event for it */
     struct mutex lock;                /* rank 905; `emptied` is signalled while draining whenever a counter falls */
     struct condition emptied;
+    struct reads reads;
     struct rpc_call *parkable; /* streams that may wait for something other than a reader; under lock */
 };
 
@@ -247,7 +257,13 @@ void call_ref(struct rpc_call *call);
 void call_unref(struct rpc_call *call);            /* poller, workers, drain: all end before the server does */
 void call_finish_when_idle(struct rpc_call *call); /* poller */
 void call_poller_enter(struct rpc_server *server);
-void call_arrived(struct rpc_call *call); /* rpc_server.c: decides what becomes of a new call */
+void call_arrived(struct rpc_call *call);  /* rpc_server.c: decides what becomes of a new call */
+void call_dispatch(struct rpc_call *call); /* rpc_server.c: to its handler, with the request if it has one */
+
+/* rpc_reads.c; the poller only */
+void reads_enter(struct rpc_call *call);     /* an admitted call whose request is still to be read */
+void reads_go_on(struct rpc_server *server); /* memory may have been given back */
+void reads_tick(struct rpc_server *server);
 
 /* rpc_stream.c */
 /* Poller, when nothing is being sent; takes the slice; events->sent follows. */

@@ -896,7 +896,8 @@ static void request_bytes_over_the_budget_are_refused_as_not_applied(void **stat
     (void)state;
     struct fixture f = { 0 };
     struct rpc_server_options options = default_options;
-    options.max_request_bytes = 2 * MIB;
+    options.max_request_bytes = 6 * MIB;
+    options.worker_threads = 8;
     start_with(&f, options);
     size_t size = MIB - MIB / 8;
     uint8_t *data = calloc(1, size);
@@ -905,7 +906,7 @@ static void request_bytes_over_the_budget_are_refused_as_not_applied(void **stat
     request.incarnation = (ProtobufCBinaryData) { size, data };
     struct pending pending;
     pending_init(&pending);
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < 6; i++) {
         struct rpc_call_options patient = within(PATIENCE);
         pending.started++;
         rpc_client_start(f.client, APPEND, &request.base, &patient, pending_done, &pending);
@@ -923,7 +924,7 @@ static void request_bytes_over_the_budget_are_refused_as_not_applied(void **stat
     free(data);
     stop(&f);
     struct error err;
-    options.max_request_bytes = options.max_message_bytes - 1; /* the largest message would never fit */
+    options.max_request_bytes = RPC_LARGEST_REQUESTS * options.max_message_bytes - 1; /* the largest message could wait for ever */
     assert_false(rpc_server_new(&options, &f.server, &err));
     assert_int_equal(err.code, ERROR_INVALID_ARGUMENT);
 }

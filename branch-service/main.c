@@ -64,6 +64,7 @@ static int serve(const struct options *options)
         .max_message_bytes = MAX_MESSAGE_BYTES,
         .max_calls = options->max_calls,
         .max_request_bytes = options->request_memory,
+        .request_wait_micros = 60 * (int64_t)MICROS_PER_SECOND,
         .worker_threads = options->workers,
         .stall_micros = 600 * (int64_t)MICROS_PER_SECOND, /* people page through what they find */
         .connection_age_micros = (int64_t)options->connection_age,
@@ -136,7 +137,7 @@ int main(int argc, char **argv)
           .kind = CONFIG_BYTES,
           .target = &options.request_memory,
           .fallback = "512M",
-          .min = MAX_MESSAGE_BYTES,
+          .min = MIN_REQUEST_MEMORY,
           .argument = "BYTES",
           .help = "budget for requests in flight" },
         { .name = "workers",

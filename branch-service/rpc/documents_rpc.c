@@ -387,7 +387,7 @@ static void on_count(void *service, struct rpc_call *call, const ProtobufCMessag
 
 static const struct rpc_method methods[] = {
     RPC_UNARY("InsertOne", on_insert_one),
-    RPC_UNARY("InsertMany", on_insert_many),
+    RPC_LARGE_UNARY("InsertMany", on_insert_many),
     RPC_STREAM("Find", on_find),
     RPC_UNARY_INLINE("FindOne", on_find_one_first),
     RPC_UNARY("UpdateOne", on_update_one),

@@ -395,7 +395,7 @@ static int start_service(void **state)
         .listen = "127.0.0.1:0",
         .max_message_bytes = MAX_MESSAGE_BYTES,
         .max_calls = 100,
-        .max_request_bytes = 4ull * MAX_MESSAGE_BYTES,
+        .max_request_bytes = MIN_REQUEST_MEMORY,
         .worker_threads = 2,
     };
     struct error err;

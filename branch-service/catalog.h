@@ -4,6 +4,7 @@
  *                                             config        {_id: key, value}    features.h
  *   every project       log branch _catalog   project       {_id: "project", deleted_at, request, hash, since}    the tombstone
  *                                             branches      {_id: branch id, name, parent, cut, base, created_at, deleted}
+ *                                             and of a traditional one {kind: "traditional", database, prefix, state, epoch}
  *                                             names         {_id: name, branch}
  *                                             _requests     {_id: request id}   outcomes without effect
  *   every branch        its log branch        _collections  {_id: name, id, created_at}
@@ -55,6 +56,12 @@ struct project_tombstone {
 
 #define CUT_AT_RECORD UINT64_MAX
 
+/* Where a branch's documents are: in the log, or in collections of MongoDB. */
+enum branch_kind { BRANCH_WAL, BRANCH_TRADITIONAL };
+
+/* Of a traditional branch. What a newer version says here is BRANCH_STATE_UNKNOWN: it is left alone. */
+enum branch_state { BRANCH_READY, BRANCH_CREATING, BRANCH_DELETING, BRANCH_STATE_UNKNOWN };
+
 struct branch_record {
     const char *id;
     const char *name;
@@ -66,6 +73,12 @@ struct branch_record {
     uint64_t base;
     uint64_t created_at; /* microseconds since the epoch */
     bool deleted;
+    enum branch_kind kind;
+    /* Of a traditional branch: its collections are prefix + name in the database. */
+    enum branch_state state;
+    const char *database;
+    const char *prefix;
+    uint64_t epoch; /* one more with each that took its creation over */
 };
 
 struct collection_record {
@@ -85,6 +98,10 @@ CHECKED bool catalog_decode_tombstone(struct bytes document, struct project_tomb
 
 CHECKED bool catalog_encode_branch(const struct branch_record *record, struct arena *arena, struct bytes *document, struct error *err);
 CHECKED bool catalog_decode_branch(struct bytes document, struct branch_record *record, struct error *err);
+/* With strings of its own. False: out of memory. */
+CHECKED bool branch_record_copy(const struct branch_record *record, struct arena *arena, struct branch_record *copy);
+/* Of a record that decodes: that alone, for those who ask often. */
+bool catalog_is_traditional(struct bytes document);
 /* A new record does not know its LSN and time: base, created_at and, for a fork from the head, cut are absent
  * in it and filled in when it is read from the log. It is the last entry of its batch, so its LSN is the
  * batch's end. */

@@ -53,7 +53,7 @@ static bool open_nothing(struct project *project, const char *branch, struct tar
     struct arena arena;
     arena_init(&arena, 0);
     project_catalog(project, &catalog);
-    bool ok = project_find_branch(&catalog, branch, &arena, &record, err);
+    bool ok = project_find_branch(&catalog, branch, &arena, &record, err) && project_refuse_traditional(&record, branch, err);
     project_catalog_destroy(&catalog);
     arena_destroy(&arena);
     if (ok)

@@ -494,7 +494,7 @@ static bool resolve_segments(struct watch *watch, const struct project_catalog *
 {
     struct branch_record record;
     struct lineage lineage;
-    if (!project_find_branch(catalog, watch->branch, arena, &record, err) ||
+    if (!project_find_branch(catalog, watch->branch, arena, &record, err) || !project_refuse_traditional(&record, watch->branch, err) ||
         !lineage_resolve(catalog->branches, record.id, catalog->lsn, arena, &lineage, err))
         return false;
     watch->n = lineage.n;

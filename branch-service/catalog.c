@@ -158,10 +158,10 @@ bool catalog_decode_branch(struct bytes document, struct branch_record *record, 
         .created_at = get_int64(&bson, "created_at", 0),
         .deleted = get_bool(&bson, "deleted"),
     };
-    if (!found.name || !found.id || !found.parent)
-        return bad_record("branch", err);
     if (!decode_kind(&bson, &found, err))
         return false;
+    if (!found.name || !found.id || (!found.parent && found.kind == BRANCH_WAL))
+        return bad_record("branch", err);
     *record = found;
     return true;
 }
@@ -238,7 +238,8 @@ bool catalog_encode_branch(const struct branch_record *record, struct arena *are
     bson_t bson = BSON_INITIALIZER;
     BSON_APPEND_UTF8(&bson, "_id", record->id);
     BSON_APPEND_UTF8(&bson, "name", record->name);
-    BSON_APPEND_UTF8(&bson, "parent", record->parent);
+    if (record->parent)
+        BSON_APPEND_UTF8(&bson, "parent", record->parent);
     if (record->cut != CUT_AT_RECORD)
         BSON_APPEND_INT64(&bson, "cut", (int64_t)record->cut);
     if (record->base)

@@ -65,7 +65,7 @@ enum branch_state { BRANCH_READY, BRANCH_CREATING, BRANCH_DELETING, BRANCH_STATE
 struct branch_record {
     const char *id;
     const char *name;
-    const char *parent; /* branch id; NULL for main */
+    const char *parent; /* branch id; NULL for main, and for a branch that was adopted */
     /* The parent's state at this LSN is where the branch begins; CUT_AT_RECORD in a new record of a fork from
      * the head. */
     uint64_t cut;

@@ -1,4 +1,4 @@
-#include "branch-service/collections.h"
+#include "branch-service/collection/collection.h"
 #include "branch-service/rpc/page.h"
 #include "branch-service/rpc/services.h"
 
@@ -16,6 +16,8 @@ static void on_list(void *service, struct rpc_call *call, const ProtobufCMessage
     Argon__Branch__V1__ListCollectionsResponse response = ARGON__BRANCH__V1__LIST_COLLECTIONS_RESPONSE__INIT;
     const struct read_options read = convert_read(call, request->read);
     struct arena *arena = rpc_call_arena(call);
+    const char *branch = request->branch[0] ? request->branch : MAIN_BRANCH;
+    struct collection_way way;
     struct error err;
     struct page page;
     bool more;
@@ -24,8 +26,10 @@ static void on_list(void *service, struct rpc_call *call, const ProtobufCMessage
     struct collection_record *records = page.records;
     Argon__Branch__V1__Collection *out = page.messages;
     response.collections = (Argon__Branch__V1__Collection **)page.pointers;
-    if (!collections_list(service, request->project, request->branch[0] ? request->branch : MAIN_BRANCH, &read, request->page_token, page.n,
-                          arena, records, &response.n_collections, &more, &response.lsn, &err))
+    for (collection_begin(&way, service, request->project, branch, NULL); collection_go(&way, &err);)
+        way.ok = way.kind->list(service, request->project, branch, &read, request->page_token, page.n, arena, records,
+                                &response.n_collections, &more, &response.lsn, &err);
+    if (!way.ok)
         goto fail;
     for (size_t i = 0; i < response.n_collections; i++)
         fill(&out[i], &records[i]);
@@ -45,6 +49,7 @@ static void on_create(void *service, struct rpc_call *call, const ProtobufCMessa
     Argon__Branch__V1__Collection out;
     struct collection_record record;
     struct collection_path path;
+    struct collection_way way;
     struct write_request write;
     struct error err;
     convert_write(call, "CreateCollection", message, &request->write, rpc_call_arena(call), &write);
@@ -52,7 +57,9 @@ static void on_create(void *service, struct rpc_call *call, const ProtobufCMessa
         fail_not_applied(call, &err);
         return;
     }
-    if (!collections_create(service, &path, &write, rpc_call_arena(call), &record, &response.lsn, &err)) {
+    for (collection_begin(&way, service, path.project, path.branch, write.request_id); collection_go(&way, &err);)
+        way.ok = way.kind->create(service, &path, &write, rpc_call_arena(call), &record, &response.lsn, &err);
+    if (!way.ok) {
         rpc_fail(call, &err);
         return;
     }
@@ -66,12 +73,17 @@ static void on_rename(void *service, struct rpc_call *call, const ProtobufCMessa
     Argon__Branch__V1__RenameCollectionRequest *request = (Argon__Branch__V1__RenameCollectionRequest *)message;
     Argon__Branch__V1__RenameCollectionResponse response = ARGON__BRANCH__V1__RENAME_COLLECTION_RESPONSE__INIT;
     struct collection_path path;
+    struct collection_way way;
     struct write_request write;
     struct error err;
     convert_write(call, "RenameCollection", message, &request->write, rpc_call_arena(call), &write);
-    if (!convert_target(request->target, &path, &err))
+    if (!convert_target(request->target, &path, &err)) {
         fail_not_applied(call, &err);
-    else if (collections_rename(service, &path, request->new_name, &write, &response.lsn, &err))
+        return;
+    }
+    for (collection_begin(&way, service, path.project, path.branch, write.request_id); collection_go(&way, &err);)
+        way.ok = way.kind->rename(service, &path, request->new_name, &write, &response.lsn, &err);
+    if (way.ok)
         rpc_reply(call, &response.base);
     else
         rpc_fail(call, &err);
@@ -82,12 +94,17 @@ static void on_drop(void *service, struct rpc_call *call, const ProtobufCMessage
     Argon__Branch__V1__DropCollectionRequest *request = (Argon__Branch__V1__DropCollectionRequest *)message;
     Argon__Branch__V1__DropCollectionResponse response = ARGON__BRANCH__V1__DROP_COLLECTION_RESPONSE__INIT;
     struct collection_path path;
+    struct collection_way way;
     struct write_request write;
     struct error err;
     convert_write(call, "DropCollection", message, &request->write, rpc_call_arena(call), &write);
-    if (!convert_target(request->target, &path, &err))
+    if (!convert_target(request->target, &path, &err)) {
         fail_not_applied(call, &err);
-    else if (collections_drop(service, &path, &write, &response.lsn, &err))
+        return;
+    }
+    for (collection_begin(&way, service, path.project, path.branch, write.request_id); collection_go(&way, &err);)
+        way.ok = way.kind->drop(service, &path, &write, &response.lsn, &err);
+    if (way.ok)
         rpc_reply(call, &response.base);
     else
         rpc_fail(call, &err);

@@ -15,8 +15,11 @@ int64_t traditional_limit(const struct branch_record *record)
 bool traditional_mongo(struct registry *registry, struct mongo **mongo, struct error *err)
 {
     *mongo = registry_mongo(registry);
-    return *mongo ||
-           error_set(err, ERROR_FAILED_PRECONDITION, "traditional branches need a MongoDB: start branch-service with --mongodb URI");
+    if (*mongo)
+        return true;
+    error_set(err, ERROR_FAILED_PRECONDITION, "traditional branches need a MongoDB: start branch-service with --mongodb URI");
+    error_set_reason(err, REASON_NEEDS_MONGODB);
+    return false;
 }
 
 bool traditional_refuse_option(const char *branch, const char *option, struct error *err)

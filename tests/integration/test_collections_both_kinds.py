@@ -107,7 +107,7 @@ def outcome(call):
 def service(tmp_path_factory, mongodb_uri):
     cluster = Cluster(tmp_path_factory.mktemp("both"))
     cluster.start_wal()
-    cluster.start_branch("--mongodb", mongodb_uri.replace("/?", "/both_kinds?"))
+    cluster.start_branch("--mongodb", mongodb_uri.replace("/?", "/both_kinds?"), "--enable-wal-branches")
     client = cluster.client()
     client.create_project("p")
     yield client

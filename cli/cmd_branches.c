@@ -31,7 +31,8 @@ static const char *state_name(Argon__Branch__V1__BranchState state)
     }
 }
 
-static void branch_fields(const Argon__Branch__V1__Branch *branch, struct field fields[BRANCH_FIELDS])
+/* How many there are: a traditional branch has more. */
+static size_t branch_fields(const Argon__Branch__V1__Branch *branch, struct field fields[BRANCH_FIELDS])
 {
     fields[0] = FIELD_STRING("name", branch->name);
     fields[1] = FIELD_STRING("id", branch->id);
@@ -41,9 +42,12 @@ static void branch_fields(const Argon__Branch__V1__Branch *branch, struct field 
     fields[5] = FIELD_U64("head_lsn", branch->head_lsn);
     fields[6] = FIELD_BOOL("use_wal", branch->use_wal);
     fields[7] = FIELD_TIME("created_at", branch->created_at);
+    if (branch->use_wal)
+        return 8;
     fields[8] = FIELD_STRING("state", state_name(branch->state));
     fields[9] = FIELD_OPTIONAL("database", branch->database);
     fields[10] = FIELD_OPTIONAL("prefix", branch->prefix);
+    return BRANCH_FIELDS;
 }
 
 static bool no_branch(struct error *err)
@@ -55,9 +59,9 @@ static bool no_branch(struct error *err)
 static void print_written(struct cli *cli, const char *sentence, const Argon__Branch__V1__Branch *branch, uint64_t lsn)
 {
     struct field fields[BRANCH_FIELDS + 1];
-    branch_fields(branch, fields);
-    fields[BRANCH_FIELDS] = FIELD_U64("lsn", lsn);
-    output_result(&cli->out, sentence, fields, ARRAY_LEN(fields));
+    size_t n = branch_fields(branch, fields);
+    fields[n++] = FIELD_U64("lsn", lsn);
+    output_result(&cli->out, sentence, fields, n);
 }
 
 static bool branches_create(struct cli *cli, struct error *err)
@@ -135,8 +139,8 @@ static bool branches_get(struct cli *cli, struct error *err)
     if (!branch)
         return no_branch(err);
     struct field fields[BRANCH_FIELDS];
-    branch_fields(branch, fields);
-    output_object(&cli->out, fields, ARRAY_LEN(fields));
+    size_t n = branch_fields(branch, fields);
+    output_object(&cli->out, fields, n);
     return true;
 }
 
@@ -156,8 +160,7 @@ static bool branches_list(struct cli *cli, struct error *err)
         for (size_t i = 0; i < page->n_branches; i++) {
             const Argon__Branch__V1__Branch *branch = page->branches[i];
             struct field all[BRANCH_FIELDS + 1];
-            branch_fields(branch, all);
-            size_t n = BRANCH_FIELDS;
+            size_t n = branch_fields(branch, all);
             if (cli->out.format == OUTPUT_TABLE) { /* what fits a line */
                 const struct field shown[] = { all[0], all[2], all[5], all[7] };
                 memcpy(all, shown, sizeof shown);

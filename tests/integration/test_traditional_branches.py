@@ -1,13 +1,15 @@
 """Traditional branches: made by copying, renamed, deleted, adopted; by RPC and by the command line."""
 
 import json
+import os
+import subprocess
 
 import grpc
 import pymongo
 import pytest
 
 from argon.branch.v1 import branch_pb2
-from harness import in_parallel, not_applied
+from harness import BIN, in_parallel, not_applied
 from traditional import DATABASE, TRADITIONAL, WAL, branch_of, code_of, collections_of, create, options, start
 
 
@@ -247,6 +249,16 @@ def test_scenario_by_the_command_line(argon, cluster, flag, shown):
     if flag == "--traditional":
         assert "NEEDS_WAL_BRANCH" in given.stderr
         assert argon.count("p", "users", branch="dev") == 1
+
+
+@pytest.mark.parametrize("kind", [WAL, TRADITIONAL])
+def test_the_c_client_writes_to_both_kinds(argon, cluster, kind):
+    create(argon, "dev", kind=kind)
+    program = BIN.parent / "tests" / "client_writes"
+    environment = {**os.environ, "ARGON_ENDPOINT": cluster.branches[0].address}
+    result = subprocess.run([program, "p", "dev"], env=environment, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert argon.find("p", "items", branch="dev") == [{"_id": 1, "n": 2}]
 
 
 def test_import_and_export_by_the_command_line(argon, cluster):

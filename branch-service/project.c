@@ -173,6 +173,9 @@ bool project_branch_kind(struct project *project, const char *name, enum branch_
 {
     const char *branch_id;
     struct error err;
+    *kind = BRANCH_WAL;
+    if (!project->has_traditional)
+        return true;
     mutex_lock(&project->lock);
     bool ok = project->attached && !project->deleted && find_branch_id(project->names, name, &branch_id, &err) &&
               lineage_find_kind(project->branches, branch_id, kind, &err);
@@ -394,7 +397,8 @@ static bool open_target_locked(struct project *project, const char *branch, cons
         return error_set(err, ERROR_NOT_FOUND, "project '%s' does not exist", project->name);
     if (as_of > project->position)
         return error_set(err, ERROR_ABORTED, "the log was replaced while it was read");
-    if (!find_branch_id(project->names, branch, &branch_id, err) || !refuse_traditional_id(project->branches, branch_id, branch, err))
+    if (!find_branch_id(project->names, branch, &branch_id, err) ||
+        (project->has_traditional && !refuse_traditional_id(project->branches, branch_id, branch, err)))
         return false;
     target->lsn = as_of ? as_of : project->position;
     target->incarnation = project->incarnation;

@@ -89,7 +89,8 @@ void project_catalog_destroy(struct project_catalog *catalog);
 CHECKED bool project_find_branch(const struct project_catalog *catalog, const char *name, struct arena *arena, struct branch_record *record,
                                  struct error *err);
 
-/* How the branch with this name is stored, as far as is known here, from memory alone. False: no such branch is known. */
+/* How the branch with this name is stored, as far as is known here, from memory alone: WAL unless something else is known.
+ * False: there are traditional branches, and this name is not known. */
 CHECKED bool project_branch_kind(struct project *project, const char *name, enum branch_kind *kind);
 /* FAILED_PRECONDITION, reason NEEDS_WAL_BRANCH: it is traditional. NOT_FOUND: and being deleted. `name` is what the caller
  * knows it by. */

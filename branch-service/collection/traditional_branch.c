@@ -138,7 +138,8 @@ static bool change_record(struct change *change, change_fn *apply, int64_t deadl
     const struct write_request request = { .request_id = "", .actor = "", .deadline = deadline };
     struct write_result result;
     change->apply = apply;
-    if (!write_execute(change->project, &request, evaluate, change, &result, err))
+    /* what this replica wrote last may not be folded in yet, and an older record is somebody else's */
+    if (!project_refresh(change->project, deadline, err) || !write_execute(change->project, &request, evaluate, change, &result, err))
         return false;
     write_result_destroy(&result);
     return true;
@@ -265,8 +266,7 @@ bool traditional_finish_creation(struct registry *registry, struct project *proj
 {
     struct change change = { .project = project, .branch_id = branch_id, .arena = arena };
     struct mongo *mongo;
-    /* the record may be new, and not folded in here yet */
-    bool ok = project_refresh(project, deadline, err) && change_record(&change, claim, deadline, err);
+    bool ok = change_record(&change, claim, deadline, err);
     if (ok && change.record.state == BRANCH_CREATING && !change.record.deleted)
         ok = traditional_mongo(registry, &mongo, err) && copy_and_finish(registry, mongo, &change, deadline, err);
     if (!ok)

@@ -42,7 +42,7 @@ struct cli {
 };
 
 struct command {
-    const char *name;  /* NULL: the group itself is the command */
+    const char *name;  /* NULL, of the first: the group itself is the command, when none of the others is named */
     const char *usage; /* positionals and options */
     const char *summary;
     const char *example;

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/branch_collections.h"
+#include "cli/cmd_import.h"
 #include "cli/command.h"
 #include "cli/import_state.h"
 #include "cli/input.h"
@@ -140,22 +142,12 @@ static bool report_failures(struct import *import, const Argon__Branch__V1__Inse
 /* The id by which the collection survives a rename, and does not survive being dropped; "" when it is not there. */
 static bool find_collection(struct import *import, char id[IMPORT_COLLECTION_ID_SIZE], struct error *err)
 {
-    Argon__Branch__V1__ListCollectionsRequest request = ARGON__BRANCH__V1__LIST_COLLECTIONS_REQUEST__INIT;
-    request.project = import->target.project;
-    request.branch = import->target.branch;
-    request.page_size = MAX_PAGE_SIZE;
-    id[0] = '\0';
-    do {
-        ProtobufCMessage *message;
-        if (!connection_read(&import->cli->connection, BRANCH_METHOD("Collections", "ListCollections"), &request.base,
-                             &argon__branch__v1__list_collections_response__descriptor, &import->cli->arena, &message, err))
-            return false;
-        const Argon__Branch__V1__ListCollectionsResponse *page = (const void *)message;
-        for (size_t i = 0; i < page->n_collections; i++)
-            if (strcmp(page->collections[i]->name, import->target.collection) == 0)
-                snprintf(id, IMPORT_COLLECTION_ID_SIZE, "%s", page->collections[i]->id);
-        request.page_token = page->next_page_token;
-    } while (request.page_token[0] && !id[0]);
+    const Argon__Branch__V1__ReadOptions now = ARGON__BRANCH__V1__READ_OPTIONS__INIT;
+    struct branch_collections list;
+    if (!branch_collections_list(import->cli, &now, &list, err))
+        return false;
+    const struct branch_collection *collection = branch_collections_find(&list, import->target.collection);
+    snprintf(id, IMPORT_COLLECTION_ID_SIZE, "%s", collection ? collection->id : "");
     return true;
 }
 
@@ -485,6 +477,10 @@ static const struct command commands[] = {
       "Insert the documents of a file, NDJSON or a JSON array; after an interruption the same command goes on where it stopped",
       "argon import users.ndjson -p shop -b dev -c users --on-duplicate skip", 1, 1, run_import, import_options, ARRAY_LEN(import_options),
       NULL },
+    { "mongodump", "FILE|DIR|- -p PROJECT [-b BRANCH]",
+      "Insert the collections of a dump that mongodump made, a directory or an archive, gzip or not, with their index definitions",
+      "argon import mongodump dump -p shop -b dev", 1, 1, import_mongodump_run, NULL, 0, &import_mongodump_options },
 };
 
-const struct command_group import_group = { "import", "Insert the documents of a file", commands, ARRAY_LEN(commands), GROUP_REMOTE };
+const struct command_group import_group = { "import", "Insert documents of a file, a dump or a MongoDB", commands, ARRAY_LEN(commands),
+                                            GROUP_REMOTE };

@@ -45,6 +45,14 @@ bool cli_document(struct cli *cli, const char *what, const char *json, Argon__Br
     return true;
 }
 
+bool cli_refuse_request_id(const struct cli *cli, struct error *err)
+{
+    if (cli->options->request_id[0] || cli->options->since_lsn)
+        return error_set(err, ERROR_INVALID_ARGUMENT, "%s: this command makes many writes, and chooses their ids by itself",
+                         cli->options->request_id[0] ? "--request-id" : "--since-lsn");
+    return true;
+}
+
 bool cli_reach_branch(struct cli *cli, const char *project, const char *branch, struct error *err)
 {
     Argon__Branch__V1__GetBranchRequest request = ARGON__BRANCH__V1__GET_BRANCH_REQUEST__INIT;

@@ -91,6 +91,8 @@ CHECKED bool cli_project(const struct cli *cli, char **project, struct error *er
 CHECKED bool cli_target(const struct cli *cli, const char *collection, Argon__Branch__V1__Target *target, struct error *err);
 /* Extended JSON from the command line; `what` names it in errors. The bytes live in the arena. */
 CHECKED bool cli_document(struct cli *cli, const char *what, const char *json, Argon__Branch__V1__Document *document, struct error *err);
+/* For commands of many writes that choose their ids by themselves. INVALID_ARGUMENT when --request-id or --since-lsn is given. */
+CHECKED bool cli_refuse_request_id(const struct cli *cli, struct error *err);
 /* A short call, within --timeout: is the branch there? Before a stream that has no deadline. */
 CHECKED bool cli_reach_branch(struct cli *cli, const char *project, const char *branch, struct error *err);
 /* Asks before something is lost, if a person sits there and has not said --yes. CANCELLED when it is not wanted. */

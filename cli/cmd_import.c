@@ -165,7 +165,7 @@ static bool save(struct import *import, int64_t interval, struct error *err)
 {
     int64_t now = clock_monotonic_micros();
     struct import_state *state = &import->state;
-    if (!state->path || now - import->saved < interval)
+    if (!state->file.path || now - import->saved < interval)
         return true;
     if (state->batches > 0 && !state->collection_id[0] && !find_collection(import, state->collection_id, err))
         return false;
@@ -271,32 +271,10 @@ static void describe_settings(const struct import *import, char text[IMPORT_SETT
              import->rules.skip_invalid ? " --max-errors" : "");
 }
 
-static bool find_ids(struct import *import, const char **project_id, const char **branch_id, struct error *err)
-{
-    struct cli *cli = import->cli;
-    Argon__Branch__V1__GetProjectRequest project = ARGON__BRANCH__V1__GET_PROJECT_REQUEST__INIT;
-    Argon__Branch__V1__GetBranchRequest branch = ARGON__BRANCH__V1__GET_BRANCH_REQUEST__INIT;
-    ProtobufCMessage *of_project, *of_branch;
-    project.name = branch.project = import->target.project;
-    branch.name = import->target.branch;
-    if (!connection_read(&cli->connection, BRANCH_METHOD("Projects", "GetProject"), &project.base,
-                         &argon__branch__v1__get_project_response__descriptor, &cli->arena, &of_project, err) ||
-        !connection_read(&cli->connection, BRANCH_METHOD("Branches", "GetBranch"), &branch.base,
-                         &argon__branch__v1__get_branch_response__descriptor, &cli->arena, &of_branch, err))
-        return false;
-    const Argon__Branch__V1__GetProjectResponse *found_project = (const void *)of_project;
-    const Argon__Branch__V1__GetBranchResponse *found_branch = (const void *)of_branch;
-    if (!found_project->project || !found_branch->branch)
-        return error_set(err, ERROR_INTERNAL, "the service answered without a project or branch");
-    *project_id = found_project->project->id;
-    *branch_id = found_branch->branch->id;
-    return true;
-}
-
 /* Forgets how far it came, not where that is kept. */
 static void begin_anew(struct import_state *state)
 {
-    *state = (struct import_state) { .path = state->path, .lock_fd = state->lock_fd, .done = { .line = 1 } };
+    *state = (struct import_state) { .file = state->file, .done = { .line = 1 } };
 }
 
 /* The earlier run's documents are gone with the collection that they went into. */
@@ -346,7 +324,7 @@ static bool begin(struct import *import, struct error *err)
     describe_settings(import, settings);
     if (keeps) {
         const char *project_id, *branch_id;
-        if (!find_ids(import, &project_id, &branch_id, err))
+        if (!cli_find_ids(cli, &project_id, &branch_id, err))
             return false;
         if (!import_state_open(state, import->file, project_id, branch_id, import->target.collection, &found, err)) {
             if (err->code != ERROR_INTERNAL)
@@ -363,7 +341,7 @@ static bool begin(struct import *import, struct error *err)
         state->done = input_place(import->input);
     }
     Argon__Branch__V1__WriteOptions write;
-    cli->connection.remembers = state->path != NULL;
+    cli->connection.remembers = state->file.path != NULL;
     if (state->request_id[0] && !state->clean) {
         connection_resume_write(&cli->connection, state->request_id, state->lsn);
     } else {
@@ -419,9 +397,9 @@ static void report_how_far(const struct import *import, enum error_code code)
             "argon: the import stopped: %" PRIu64 " documents read, %" PRIu64 " inserted, %" PRIu64 " skipped; all before line %" PRIu64
             " (byte %" PRIu64 ") are in\n",
             state->read + import->batch_read, state->inserted, state->skipped, state->done.line, state->done.offset);
-    if (state->path && state->clean && state->batches == 0)
+    if (state->file.path && state->clean && state->batches == 0)
         return;
-    if (state->path) {
+    if (state->file.path) {
         fputs("argon: the same command goes on from there\n", stderr);
         return;
     }
@@ -436,7 +414,7 @@ static bool run_import(struct cli *cli, struct error *err)
 {
     struct import import = { .cli = cli, .file = cli->args[0], .on_terminal = isatty(STDERR_FILENO) };
     import.shows_progress = import.on_terminal || options.progress;
-    import.state.lock_fd = -1;
+    import.state.file.lock_fd = -1;
     if (!parse_options(cli, &import, err) || !input_open(import.file, &import.input, err))
         return false;
     import.lines = mem_alloc(options.batch_size * sizeof *import.lines);

@@ -23,7 +23,7 @@ static bool is_true(const struct element *element)
 }
 
 /* Those that make the collection another thing, and those that only limit or describe it. */
-static bool judge_options(struct bytes options, struct arena *arena, struct dump_collection *collection, struct error *err)
+bool metadata_judge_options(struct bytes options, struct arena *arena, struct dump_collection *collection, struct error *err)
 {
     /* kept by MongoDB for itself: nothing is lost with them */
     static const char *const harmless[] = { "uuid", "autoIndexId", "idIndex", "flags", "size", "max", "storageEngine" };
@@ -84,7 +84,7 @@ static bool take_field(const struct element *field, bool replace_name, struct ar
                        struct error *err)
 {
     if (is_named(field, "options") && field->type == BSON_TYPE_DOCUMENT)
-        return judge_options(field->value, arena, collection, err);
+        return metadata_judge_options(field->value, arena, collection, err);
     if (is_named(field, "indexes") && field->type == BSON_TYPE_ARRAY)
         return take_indexes(field->value, arena, collection, err);
     if (field->type != BSON_TYPE_UTF8)

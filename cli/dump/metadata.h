@@ -26,6 +26,8 @@ struct dump_collection {
  * is set). An empty text says nothing. All of it lives in the arena. DATA_LOSS: it is not understood. */
 CHECKED bool metadata_parse(struct bytes text, bool replace_name, struct arena *arena, struct dump_collection *collection,
                             struct error *err);
+/* What the options of a collection make of it. */
+CHECKED bool metadata_judge_options(struct bytes options, struct arena *arena, struct dump_collection *collection, struct error *err);
 /* Of a collection whose kind the name alone tells. */
 void metadata_judge_name(struct dump_collection *collection);
 

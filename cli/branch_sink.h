@@ -11,7 +11,7 @@
 #include "cli/transfer.h"
 #include "common/base/sync.h"
 
-enum { BRANCH_SINK_WRITERS = 3, BRANCH_SINK_DOCUMENTS = 10000 };
+enum { BRANCH_SINK_WRITERS = 3, BRANCH_SINK_DOCUMENTS = MAX_BATCH_ENTRIES - 1 };
 
 struct branch_sink {
     struct cli *cli;

@@ -455,6 +455,11 @@ static const struct command commands[] = {
       "Insert the documents of a file, NDJSON or a JSON array; after an interruption the same command goes on where it stopped",
       "argon import users.ndjson -p shop -b dev -c users --on-duplicate skip", 1, 1, run_import, import_options, ARRAY_LEN(import_options),
       NULL },
+    { "mongodb", "[URI] -p PROJECT [-b BRANCH]",
+      "Insert the collections of a MongoDB's database with their index definitions; URI: that of ARGON_MONGODB where it is not given. "
+      "After "
+      "an interruption the same command goes on where it stopped",
+      "argon import mongodb mongodb://localhost/shop -p shop -b dev", 0, 1, import_mongodb_run, NULL, 0, &import_mongodb_options },
     { "mongodump", "FILE|DIR|- -p PROJECT [-b BRANCH]",
       "Insert the collections of a dump that mongodump made, a directory or an archive, gzip or not, with their index definitions",
       "argon import mongodump dump -p shop -b dev", 1, 1, import_mongodump_run, NULL, 0, &import_mongodump_options },

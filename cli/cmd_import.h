@@ -4,6 +4,9 @@
 
 #include "cli/command.h"
 
+CHECKED bool import_mongodb_run(struct cli *cli, struct error *err);
+extern const struct config_table import_mongodb_options;
+
 CHECKED bool import_mongodump_run(struct cli *cli, struct error *err);
 extern const struct config_table import_mongodump_options;
 

@@ -15,6 +15,7 @@ static struct {
     const char *database;
     const char *collections;
     const char *on_duplicate;
+    uint64_t batch_size;
     bool progress;
 } options;
 
@@ -148,7 +149,7 @@ static bool import_dump(struct import *import, struct dump *dump, struct error *
         fputs("argon: the oplog of the dump is not applied: the documents are as each was read\n", stderr);
 
     const struct transfer_options transfer = {
-        .writers = BRANCH_SINK_WRITERS, .max_documents = BRANCH_SINK_DOCUMENTS, .write = branch_sink_write, .ctx = &sink
+        .writers = BRANCH_SINK_WRITERS, .max_documents = options.batch_size, .write = branch_sink_write, .write_ctx = &sink
     };
     import->transfer = transfer_new(&transfer);
     progress_begin(&import->progress, options.progress);
@@ -184,6 +185,7 @@ static const struct config_option rows[] = {
     { "collections", 0, CONFIG_STRING, &options.collections, NULL, NULL, 0, 0, "NAME,...",
       "only these; a comma in a name has a backslash before it" },
     { "on-duplicate", 0, CONFIG_STRING, &options.on_duplicate, "fail", NULL, 0, 0, "fail|skip|replace", "when an _id exists already" },
+    { "batch-size", 0, CONFIG_UINT, &options.batch_size, "10000", NULL, 1, BRANCH_SINK_DOCUMENTS, "N", "documents a batch, at most 4 MiB" },
     { "progress", 0, CONFIG_BOOL, &options.progress, NULL, NULL, 0, 0, NULL, "say how far it is also where there is no terminal" },
 };
 const struct config_table import_mongodump_options = { rows, ARRAY_LEN(rows) };

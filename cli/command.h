@@ -75,6 +75,8 @@ extern const struct command_group collections_group;
 extern const struct command_group docs_group;
 extern const struct command_group import_group;
 extern const struct command_group export_group;
+extern const struct command_group checkout_group;
+extern const struct command_group release_group;
 extern const struct command_group status_group;
 extern const struct command_group log_group;
 extern const struct command_group watch_group;

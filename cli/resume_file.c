@@ -10,7 +10,7 @@
 #include <xxhash.h>
 
 #include "cli/user_path.h"
-#include "cli/whole_file.h"
+#include "common/base/memory.h"
 
 static uint64_t hash_of(const char *const *parts, size_t n)
 {
@@ -71,21 +71,62 @@ bool resume_file_open(struct resume_file *file, const char *name, const char *co
     return false;
 }
 
+static bool write_new(const char *path, struct bytes text, struct error *err)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    bool ok = fd >= 0;
+    for (size_t n = 0; ok && n < text.len;) {
+        ssize_t step = write(fd, text.data + n, text.len - n);
+        ok = step > 0 || (step < 0 && errno == EINTR);
+        n += step > 0 ? (size_t)step : 0;
+    }
+    ok = ok && fsync(fd) == 0;
+    int errnum = errno;
+    if (fd >= 0)
+        close(fd);
+    return ok || error_set_errno(err, ERROR_INTERNAL, errnum, "cannot write '%s'", path);
+}
+
+static bool sync_folder(const char *path, struct error *err)
+{
+    char *folder = mem_strndup(path, (size_t)(strrchr(path, '/') - path));
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool ok = (fd >= 0 && fsync(fd) == 0) || error_set_errno(err, ERROR_INTERNAL, errno, "cannot write '%s'", folder);
+    if (fd >= 0)
+        close(fd);
+    free(folder);
+    return ok;
+}
+
+static char *new_path(const struct resume_file *file)
+{
+    size_t size = strlen(file->path) + sizeof ".new";
+    char *path = mem_alloc(size);
+    snprintf(path, size, "%s.new", file->path);
+    return path;
+}
+
+/* Under one name while it is written, since the lock is held: a process that is killed leaves one file more at most. */
 bool resume_file_save(const struct resume_file *file, struct bytes text, struct error *err)
 {
-    struct whole_file whole;
     if (!file->path)
         return true;
-    if (!whole_file_open(&whole, file->path, true, err))
-        return false;
-    fwrite(text.data, 1, text.len, whole.stream);
-    return whole_file_commit(&whole, err);
+    char *path = new_path(file);
+    bool ok = write_new(path, text, err) &&
+              (rename(path, file->path) == 0 || error_set_errno(err, ERROR_INTERNAL, errno, "cannot write '%s'", file->path)) &&
+              sync_folder(file->path, err);
+    free(path);
+    return ok;
 }
 
 void resume_file_remove(const struct resume_file *file)
 {
-    if (file->path)
-        unlink(file->path);
+    if (!file->path)
+        return;
+    char *path = new_path(file);
+    unlink(path); /* of one that was killed */
+    unlink(file->path);
+    free(path);
 }
 
 void resume_file_close(struct resume_file *file)

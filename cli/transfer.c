@@ -23,7 +23,7 @@ struct transfer {
     struct mutex lock; /* rank 10 */
     struct condition moved;
     /* under lock */
-    struct slot slots[2 * TRANSFER_MAX_WRITERS + 1]; /* a ring: batch b is in slot b mod n */
+    struct slot slots[TRANSFER_SLOTS(TRANSFER_MAX_WRITERS)]; /* a ring: batch b is in slot b mod n */
     size_t n_slots;
     uint64_t next_number;  /* of the batch that is filled, or filled next */
     uint64_t next_queued;  /* the oldest that no writer has */
@@ -77,7 +77,7 @@ static void *run_writer(void *ctx)
         transfer->next_queued++;
         mutex_unlock(&transfer->lock);
         struct error err = { 0 };
-        bool ok = transfer->options.write(transfer->options.ctx, writer->number, &slot->batch, &err);
+        bool ok = transfer->options.write(transfer->options.write_ctx, writer->number, &slot->batch, &err);
         mutex_lock(&transfer->lock);
         if (ok) {
             slot->state = SLOT_WRITTEN;
@@ -96,7 +96,7 @@ struct transfer *transfer_new(const struct transfer_options *options)
 {
     struct transfer *transfer = mem_zalloc(sizeof *transfer);
     transfer->options = *options;
-    transfer->n_slots = 2 * options->writers + 1;
+    transfer->n_slots = TRANSFER_SLOTS(options->writers);
     mutex_init(&transfer->lock, 10);
     condition_init(&transfer->moved);
     for (size_t i = 0; i < options->writers; i++) {

@@ -19,6 +19,9 @@
 
 enum { TRANSFER_BATCH_BYTES = 4 * 1024 * 1024, TRANSFER_MAX_WRITERS = 8 };
 
+/* Batches that are under way at most: the newest of them may be in while the oldest is not. */
+#define TRANSFER_SLOTS(writers) (2 * (writers) + 1)
+
 struct transfer_batch {
     uint64_t number;         /* from 0 */
     size_t collection;       /* what the caller calls it */
@@ -39,7 +42,8 @@ struct transfer_options {
     bool (*handing)(void *ctx, const struct transfer_batch *batch, struct error *err);
     /* In order, under the lock; NULL: nobody asks. */
     void (*acknowledged)(void *ctx, const struct transfer_batch *batch);
-    void *ctx;
+    void *write_ctx; /* for write */
+    void *ctx;       /* for the others */
 };
 
 struct transfer;

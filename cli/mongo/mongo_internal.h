@@ -12,9 +12,9 @@ struct mongo_server {
 };
 
 /* Fills err in from the driver's; the reply, when there is one, is looked into, too. False. */
-bool mongo_fail(struct error *err, const bson_error_t *error, const bson_t *reply, const char *what);
+bool mongo_server_fail(struct error *err, const bson_error_t *error, const bson_t *reply, const char *what);
 /* Runs a command; reply is initialised in any case. */
-CHECKED bool mongo_run(struct mongo_server *server, const char *database, const bson_t *command, bson_t *reply, const char *what,
-                       struct error *err);
+CHECKED bool mongo_server_run(struct mongo_server *server, const char *database, const bson_t *command, bson_t *reply, const char *what,
+                              struct error *err);
 
 #endif

@@ -42,7 +42,7 @@ static const struct {
     { 13436, ERROR_UNAVAILABLE, NULL },               /* NotPrimaryOrSecondary */
 };
 
-bool mongo_fail(struct error *err, const bson_error_t *error, const bson_t *reply, const char *what)
+bool mongo_server_fail(struct error *err, const bson_error_t *error, const bson_t *reply, const char *what)
 {
     enum error_code code = ERROR_INTERNAL;
     const char *reason = NULL;
@@ -117,20 +117,22 @@ void mongo_server_close(struct mongo_server *server)
     free(server);
 }
 
-bool mongo_run(struct mongo_server *server, const char *database, const bson_t *command, bson_t *reply, const char *what, struct error *err)
+bool mongo_server_run(struct mongo_server *server, const char *database, const bson_t *command, bson_t *reply, const char *what,
+                      struct error *err)
 {
     bson_error_t error;
-    return mongoc_client_command_simple(server->client, database, command, NULL, reply, &error) || mongo_fail(err, &error, reply, what);
+    return mongoc_client_command_simple(server->client, database, command, NULL, reply, &error) ||
+           mongo_server_fail(err, &error, reply, what);
 }
 
 bool mongo_server_version(struct mongo_server *server, char version[32], struct error *err)
 {
     bson_t *command = BCON_NEW("buildInfo", BCON_INT32(1)), *ping = BCON_NEW("ping", BCON_INT32(1)), reply;
     bson_iter_t iter;
-    bool ok = mongo_run(server, "admin", ping, &reply, "connecting", err); /* with the password, which buildInfo may do without */
+    bool ok = mongo_server_run(server, "admin", ping, &reply, "connecting", err); /* with the password, which buildInfo may do without */
     bson_destroy(&reply);
     if (ok) {
-        ok = mongo_run(server, "admin", command, &reply, "connecting", err);
+        ok = mongo_server_run(server, "admin", command, &reply, "connecting", err);
         if (ok)
             snprintf(version, 32, "%s",
                      bson_iter_init_find(&iter, &reply, "version") && BSON_ITER_HOLDS_UTF8(&iter) ? bson_iter_utf8(&iter, NULL) : "?");

@@ -30,7 +30,7 @@ static bool write_scratch(struct mongo_source *source, const char *scratch, int 
                                "w", BCON_UTF8("majority"), "}");
     bson_t reply;
     bson_iter_t iter;
-    bool ok = mongo_run(source->server, source->database, command, &reply, "a write to try snapshots", err);
+    bool ok = mongo_server_run(source->server, source->database, command, &reply, "a write to try snapshots", err);
     if (ok && (!bson_iter_init_find(&iter, &reply, "n") || bson_iter_as_int64(&iter) != 1))
         ok = error_set(err, ERROR_INTERNAL, "MongoDB: a write to try snapshots had no effect");
     bson_destroy(&reply);
@@ -42,7 +42,7 @@ static void drop_scratch(struct mongo_source *source, const char *scratch)
 {
     struct error err;
     bson_t *command = BCON_NEW("drop", BCON_UTF8(scratch)), reply;
-    if (!mongo_run(source->server, source->database, command, &reply, "dropping", &err))
+    if (!mongo_server_run(source->server, source->database, command, &reply, "dropping", &err))
         fprintf(stderr, "argon: the collection '%s' of database '%s' is left over: %s\n", scratch, source->database, err.message);
     bson_destroy(&reply);
     bson_destroy(command);
@@ -65,7 +65,7 @@ static bool read_scratch(struct mongo_source *source, const char *scratch, uint6
     }
     *time = 0;
     *n = 0;
-    bool ok = mongo_run(source->server, source->database, &command, &reply, "a read of a snapshot", err);
+    bool ok = mongo_server_run(source->server, source->database, &command, &reply, "a read of a snapshot", err);
     if (ok && bson_iter_init(&iter, &reply) && bson_iter_find_descendant(&iter, "cursor.atClusterTime", &inner) &&
         BSON_ITER_HOLDS_TIMESTAMP(&inner)) {
         uint32_t seconds, number;
@@ -147,7 +147,7 @@ static bool read_indexes(struct mongo_source *source, struct arena *arena, struc
     }
     collection->indexes = indexes;
     if (ok && mongoc_cursor_error(cursor, &error))
-        ok = mongo_fail(err, &error, NULL, "reading the indexes");
+        ok = mongo_server_fail(err, &error, NULL, "reading the indexes");
     mongoc_cursor_destroy(cursor);
     mongoc_collection_destroy(of);
     return ok;
@@ -213,7 +213,7 @@ bool mongo_source_collections(struct mongo_source *source, struct arena *arena, 
             list[count++].database = source->database;
     }
     if (ok && mongoc_cursor_error(cursor, &error))
-        ok = mongo_fail(err, &error, NULL, "listing the collections");
+        ok = mongo_server_fail(err, &error, NULL, "listing the collections");
     mongoc_cursor_destroy(cursor);
     mongoc_database_destroy(database);
     for (size_t i = 0; ok && i < count; i++)
@@ -289,7 +289,7 @@ static bool query_open(struct mongo_source *source, const bson_t *command, struc
     const mongoc_read_prefs_t *prefs = mongoc_client_get_read_prefs(client);
     mongoc_server_description_t *server = mongoc_client_select_server(client, false, prefs, &error);
     if (!server)
-        return mongo_fail(err, &error, NULL, "reading");
+        return mongo_server_fail(err, &error, NULL, "reading");
     mongoc_session_opt_t *session_options = mongoc_session_opts_new();
     mongoc_session_opts_set_causal_consistency(session_options, false);
     query->session = mongoc_client_start_session(client, session_options, &error);
@@ -301,12 +301,12 @@ static bool query_open(struct mongo_source *source, const bson_t *command, struc
     if (!ok) {
         bson_destroy(&options);
         query_close(query);
-        return mongo_fail(err, &error, NULL, "reading");
+        return mongo_server_fail(err, &error, NULL, "reading");
     }
     if (mongoc_client_read_command_with_opts(client, source->database, command, prefs, &options, &reply, &error)) {
         query->cursor = mongoc_cursor_new_from_command_reply_with_opts(client, &reply, &options); /* takes the reply */
     } else {
-        ok = mongo_fail(err, &error, &reply, "reading");
+        ok = mongo_server_fail(err, &error, &reply, "reading");
         bson_destroy(&reply);
         query_close(query);
     }
@@ -360,7 +360,7 @@ static bool read_once(struct mongo_source *source, const char *collection, struc
         reading->documents += ok;
     }
     if (ok && mongoc_cursor_error_document(query.cursor, &error, &reply))
-        ok = mongo_fail(err, &error, reply, "reading");
+        ok = mongo_server_fail(err, &error, reply, "reading");
     query_close(&query);
     return ok;
 }
@@ -389,7 +389,7 @@ bool mongo_source_read(struct mongo_source *source, const char *collection, stru
     return ok;
 }
 
-bool mongo_source_count(struct mongo_source *source, const char *collection, uint64_t *n, struct error *err)
+static bool count_once(struct mongo_source *source, const char *collection, uint64_t *n, struct error *err)
 {
     bson_t command = BSON_INITIALIZER, pipeline, stage, cursor;
     struct query query;
@@ -411,7 +411,17 @@ bool mongo_source_count(struct mongo_source *source, const char *collection, uin
     while (ok && mongoc_cursor_next(query.cursor, &found))
         *n = bson_iter_init_find(&iter, found, "n") ? (uint64_t)bson_iter_as_int64(&iter) : 0;
     if (ok && mongoc_cursor_error(query.cursor, &error))
-        ok = mongo_fail(err, &error, NULL, "counting");
+        ok = mongo_server_fail(err, &error, NULL, "counting");
     query_close(&query);
     return ok;
+}
+
+bool mongo_source_count(struct mongo_source *source, const char *collection, uint64_t *n, struct error *err)
+{
+    struct backoff backoff = { 0 };
+    int64_t deadline = clock_monotonic_micros() + source->patience;
+    while (!count_once(source, collection, n, err))
+        if (err->code != ERROR_UNAVAILABLE || !backoff_wait(&backoff, deadline))
+            return false;
+    return true;
 }

@@ -37,6 +37,7 @@ struct checkout {
     struct transfer *transfer;
     struct progress progress;
     size_t current;
+    bool went_on; /* from an earlier run */
     int64_t patience;
     uint64_t documents;
 };
@@ -96,7 +97,8 @@ static bool take_database(struct checkout *checkout, struct error *err)
                          "database '%s' is %s checkout of branch '%s' of project '%s' at LSN %" PRIu64 "; argon release drops it",
                          checkout->database, there.complete ? "a" : "an unfinished", there.branch, there.project, there.lsn);
     checkout->mark.complete = found && there.complete;
-    if (found && !there.complete)
+    checkout->went_on = found && !there.complete;
+    if (checkout->went_on)
         fputs("argon: goes on where an earlier checkout stopped\n", stderr);
     return found || mongo_target_mark(checkout->servers[0], checkout->database, &checkout->mark, err);
 }
@@ -129,9 +131,9 @@ static bool check_out_collection(struct checkout *checkout, const struct branch_
 {
     const uint64_t under_way = TRANSFER_SLOTS(WRITERS) * (uint64_t)BATCH_DOCUMENTS;
     struct mongo_source target = as_source(checkout);
-    uint64_t there;
+    uint64_t there = 0;
     if (!mongo_target_create(checkout->servers[0], checkout->database, collection->name, err) ||
-        !mongo_source_count(&target, collection->name, &there, err))
+        (checkout->went_on && !mongo_source_count(&target, collection->name, true, &there, err)))
         return error_wrap(err, "collection '%s'", collection->name);
     uint64_t skip = there > under_way ? there - under_way : 0;
     checkout->documents += skip;
@@ -164,7 +166,7 @@ static bool verify(struct checkout *checkout, const struct branch_collection *co
     char text[DOCUMENT_DIGEST_TEXT];
     uint64_t branch, there;
     if (!branch_collections_count(checkout->cli, collection->name, checkout->mark.lsn, &branch, err) ||
-        !mongo_source_count(&target, collection->name, &there, err))
+        !mongo_source_count(&target, collection->name, true, &there, err))
         return false;
     if (branch != there)
         return error_set(err, ERROR_FAILED_PRECONDITION, "collection '%s': the branch has %" PRIu64 " documents, the database %" PRIu64,

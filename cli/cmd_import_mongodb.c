@@ -352,7 +352,7 @@ static bool verify_digest(struct import *import, const struct import_mark_collec
 static bool verify(struct import *import, const struct import_mark_collection *collection, struct error *err)
 {
     uint64_t source, branch;
-    if (!mongo_source_count(&import->source, collection->name, &source, err) ||
+    if (!mongo_source_count(&import->source, collection->name, options.verify, &source, err) ||
         !branch_collections_count(import->cli, collection->name, import->sink.lsn, &branch, err))
         return false;
     if (source != collection->imported && (import->source.snapshot || options.verify))

@@ -416,11 +416,23 @@ static bool count_once(struct mongo_source *source, const char *collection, uint
     return ok;
 }
 
-bool mongo_source_count(struct mongo_source *source, const char *collection, uint64_t *n, struct error *err)
+static bool count_roughly(struct mongo_source *source, const char *collection, uint64_t *n, struct error *err)
+{
+    bson_t *command = BCON_NEW("count", BCON_UTF8(collection)), reply;
+    bson_iter_t iter;
+    bool ok = mongo_server_run(source->server, source->database, command, &reply, "counting", err);
+    if (ok)
+        *n = bson_iter_init_find(&iter, &reply, "n") ? (uint64_t)bson_iter_as_int64(&iter) : 0;
+    bson_destroy(&reply);
+    bson_destroy(command);
+    return ok;
+}
+
+bool mongo_source_count(struct mongo_source *source, const char *collection, bool exact, uint64_t *n, struct error *err)
 {
     struct backoff backoff = { 0 };
     int64_t deadline = clock_monotonic_micros() + source->patience;
-    while (!count_once(source, collection, n, err))
+    while (!(exact || source->snapshot ? count_once(source, collection, n, err) : count_roughly(source, collection, n, err)))
         if (err->code != ERROR_UNAVAILABLE || !backoff_wait(&backoff, deadline))
             return false;
     return true;

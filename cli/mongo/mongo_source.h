@@ -38,6 +38,8 @@ typedef bool mongo_visit_fn(void *ctx, struct bytes document, struct error *err)
 CHECKED bool mongo_source_read(struct mongo_source *source, const char *collection, struct bytes after, struct bytes through,
                                mongo_visit_fn *visit, void *ctx, struct error *err);
 
-CHECKED bool mongo_source_count(struct mongo_source *source, const char *collection, uint64_t *n, struct error *err);
+/* exact: by looking at all of them. Else what the server remembers, where nothing is read at a snapshot: it may be a little off after a
+ * crash, and costs nothing. */
+CHECKED bool mongo_source_count(struct mongo_source *source, const char *collection, bool exact, uint64_t *n, struct error *err);
 
 #endif

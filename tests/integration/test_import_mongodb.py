@@ -279,3 +279,14 @@ def test_a_wrong_password(cluster, argon, mongo_server):
 def test_nobody_listens(cluster, argon):
     _, errors = run(cluster, "mongodb://127.0.0.1:1/shop", code=6)
     assert "UNAVAILABLE: MongoDB: connecting: " in errors
+
+
+def test_who_may_only_read_imports_without_the_check(cluster, argon, mongo_server):
+    server = mongo_server(auth=True)
+    with server.client() as client:
+        client.shop.c.insert_one({"_id": 1})
+        client.admin.command("createUser", "reader", pwd="reads", roles=[{"role": "read", "db": "shop"}])
+    uri = into(server.uri, "shop").replace("argon:right-password@", "reader:reads@") + "&authSource=admin"
+    result, _ = run(cluster, uri)
+    assert result["imported"] == 1 and result["one_point_in_time"] is False
+    assert "it could not be tried whether the server keeps snapshots: MongoDB: " in result["why_not"]

@@ -59,6 +59,17 @@ static bool get_bool(const bson_t *document, const char *field)
     return bson_iter_init_find(&iter, document, field) && BSON_ITER_HOLDS_BOOL(&iter) && bson_iter_bool(&iter);
 }
 
+/* An array's bytes. */
+static struct bytes get_array(const bson_t *document, const char *field)
+{
+    bson_iter_t iter;
+    const uint8_t *data = NULL;
+    uint32_t len = 0;
+    if (bson_iter_init_find(&iter, document, field) && BSON_ITER_HOLDS_ARRAY(&iter))
+        bson_iter_array(&iter, &len, &data);
+    return bytes_of(data, data ? len : 0);
+}
+
 static bool bad_record(const char *kind, struct error *err)
 {
     return error_set(err, ERROR_DATA_LOSS, "the catalog holds a %s record that cannot be read", kind);
@@ -200,6 +211,7 @@ bool catalog_decode_collection(struct bytes document, struct collection_record *
         .name = get_string(&bson, "_id"),
         .id = get_string(&bson, "id"),
         .created_at = get_int64(&bson, "created_at", 0),
+        .indexes = get_array(&bson, "indexes"),
     };
     if (!found.name || !found.id)
         return bad_record("collection", err);
@@ -297,6 +309,9 @@ bool catalog_encode_collection(const struct collection_record *record, struct ar
     BSON_APPEND_UTF8(&bson, "_id", record->name);
     BSON_APPEND_UTF8(&bson, "id", record->id);
     BSON_APPEND_INT64(&bson, "created_at", (int64_t)record->created_at);
+    bson_t indexes;
+    if (record->indexes.len && bson_init_static(&indexes, record->indexes.data, record->indexes.len))
+        BSON_APPEND_ARRAY(&bson, "indexes", &indexes);
     return finish(&bson, arena, document, err);
 }
 

@@ -7,7 +7,7 @@
  *                                             and of a traditional one {kind: "traditional", database, prefix, state, epoch}
  *                                             names         {_id: name, branch}
  *                                             _requests     {_id: request id}   outcomes without effect
- *   every branch        its log branch        _collections  {_id: name, id, created_at}
+ *   every branch        its log branch        _collections  {_id: name, id, created_at, indexes}
  *
  * Names are the _id of a document, so they are unique by the conflict check. A branch's log branch has the
  * branch's id; "main" has no record: it is there from LSN 0.
@@ -85,6 +85,7 @@ struct collection_record {
     const char *name;
     const char *id;
     uint64_t created_at;
+    struct bytes indexes; /* an array of definitions as listIndexes gives them, without that of _id; empty: none */
 };
 
 /* The document_id of a record whose _id is this string. False: out of memory. */

@@ -233,9 +233,12 @@ static bool show_added(struct watch *watch, const struct log_run *run, size_t i,
 
 static bool show_catalog(struct watch *watch, const struct log_run *run, struct error *err)
 {
-    for (size_t i = 0; i < run->n_entries; i++)
+    for (size_t i = 0; i < run->n_entries; i++) {
+        if (run->entries[i].operation == LOG_UPDATE)
+            continue; /* other index definitions: the collection has been there, and goes by the same name */
         if (!(run->entries[i].operation == LOG_DELETE ? show_removed(watch, run, i, err) : show_added(watch, run, i, err)))
             return false;
+    }
     return true;
 }
 

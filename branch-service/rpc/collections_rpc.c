@@ -1,4 +1,5 @@
 #include "branch-service/collection/collection.h"
+#include "branch-service/index_definitions.h"
 #include "branch-service/rpc/page.h"
 #include "branch-service/rpc/services.h"
 
@@ -8,6 +9,25 @@ static void fill(Argon__Branch__V1__Collection *out, const struct collection_rec
     out->name = (char *)record->name;
     out->id = (char *)record->id;
     out->created_at = record->created_at;
+}
+
+static bool fill_indexes(Argon__Branch__V1__Collection *out, const struct collection_record *record, Argon__Branch__V1__Format format,
+                         struct arena *arena, struct error *err)
+{
+    struct bytes *definitions;
+    size_t n;
+    if (!index_definitions_unpack(record->indexes, arena, &definitions, &n, err))
+        return false;
+    Argon__Branch__V1__Document *documents = arena_alloc(arena, n * sizeof *documents);
+    out->indexes = arena_alloc(arena, n * sizeof *out->indexes);
+    if (n > 0 && (!documents || !out->indexes))
+        return error_out_of_memory(err);
+    for (; out->n_indexes < n; out->n_indexes++) {
+        out->indexes[out->n_indexes] = &documents[out->n_indexes];
+        if (!convert_document_out(definitions[out->n_indexes], format, arena, &documents[out->n_indexes], err))
+            return false;
+    }
+    return true;
 }
 
 static void on_list(void *service, struct rpc_call *call, const ProtobufCMessage *message)
@@ -21,7 +41,8 @@ static void on_list(void *service, struct rpc_call *call, const ProtobufCMessage
     struct error err;
     struct page page;
     bool more;
-    if (!page_begin(request->page_size, sizeof(struct collection_record), sizeof(Argon__Branch__V1__Collection), arena, &page, &err))
+    if (!convert_format(request->format, &err) ||
+        !page_begin(request->page_size, sizeof(struct collection_record), sizeof(Argon__Branch__V1__Collection), arena, &page, &err))
         goto fail;
     struct collection_record *records = page.records;
     Argon__Branch__V1__Collection *out = page.messages;
@@ -31,8 +52,11 @@ static void on_list(void *service, struct rpc_call *call, const ProtobufCMessage
                                 &response.n_collections, &more, &response.lsn, &err);
     if (!way.ok)
         goto fail;
-    for (size_t i = 0; i < response.n_collections; i++)
+    for (size_t i = 0; i < response.n_collections; i++) {
         fill(&out[i], &records[i]);
+        if (!fill_indexes(&out[i], &records[i], request->format, arena, &err))
+            goto fail;
+    }
 
     if (more)
         response.next_page_token = (char *)records[response.n_collections - 1].name;
@@ -110,11 +134,37 @@ static void on_drop(void *service, struct rpc_call *call, const ProtobufCMessage
         rpc_fail(call, &err);
 }
 
+static bool pack_indexes(const Argon__Branch__V1__SetIndexesRequest *request, struct arena *arena, struct bytes *array, struct error *err)
+{
+    struct bytes *definitions = arena_alloc(arena, (request->n_indexes + 1) * sizeof *definitions);
+    if (!definitions)
+        return error_out_of_memory(err);
+    for (size_t i = 0; i < request->n_indexes; i++)
+        if (!convert_document_in("indexes", request->indexes[i], false, arena, &definitions[i], err))
+            return false;
+    return index_definitions_pack(definitions, request->n_indexes, arena, array, err);
+}
+
+static void on_set_indexes(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    Argon__Branch__V1__SetIndexesRequest *request = (Argon__Branch__V1__SetIndexesRequest *)message;
+    Argon__Branch__V1__SetIndexesResponse response = ARGON__BRANCH__V1__SET_INDEXES_RESPONSE__INIT;
+    struct collection_path path;
+    struct write_request write;
+    struct bytes indexes;
+    struct error err;
+    convert_write(call, "SetIndexes", message, &request->write, rpc_call_arena(call), &write);
+    if (!convert_target(request->target, &path, &err) || !pack_indexes(request, rpc_call_arena(call), &indexes, &err))
+        fail_not_applied(call, &err);
+    else if (collections_set_indexes(service, &path, indexes, &write, &response.lsn, &err))
+        rpc_reply(call, &response.base);
+    else
+        rpc_fail(call, &err);
+}
+
 static const struct rpc_method methods[] = {
-    RPC_UNARY("ListCollections", on_list),
-    RPC_UNARY("CreateCollection", on_create),
-    RPC_UNARY("RenameCollection", on_rename),
-    RPC_UNARY("DropCollection", on_drop),
+    RPC_UNARY("ListCollections", on_list), RPC_UNARY("CreateCollection", on_create), RPC_UNARY("RenameCollection", on_rename),
+    RPC_UNARY("DropCollection", on_drop),  RPC_UNARY("SetIndexes", on_set_indexes),
 };
 
 bool collections_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err)

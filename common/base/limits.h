@@ -14,6 +14,8 @@ enum {
     MAX_MESSAGE_BYTES = 64 * 1024 * 1024,
     /* of a service: rpc.h says for what */
     MIN_REQUEST_MEMORY = 6 * MAX_MESSAGE_BYTES,
+    MAX_INDEX_DEFINITIONS = 64,
+    MAX_INDEX_DEFINITION_BYTES = 1024 * 1024, /* of a collection's together */
     MAX_NAME_BYTES = 128,
     MAX_ACTOR_BYTES = 128,
     MAX_REQUEST_ID_BYTES = 64,

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Import from a MongoDB and checkout into it, killed in the middle and gone on with: rates, and the memory of argon.
 
     ARGON_BIN=build/release/bin bench/mongodb.py [DOCUMENTS]      (1,000,000 unless given)
@@ -15,16 +15,7 @@ import sys
 import tempfile
 import time
 
-root = pathlib.Path(__file__).resolve().parents[1]
-generated = root / "build" / "python"
-sys.path[:0] = [str(root / "tests" / "integration"), str(generated)]
-generated.mkdir(parents=True, exist_ok=True)
-subprocess.run(
-    ["protoc", f"--proto_path={root}/proto", f"--python_out={generated}", "argon/wal/v1/wal.proto", "argon/branch/v1/branch.proto"], check=True
-)
-os.environ.setdefault("ARGON_BIN", str(root / "build" / "release" / "bin"))
-
-from harness import BIN, Cluster, MongoServer  # noqa: E402
+from services import BIN, Cluster, MongoServer
 
 DOCUMENTS = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
 BATCH = 5000

@@ -30,7 +30,7 @@ static struct branch_record round_trip(const struct branch_record *record)
     struct bytes document;
     struct error err;
     assert_true(catalog_encode_branch(record, &arena, &document, &err));
-    assert_int_equal(catalog_is_traditional(document), record->kind == BRANCH_TRADITIONAL);
+    assert_int_equal(catalog_has_kind(document), record->kind == BRANCH_TRADITIONAL);
     assert_true(catalog_decode_branch(document, &found, &err));
     return found;
 }

@@ -193,7 +193,8 @@ static bool commit(struct evaluation *evaluation, uint64_t *lsn, struct error *e
     struct migration_run *run = evaluation->run;
     const struct write_request request = { .request_id = "", .actor = "", .deadline = base_step_deadline(run->call->deadline) };
     struct write_result result;
-    if (!write_execute(run->project, &request, evaluate, evaluation, &result, err))
+    /* its own last step may not be folded in here yet */
+    if (!project_refresh(run->project, request.deadline, err) || !write_execute(run->project, &request, evaluate, evaluation, &result, err))
         return false;
     *lsn = result.lsn;
     write_result_destroy(&result);

@@ -314,7 +314,7 @@ static bool build_view_once(struct project *project, const struct view_key *key,
         lsn = catalog.lsn;
     bool ok = lsn <= catalog.lsn ? lineage_resolve(catalog.branches, key->branch_id, lsn, &arena, &lineage, err)
                                  : error_set(err, ERROR_ABORTED, "the log was replaced while it was read");
-    struct base_root base = { project, catalog.branches, &catalog.incarnation, NULL, key->collection, deadline };
+    struct base_root base = { project, catalog.branches, &catalog.incarnation, NULL, key->collection, deadline, observer };
     const struct materialize_root root = { base_root_build, &base };
     bool elsewhere = ok && lineage.incomplete_base && strcmp(key->collection, COLLECTIONS_COLLECTION) != 0;
     if (elsewhere)

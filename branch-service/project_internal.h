@@ -122,6 +122,7 @@ struct base_root {
     struct lineage_segment *segment; /* of the base */
     const char *collection;          /* id */
     int64_t deadline;
+    struct replay_observer *observer;
 };
 /* Of a struct materialize_root; ctx is a struct base_root. ABORTED: look again at a fresh catalog. */
 CHECKED bool base_root_build(void *ctx, bool patient, struct tree **tree, struct error *err);

@@ -1,23 +1,25 @@
 """Migration of traditional branches: forward, back, and WAL forks of traditional parents."""
 
+import json
 import os
-import signal
-import threading
-import time
+import pathlib
+import re
+import subprocess
 
 import grpc
 import pytest
 
 from argon.branch.v1 import branch_pb2
-from harness import in_parallel, not_applied, wait_until
-from traditional import DATABASE, TRADITIONAL, WAL, branch_of, code_of, collections_of, create, options, start
+from harness import BIN
+from traditional import DATABASE, TRADITIONAL, WAL, branch_of, code_of, collections_of, create, start
 
 State = branch_pb2.MigrationState
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def mongodb(mongo_server):
-    return mongo_server()
+    return mongo_server(hasty=True)
 
 
 @pytest.fixture
@@ -188,3 +190,48 @@ def test_bases_that_do_not_fit(argon):
     assert fork("x", "0" * 24) == grpc.StatusCode.NOT_FOUND
     assert code_of(lambda: argon.rpc.CopyBase(project="p", branch="main")) == grpc.StatusCode.FAILED_PRECONDITION
     assert fork("x", base) == grpc.StatusCode.OK
+
+
+# ---- by the command line -----------------------------------------------------------------------------
+
+
+def test_by_the_command_line(argon, cluster):
+    before = fill(argon, n=30)
+    target = ("-p", "p", "-b", "x")
+
+    def status():
+        return json.loads(cluster.argon("migrate", "status", *target, "-o", "json").stdout)
+
+    assert status()["state"] == "none"
+    assert cluster.argon("migrate", "confirm", *target, "--yes", check=False).returncode != 0
+    messages = [json.loads(line) for line in cluster.argon("migrate", "start", *target, "-o", "ndjson").stdout.splitlines()]
+    assert [messages[0]["state"], messages[-1]["state"]] == ["preparing", "verified"]
+    assert {message["collection"] for message in messages if message["message"] == "verified"} == {"items", "people", "empty"}
+    assert (status()["state"], status()["collections"], status()["copied_collections"]) == ("verified", 3, 3)
+    refused = cluster.argon("migrate", "confirm", *target, check=False)
+    assert refused.returncode != 0 and "--yes" in refused.stderr
+    assert "[WAL]" in cluster.argon("branches", "list", "-p", "p", "--show-type").stdout.split("x ", 1)[1]
+    assert "traditional again" in cluster.argon("migrate", "rollback", *target).stdout
+    assert everything(argon) == before
+    copied = json.loads(cluster.argon("branches", "copy-base", "x", "-p", "p", "-o", "json").stdout)
+    assert copied["isolated"] is False
+    bases = json.loads(cluster.argon("branches", "bases", "-p", "p", "-o", "json").stdout)
+    assert [base["complete"] for base in bases if base["base_id"] == copied["base_id"]] == [True]
+    made = json.loads(
+        cluster.argon("branches", "create", "fork", "--from", "x", "--use-wal", "--base", copied["base_id"], "-p", "p", "-o", "json").stdout
+    )
+    assert made["base_id"] == copied["base_id"]
+    assert everything(argon, "fork") == before
+
+
+def test_the_commands_of_the_document(argon, cluster):
+    argon.create_project("shop")
+    for name in ("staging", "other"):
+        argon.rpc.CreateBranch(project="shop", name=name, kind=TRADITIONAL)
+        argon.insert_many("shop", "items", [{"_id": i} for i in range(10)], branch=name)
+    commands = "\n".join(re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs/migration.md").read_text(), re.MULTILINE | re.DOTALL))
+    environment = {**os.environ, "ARGON_ENDPOINT": cluster.branches[0].address, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    result = subprocess.run(["bash", "-eux", "-c", commands], capture_output=True, text=True, env=environment, timeout=240)
+    assert result.returncode == 0, result.stderr
+    assert "not one point in time" in result.stdout
+    assert argon.count("shop", "items", branch="staging") == argon.count("shop", "items", branch="feature") == 10

@@ -27,6 +27,13 @@ bool batch_begin(struct batch *batch, struct arena *arena, const char *branch_id
     return read_key(batch, CATALOG_BRANCH, PROJECT_COLLECTION, PROJECT_RECORD, err) && batch_read_branch(batch, branch_id, err);
 }
 
+bool batch_begin_on(struct batch *batch, struct arena *arena, const struct target *target, struct error *err)
+{
+    if (target->held)
+        return error_set(err, ERROR_UNAVAILABLE, "the branch is being handed back to MongoDB: its writes wait for that");
+    return batch_begin(batch, arena, target->branch_id, err);
+}
+
 bool batch_read_branch(struct batch *batch, const char *branch_id, struct error *err)
 {
     return read_key(batch, CATALOG_BRANCH, BRANCHES_COLLECTION, branch_id, err);

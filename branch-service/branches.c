@@ -2,11 +2,13 @@
 
 #include <stdio.h>
 
+#include "branch-service/bases.h"
 #include "branch-service/batch.h"
 #include "branch-service/collection/traditional.h"
 #include "branch-service/collection/traditional_branch.h"
 #include "branch-service/collections.h"
 #include "branch-service/lineage.h"
+#include "branch-service/migration_record.h"
 #include "branch-service/names.h"
 #include "branch-service/registry_config.h"
 #include "branch-service/write_named.h"
@@ -29,11 +31,21 @@ static bool describe(const struct project *project, const struct project_catalog
         .state = record->state,
         .database = arena_strdup(arena, record->database ? record->database : ""),
         .prefix = arena_strdup(arena, record->prefix ? record->prefix : ""),
+        .base_id = "",
     };
     if (record->parent) {
         struct branch_record parent;
         if (!lineage_find_record(catalog->branches, record->parent, &parent, err))
             return false;
+        /* what the base was made of is what people know */
+        if (parent.kind == BRANCH_BASE) {
+            made.base_id = arena_strdup(arena, parent.id);
+            if (!made.base_id)
+                return error_out_of_memory(err);
+            if (!lineage_find_record(catalog->branches, parent.source, &parent, err))
+                return false;
+            parent.deleted = parent.deleted || parent.state >= BRANCH_STARTED; /* it has no name */
+        }
         made.parent_id = arena_strdup(arena, parent.id);
         made.parent_name = arena_strdup(arena, parent.deleted ? parent.id : parent.name);
         if (!made.parent_id || !made.parent_name)
@@ -146,6 +158,9 @@ struct change {
     /* Of a deletion: the branch whose collections are gone, and one whose collections are in the way. */
     char dropped[ID_SIZE];
     char to_drop[ID_SIZE];
+    /* Of a WAL branch of a traditional parent: the base that it begins with; and the parent, of which one is to be made. */
+    const char *base_id;
+    char to_copy[ID_SIZE];
 };
 
 static bool refuse_taken(const struct project_catalog *catalog, const char *name, struct arena *arena, struct error *err)
@@ -166,10 +181,22 @@ static bool refuse_deleted(const struct change *change, const struct project_cat
     return true;
 }
 
+/* Not definite, when there is no base yet: it is made, and then the request is carried out. */
+static bool choose_base(struct change *change, const struct project_catalog *catalog, const struct branch_record *parent,
+                        struct branch_record *record, struct error *err)
+{
+    if (change->base_id[0]) {
+        record->parent = change->base_id;
+        return bases_check(catalog->branches, change->base_id, parent, err);
+    }
+    snprintf(change->to_copy, sizeof change->to_copy, "%s", parent->id);
+    return error_set(err, ERROR_INTERNAL, "there is no copy of branch '%s' yet", parent->name);
+}
+
 /* The kind of the new branch, with what a traditional one has in its record. Here and not before, so that a repeated request gets
  * the answer that it got, whatever the flags say now. */
-static bool choose_kind(const struct change *change, const struct branch_record *parent, struct branch_record *record, char *prefix,
-                        struct error *err)
+static bool choose_kind(struct change *change, const struct project_catalog *catalog, const struct branch_record *parent,
+                        struct branch_record *record, char *prefix, struct error *err)
 {
     const struct branch_origin *origin = change->origin;
     const bool of_traditional = parent->kind == BRANCH_TRADITIONAL;
@@ -183,9 +210,13 @@ static bool choose_kind(const struct change *change, const struct branch_record 
     if (!registry_features(change->registry, change->deadline, &features, err) ||
         !branch_choose_kind(&features, origin->kind, &branch, registry_mongo(change->registry) != NULL, &use_wal, err))
         return false;
+    record->parent = parent->id;
+    if (use_wal && of_traditional)
+        return choose_base(change, catalog, parent, record, err);
+    if (origin->base_id[0])
+        return error_set(err, ERROR_FAILED_PRECONDITION, "base_id is for a WAL branch of a traditional parent");
     if (use_wal)
-        return !of_traditional ||
-               error_set(err, ERROR_FAILED_PRECONDITION, "branch '%s' is traditional: no WAL branch can be made of it", parent->name);
+        return true;
     record->kind = BRANCH_TRADITIONAL;
     record->state = BRANCH_CREATING;
     /* a copy inside the server stays in its database */
@@ -195,8 +226,10 @@ static bool choose_kind(const struct change *change, const struct branch_record 
     return true;
 }
 
-static bool find_cut(const struct change *change, uint64_t *cut, struct error *err)
+static bool find_cut(const struct change *change, const struct project_catalog *catalog, const struct branch_record *parent,
+                     struct arena *arena, uint64_t *cut, struct error *err)
 {
+    struct lineage lineage;
     uint64_t at = change->origin->at_lsn;
     *cut = CUT_AT_RECORD;
     /* after the catalog was taken: an append under an older incarnation is refused */
@@ -204,7 +237,10 @@ static bool find_cut(const struct change *change, uint64_t *cut, struct error *e
         return false;
     if (change->origin->at_time && at == 0)
         *cut = 0;
-    return !at || project_batch_end(change->project, at, change->deadline, cut, err);
+    if (at && !project_batch_end(change->project, at, change->deadline, cut, err))
+        return false;
+    /* the parent may have no states that old */
+    return *cut == CUT_AT_RECORD || lineage_resolve(catalog->branches, parent->id, *cut, arena, &lineage, err);
 }
 
 static bool plan_create(struct change *change, const struct project_catalog *catalog, struct arena *arena, struct write_plan *plan,
@@ -217,12 +253,12 @@ static bool plan_create(struct change *change, const struct project_catalog *cat
     char prefix[TRADITIONAL_PREFIX_SIZE];
     struct branch_record record = { .id = id, .name = change->name };
     if (!project_find_branch(catalog, change->origin->from, arena, &parent, err) || !refuse_taken(catalog, change->name, arena, err) ||
-        !traditional_check_state(&parent, err) || !choose_kind(change, &parent, &record, prefix, err) ||
-        !find_cut(change, &record.cut, err))
+        !traditional_check_state(&parent, err) || !choose_kind(change, catalog, &parent, &record, prefix, err) ||
+        !find_cut(change, catalog, &parent, arena, &record.cut, err))
         return false;
-    record.parent = parent.id;
     return catalog_encode_name(change->name, id, arena, &name_document, err) && catalog_encode_branch(&record, arena, &document, err) &&
-           batch_begin(&batch, arena, parent.id, err) && batch_write_references(&batch, parent.id, err) &&
+           batch_begin(&batch, arena, parent.id, err) && batch_read_branch(&batch, record.parent, err) &&
+           batch_write_references(&batch, record.parent, err) &&
            batch_add_record(&batch, CATALOG_BRANCH, NAMES_COLLECTION, LOG_INSERT, change->name, name_document, err) &&
            /* the branch's record ends the batch: its LSN is the base */
            batch_add_record(&batch, CATALOG_BRANCH, BRANCHES_COLLECTION, LOG_INSERT, id, document, err) &&
@@ -237,12 +273,12 @@ static bool refuse_overlap(const struct change *change, const struct project_cat
     tree_cursor_first(&cursor, catalog->branches);
     while (tree_cursor_next(&cursor, &item)) {
         struct branch_record other;
-        if (!catalog_is_traditional(item.document))
+        if (!catalog_has_kind(item.document))
             continue;
         if (!catalog_decode_branch(item.document, &other, err))
             return false;
-        if (!other.deleted && other.state != BRANCH_STATE_UNKNOWN && strcmp(other.database, change->database) == 0 &&
-            traditional_prefixes_overlap(other.prefix, change->prefix))
+        if (other.kind == BRANCH_TRADITIONAL && !other.deleted && other.state != BRANCH_STATE_UNKNOWN &&
+            strcmp(other.database, change->database) == 0 && traditional_prefixes_overlap(other.prefix, change->prefix))
             return error_set(err, ERROR_ALREADY_EXISTS, "branch '%s' has the collections with prefix '%s'", other.name, other.prefix);
     }
     return true;
@@ -297,8 +333,11 @@ static bool plan_rename(struct change *change, const struct project_catalog *cat
 
 /* Not definite: the collections go first, and then the request is carried out. That it has not been carried out before is
  * known by then, so a late copy of it drops nothing of a newer branch of that name. */
-static bool check_dropped(struct change *change, const struct branch_record *record, struct error *err)
+static bool check_dropped(struct change *change, const struct project_catalog *catalog, const struct branch_record *record,
+                          struct error *err)
 {
+    if (!migration_check_settled(catalog->branches, record, err))
+        return false;
     if (record->kind == BRANCH_WAL || (record->state == BRANCH_DELETING && strcmp(record->id, change->dropped) == 0))
         return true;
     if (record->state == BRANCH_STATE_UNKNOWN)
@@ -313,7 +352,7 @@ static bool plan_delete(struct change *change, const struct project_catalog *cat
     struct branch_record record;
     struct bytes document;
     struct batch batch;
-    if (!project_find_branch(catalog, change->name, arena, &record, err) || !check_dropped(change, &record, err))
+    if (!project_find_branch(catalog, change->name, arena, &record, err) || !check_dropped(change, catalog, &record, err))
         return false;
     record.deleted = true; /* the tombstone: forks go on reading through it */
     return catalog_encode_branch(&record, arena, &document, err) && batch_begin(&batch, arena, record.id, err) &&
@@ -360,7 +399,7 @@ static bool execute(struct registry *registry, const char *project, struct chang
 {
     change->registry = registry;
     change->deadline = request->deadline;
-    change->to_drop[0] = '\0';
+    change->to_drop[0] = change->to_copy[0] = '\0';
     if (!write_request_check(request, err))
         return write_refuse(request, err);
     return write_named(registry, project, request, evaluate, change, &change->project, result, err);
@@ -400,6 +439,12 @@ static bool finish_creation(struct change *change, const struct write_request *r
     return ok;
 }
 
+static bool tell_nobody(void *ctx, const struct copy_progress *progress)
+{
+    (void)ctx, (void)progress;
+    return true;
+}
+
 bool branches_create(struct registry *registry, const char *project, const char *name, const struct branch_origin *origin,
                      const struct write_request *request, struct arena *arena, struct branch_description *branch, uint64_t *lsn,
                      struct error *err)
@@ -415,8 +460,16 @@ bool branches_create(struct registry *registry, const char *project, const char 
     }
     if (!name_check("branch", name, err) || !name_check("branch", from.from, err))
         return write_refuse(request, err);
-    return execute_and_describe(registry, project, &change, request, arena, branch, lsn, err) &&
-           finish_creation(&change, request, arena, branch, err);
+    struct new_base base;
+    change.base_id = from.base_id;
+    while (!execute_and_describe(registry, project, &change, request, arena, branch, lsn, err)) {
+        if (err->code != ERROR_INTERNAL || !change.to_copy[0])
+            return false;
+        if (!bases_copy(registry, change.project, change.to_copy, tell_nobody, NULL, request->deadline, &base, err))
+            return write_refuse(request, err);
+        change.base_id = base.id;
+    }
+    return finish_creation(&change, request, arena, branch, err);
 }
 
 bool branches_adopt(struct registry *registry, const char *project, const char *name, const char *prefix, const char *database,

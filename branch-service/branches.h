@@ -26,6 +26,7 @@ struct branch_description {
     enum branch_state state;
     const char *database; /* of a traditional branch; else "" */
     const char *prefix;
+    const char *base_id; /* of a WAL branch that begins with a base; else "" */
 };
 
 struct branch_origin {
@@ -33,6 +34,7 @@ struct branch_origin {
     uint64_t at_lsn;  /* at most one of the two; both 0: the parent's head */
     uint64_t at_time; /* microseconds since the epoch */
     enum kind_wish kind;
+    const char *base_id; /* of a WAL branch of a traditional parent; empty: a new base is made */
 };
 
 /* INVALID_ARGUMENT: at_lsn and at_time are both set. FAILED_PRECONDITION: the parent, or this service, has not what the kind

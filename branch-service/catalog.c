@@ -6,6 +6,8 @@
 #include "common/bson/key_encoding.h"
 
 #define TRADITIONAL_KIND "traditional"
+#define BASE_KIND        "base"
+#define HELD_KIND        "held"
 
 static bool copy_out(const struct buffer *buffer, struct arena *arena, struct bytes *out, struct error *err)
 {
@@ -123,22 +125,66 @@ bool catalog_decode_tombstone(struct bytes document, struct project_tombstone *t
     return true;
 }
 
-static const char *const state_names[] = { [BRANCH_CREATING] = "creating", [BRANCH_DELETING] = "deleting" };
+static const char *const state_names[] = {
+    [BRANCH_READY] = "ready",
+    [BRANCH_CREATING] = "creating",
+    [BRANCH_DELETING] = "deleting",
+    [BRANCH_PREPARING] = "preparing",
+    [BRANCH_FROZEN] = "frozen",
+    [BRANCH_RENAMED] = "renamed",
+    [BRANCH_STARTED] = "started",
+    [BRANCH_COPIED] = "copied",
+    [BRANCH_VERIFIED] = "verified",
+    [BRANCH_CONFIRMING] = "confirming",
+    [BRANCH_CONFIRMED] = "confirmed",
+    [BRANCH_ROLLING_BACK] = "rolling_back",
+    [BRANCH_HANDING_BACK] = "handing_back",
+};
+
+const char *branch_state_name(enum branch_state state)
+{
+    return state < ARRAY_LEN(state_names) ? state_names[state] : "unknown";
+}
+
+bool branch_is_migrating(const struct branch_record *record)
+{
+    return record->kind == BRANCH_TRADITIONAL && record->state >= BRANCH_PREPARING && record->state < BRANCH_STATE_UNKNOWN;
+}
 
 static enum branch_state find_state(const char *name)
 {
     if (!name)
         return BRANCH_READY;
     for (size_t i = 0; i < ARRAY_LEN(state_names); i++)
-        if (state_names[i] && strcmp(name, state_names[i]) == 0)
+        if (strcmp(name, state_names[i]) == 0)
             return (enum branch_state)i;
     return BRANCH_STATE_UNKNOWN;
 }
 
-bool catalog_is_traditional(struct bytes document)
+bool catalog_has_kind(struct bytes document)
 {
     bson_t bson;
     return bson_init_static(&bson, document.data, document.len) && bson_has_field(&bson, "kind");
+}
+
+static struct bytes get_document(const bson_t *document, const char *field)
+{
+    bson_iter_t iter;
+    const uint8_t *data = NULL;
+    uint32_t len = 0;
+    if (bson_iter_init_find(&iter, document, field) && BSON_ITER_HOLDS_DOCUMENT(&iter))
+        bson_iter_document(&iter, &len, &data);
+    return bytes_of(data, len);
+}
+
+static bool decode_base(const bson_t *bson, struct branch_record *record, struct error *err)
+{
+    record->kind = BRANCH_BASE;
+    record->source = get_string(bson, "source");
+    record->copied = get_int64(bson, "copied", 0);
+    record->complete = get_int64(bson, "complete", 0);
+    record->isolated = get_bool(bson, "isolated");
+    return (record->source && record->database && record->prefix) || bad_record("base", err);
 }
 
 /* A kind of a newer version is a traditional branch in a state that is not known here: everything on it is refused. */
@@ -147,10 +193,17 @@ static bool decode_kind(const bson_t *bson, struct branch_record *record, struct
     const char *kind = get_string(bson, "kind");
     if (!bson_has_field(bson, "kind"))
         return true;
-    record->kind = BRANCH_TRADITIONAL;
+    if (kind && strcmp(kind, HELD_KIND) == 0) {
+        record->held = true;
+        return true;
+    }
     record->database = get_string(bson, "database");
     record->prefix = get_string(bson, "prefix");
+    if (kind && strcmp(kind, BASE_KIND) == 0)
+        return decode_base(bson, record, err);
+    record->kind = BRANCH_TRADITIONAL;
     record->epoch = get_int64(bson, "epoch", 0);
+    record->migration = get_document(bson, "migration");
     record->state = kind && strcmp(kind, TRADITIONAL_KIND) == 0 ? find_state(get_string(bson, "state")) : BRANCH_STATE_UNKNOWN;
     return record->state == BRANCH_STATE_UNKNOWN || (record->database && record->prefix) || bad_record("branch", err);
 }
@@ -180,7 +233,7 @@ bool catalog_decode_branch(struct bytes document, struct branch_record *record, 
 bool branch_record_copy(const struct branch_record *record, struct arena *arena, struct branch_record *copy)
 {
     struct branch_record made = *record;
-    const char **const strings[] = { &made.id, &made.name, &made.parent, &made.database, &made.prefix };
+    const char **const strings[] = { &made.id, &made.name, &made.parent, &made.database, &made.prefix, &made.source };
     for (size_t i = 0; i < ARRAY_LEN(strings); i++) {
         if (!*strings[i])
             continue;
@@ -188,6 +241,10 @@ bool branch_record_copy(const struct branch_record *record, struct arena *arena,
         if (!*strings[i])
             return false;
     }
+    if (made.migration.len)
+        made.migration.data = arena_copy(arena, made.migration.data, made.migration.len);
+    if (made.migration.len && !made.migration.data)
+        return false;
     *copy = made;
     return true;
 }
@@ -245,6 +302,34 @@ bool catalog_encode_tombstone(const struct project_tombstone *tombstone, struct 
     return finish(&bson, arena, document, err);
 }
 
+static void append_traditional(bson_t *bson, const struct branch_record *record)
+{
+    bson_t migration;
+    assert(record->state != BRANCH_STATE_UNKNOWN); /* it is not ours to change */
+    BSON_APPEND_UTF8(bson, "kind", TRADITIONAL_KIND);
+    BSON_APPEND_UTF8(bson, "database", record->database);
+    BSON_APPEND_UTF8(bson, "prefix", record->prefix);
+    if (record->state != BRANCH_READY)
+        BSON_APPEND_UTF8(bson, "state", state_names[record->state]);
+    if (record->epoch)
+        BSON_APPEND_INT64(bson, "epoch", (int64_t)record->epoch);
+    if (record->migration.len && bson_init_static(&migration, record->migration.data, record->migration.len))
+        BSON_APPEND_DOCUMENT(bson, "migration", &migration);
+}
+
+static void append_base(bson_t *bson, const struct branch_record *record)
+{
+    BSON_APPEND_UTF8(bson, "kind", BASE_KIND);
+    BSON_APPEND_UTF8(bson, "source", record->source);
+    BSON_APPEND_UTF8(bson, "database", record->database);
+    BSON_APPEND_UTF8(bson, "prefix", record->prefix);
+    BSON_APPEND_INT64(bson, "copied", (int64_t)record->copied);
+    if (record->complete)
+        BSON_APPEND_INT64(bson, "complete", (int64_t)record->complete);
+    if (record->isolated)
+        BSON_APPEND_BOOL(bson, "isolated", true);
+}
+
 bool catalog_encode_branch(const struct branch_record *record, struct arena *arena, struct bytes *document, struct error *err)
 {
     bson_t bson = BSON_INITIALIZER;
@@ -260,16 +345,12 @@ bool catalog_encode_branch(const struct branch_record *record, struct arena *are
         BSON_APPEND_INT64(&bson, "created_at", (int64_t)record->created_at);
     if (record->deleted)
         BSON_APPEND_BOOL(&bson, "deleted", true);
-    if (record->kind == BRANCH_TRADITIONAL) {
-        assert(record->state != BRANCH_STATE_UNKNOWN); /* it is not ours to change */
-        BSON_APPEND_UTF8(&bson, "kind", TRADITIONAL_KIND);
-        BSON_APPEND_UTF8(&bson, "database", record->database);
-        BSON_APPEND_UTF8(&bson, "prefix", record->prefix);
-        if (record->state != BRANCH_READY)
-            BSON_APPEND_UTF8(&bson, "state", state_names[record->state]);
-        if (record->epoch)
-            BSON_APPEND_INT64(&bson, "epoch", (int64_t)record->epoch);
-    }
+    if (record->held)
+        BSON_APPEND_UTF8(&bson, "kind", HELD_KIND);
+    if (record->kind == BRANCH_TRADITIONAL)
+        append_traditional(&bson, record);
+    if (record->kind == BRANCH_BASE)
+        append_base(&bson, record);
     return finish(&bson, arena, document, err);
 }
 

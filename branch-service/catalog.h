@@ -4,7 +4,10 @@
  *                                             config        {_id: key, value}    features.h
  *   every project       log branch _catalog   project       {_id: "project", deleted_at, request, hash, since}    the tombstone
  *                                             branches      {_id: branch id, name, parent, cut, base, created_at, deleted}
- *                                             and of a traditional one {kind: "traditional", database, prefix, state, epoch}
+ *                                             and of a traditional one {kind: "traditional", database, prefix, state, epoch,
+ *                                               migration}    migration.h
+ *                                             of a WAL branch whose writers are held {kind: "held"}
+ *                                             of a base {kind: "base", source, database, prefix, copied, complete, isolated}
  *                                             names         {_id: name, branch}
  *                                             _requests     {_id: request id}   outcomes without effect
  *   every branch        its log branch        _collections  {_id: name, id, created_at, indexes}
@@ -56,11 +59,28 @@ struct project_tombstone {
 
 #define CUT_AT_RECORD UINT64_MAX
 
-/* Where a branch's documents are: in the log, or in collections of MongoDB. */
-enum branch_kind { BRANCH_WAL, BRANCH_TRADITIONAL };
+/* Where a branch's documents are: in the log, or in collections of MongoDB. A base is a log branch without a name that
+ * collections of MongoDB are copied to; WAL branches begin with it as a whole. */
+enum branch_kind { BRANCH_WAL, BRANCH_TRADITIONAL, BRANCH_BASE };
 
 /* Of a traditional branch. What a newer version says here is BRANCH_STATE_UNKNOWN: it is left alone. */
-enum branch_state { BRANCH_READY, BRANCH_CREATING, BRANCH_DELETING, BRANCH_STATE_UNKNOWN };
+enum branch_state {
+    BRANCH_READY,
+    BRANCH_CREATING,
+    BRANCH_DELETING,
+    /* its migration, see migration.h; in the order in which it goes */
+    BRANCH_PREPARING,
+    BRANCH_FROZEN,
+    BRANCH_RENAMED,
+    BRANCH_STARTED,
+    BRANCH_COPIED,
+    BRANCH_VERIFIED,
+    BRANCH_CONFIRMING,
+    BRANCH_CONFIRMED,
+    BRANCH_ROLLING_BACK,
+    BRANCH_HANDING_BACK,
+    BRANCH_STATE_UNKNOWN,
+};
 
 struct branch_record {
     const char *id;
@@ -78,7 +98,15 @@ struct branch_record {
     enum branch_state state;
     const char *database;
     const char *prefix;
-    uint64_t epoch; /* one more with each that took its creation over */
+    uint64_t epoch;         /* one more with each that took its creation or migration over */
+    struct bytes migration; /* a document, see migration.h; empty: none */
+    /* Of a WAL branch: writes wait, since it is about to be handed back to the traditional one that it took over from. */
+    bool held;
+    /* Of a base: the traditional branch, whose collections are prefix + name in the database. */
+    const char *source;
+    uint64_t copied;   /* so many of its collections, in name order, are on the log as a whole */
+    uint64_t complete; /* the base is what its log branch holds up to this LSN; 0: not yet */
+    bool isolated;     /* the copy is one point in time */
 };
 
 struct collection_record {
@@ -101,8 +129,11 @@ CHECKED bool catalog_encode_branch(const struct branch_record *record, struct ar
 CHECKED bool catalog_decode_branch(struct bytes document, struct branch_record *record, struct error *err);
 /* With strings of its own. False: out of memory. */
 CHECKED bool branch_record_copy(const struct branch_record *record, struct arena *arena, struct branch_record *copy);
-/* Of a record that decodes: that alone, for those who ask often. */
-bool catalog_is_traditional(struct bytes document);
+/* Of a record that decodes: whether it is anything but an ordinary WAL branch, for those who ask often. */
+bool catalog_has_kind(struct bytes document);
+/* As people read it: "ready", "preparing". */
+const char *branch_state_name(enum branch_state state);
+bool branch_is_migrating(const struct branch_record *record);
 /* A new record does not know its LSN and time: base, created_at and, for a fork from the head, cut are absent
  * in it and filled in when it is read from the log. It is the last entry of its batch, so its LSN is the
  * batch's end. */

@@ -276,7 +276,7 @@ static bool evaluate(void *ctx, struct arena *arena, struct write_plan *plan, st
     struct batch batch;
     if (!project_open_target(change->project, change->branch, NULL, 0, change->deadline, &target, err))
         return false;
-    bool ok = batch_begin(&batch, arena, target.branch_id, err) && change->plan(change, &target, &batch, err) &&
+    bool ok = batch_begin_on(&batch, arena, &target, err) && change->plan(change, &target, &batch, err) &&
               batch_finish(&batch, target.lsn, &target.incarnation, plan, err);
     target_destroy(&target);
     return ok;

@@ -122,8 +122,7 @@ static bool plan_insert(const struct insert *insert, const struct target *target
     plan->collection = insert->path->collection;
     if (entries.n == 0)
         return true;
-    if (!batch_begin(&batch, arena, target->branch_id, err) ||
-        !batch_read_collection(&batch, target->branch_id, insert->path->collection, err) ||
+    if (!batch_begin_on(&batch, arena, target, err) || !batch_read_collection(&batch, target->branch_id, insert->path->collection, err) ||
         !ensure_collection(insert, target, &batch, &collection_id, err) ||
         !batch_add_run(&batch, target->branch_id, collection_id, entries.n, &run, err))
         return false;

@@ -194,7 +194,7 @@ static bool plan_modification(const struct modification *modification, const str
         plan->last_document_id = bytes_of(arena_copy(arena, step.covered.data, step.covered.len), step.covered.len);
     if (!plan->branch_id || !plan->collection_id || (step.covered.len && !plan->last_document_id.data))
         return error_out_of_memory(err);
-    if (!batch_begin(&batch, arena, target->branch_id, err) ||
+    if (!batch_begin_on(&batch, arena, target, err) ||
         !batch_read_collection(&batch, target->branch_id, modification->path->collection, err) ||
         !batch_add_run(&batch, target->branch_id, target->collection_id, step.n, &run, err))
         return false;

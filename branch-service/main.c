@@ -54,7 +54,8 @@ static void print_usage(FILE *out, const struct config_table *tables, size_t n)
 static bool add_services(struct rpc_server *server, struct registry *registry, struct error *err)
 {
     return projects_rpc_add(server, registry, err) && branches_rpc_add(server, registry, err) &&
-           collections_rpc_add(server, registry, err) && documents_rpc_add(server, registry, err) && admin_rpc_add(server, registry, err);
+           collections_rpc_add(server, registry, err) && documents_rpc_add(server, registry, err) &&
+           migrations_rpc_add(server, registry, err) && admin_rpc_add(server, registry, err);
 }
 
 /* MongoDB need not be there yet. */

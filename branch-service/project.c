@@ -25,6 +25,11 @@ struct project *project_new(const char *id, const char *name, uint64_t created_a
     return project;
 }
 
+void project_use_base_source(struct project *project, const struct base_source *source)
+{
+    project->source = source;
+}
+
 void project_free(struct project *project)
 {
     if (!project)
@@ -160,13 +165,19 @@ bool project_refuse_traditional(const struct branch_record *record, const char *
 }
 
 /* Nearly always of a WAL branch, so the record is decoded only when there is something to say. */
-static bool refuse_traditional_id(const struct tree *branches, const char *branch_id, const char *name, struct error *err)
+static bool refuse_traditional_id(const struct tree *branches, const char *branch_id, const char *name, bool *held, struct error *err)
 {
     struct branch_record record;
-    enum branch_kind kind;
-    if (!lineage_find_kind(branches, branch_id, &kind, err))
+    bool ordinary;
+    *held = false;
+    if (!lineage_is_ordinary(branches, branch_id, &ordinary, err))
         return false;
-    return kind == BRANCH_WAL || (lineage_find_record(branches, branch_id, &record, err) && project_refuse_traditional(&record, name, err));
+    if (ordinary)
+        return true;
+    if (!lineage_find_record(branches, branch_id, &record, err) || !project_refuse_traditional(&record, name, err))
+        return false;
+    *held = record.held;
+    return true;
 }
 
 bool project_branch_kind(struct project *project, const char *name, enum branch_kind *kind)
@@ -303,8 +314,13 @@ static bool build_view_once(struct project *project, const struct view_key *key,
         lsn = catalog.lsn;
     bool ok = lsn <= catalog.lsn ? lineage_resolve(catalog.branches, key->branch_id, lsn, &arena, &lineage, err)
                                  : error_set(err, ERROR_ABORTED, "the log was replaced while it was read");
-    ok = ok && materialize(project->log, project->cache, patient, project->id, &catalog.incarnation, key->collection, &lineage, deadline,
-                           observer, &built, &changed, err);
+    struct base_root base = { project, catalog.branches, &catalog.incarnation, NULL, key->collection, deadline, observer };
+    const struct materialize_root root = { base_root_build, &base };
+    bool elsewhere = ok && lineage.incomplete_base && strcmp(key->collection, COLLECTIONS_COLLECTION) != 0;
+    if (elsewhere)
+        base.segment = &lineage.segments[lineage.n - 1];
+    ok = ok && materialize(project->log, project->cache, patient, project->id, &catalog.incarnation, key->collection, &lineage,
+                           elsewhere ? &root : NULL, deadline, observer, &built, &changed, err);
     if (ok && head)
         ok = become_head(project, key, patient, &catalog.incarnation, lsn, &built, &changed, deadline, observer, err);
     else if (ok)
@@ -398,7 +414,7 @@ static bool open_target_locked(struct project *project, const char *branch, cons
     if (as_of > project->position)
         return error_set(err, ERROR_ABORTED, "the log was replaced while it was read");
     if (!find_branch_id(project->names, branch, &branch_id, err) ||
-        (project->has_traditional && !refuse_traditional_id(project->branches, branch_id, branch, err)))
+        (project->has_traditional && !refuse_traditional_id(project->branches, branch_id, branch, &target->held, err)))
         return false;
     target->lsn = as_of ? as_of : project->position;
     target->incarnation = project->incarnation;

@@ -23,6 +23,9 @@ struct project;
 
 struct project *project_new(const char *id, const char *name, uint64_t created_at, struct log_source *log, struct view_cache *cache);
 void project_free(struct project *project);
+/* Where bases are read from while their copies are not complete; before its first use. Borrowed. */
+struct base_source;
+void project_use_base_source(struct project *project, const struct base_source *source);
 
 const char *project_id(const struct project *project);
 const char *project_name(const struct project *project);
@@ -101,6 +104,7 @@ struct target {
     uint64_t lsn; /* a batch end */
     struct log_incarnation incarnation;
     char branch_id[64];
+    bool held;                /* no write goes there now, see struct branch_record */
     char collection_id[64];   /* empty: there is no such collection */
     struct tree *collections; /* the branch's catalog */
     struct tree *documents;   /* NULL: there is no such collection, or none was named */

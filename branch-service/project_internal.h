@@ -9,6 +9,7 @@
 #ifndef ARGON_BRANCH_PROJECT_INTERNAL_H
 #define ARGON_BRANCH_PROJECT_INTERNAL_H
 
+#include "branch-service/base_source.h"
 #include "branch-service/project.h"
 #include "branch-service/view/materialize.h"
 #include "common/base/sync.h"
@@ -23,7 +24,8 @@ struct project {
     uint64_t created_at;
     struct log_source *log;
     struct view_cache *cache;
-    _Atomic int64_t used_at; /* monotonic microseconds */
+    const struct base_source *source; /* NULL: none */
+    _Atomic int64_t used_at;          /* monotonic microseconds */
     _Atomic bool followed;
     /* Its log has had a traditional branch: only then does anybody ask what kind one is. Set before the record is published. */
     _Atomic bool has_traditional;
@@ -110,6 +112,20 @@ void project_free_cuts(struct project *project);
  * the ends. True: there are more. */
 bool project_fold_noted_locked(struct project *project);
 void project_free_noted(struct project *project);
+
+/* ---- bases that are not complete (project_base.c) --------------------------------------------------- */
+
+struct base_root {
+    struct project *project;
+    const struct tree *branches;
+    const struct log_incarnation *incarnation;
+    struct lineage_segment *segment; /* of the base */
+    const char *collection;          /* id */
+    int64_t deadline;
+    struct replay_observer *observer;
+};
+/* Of a struct materialize_root; ctx is a struct base_root. ABORTED: look again at a fresh catalog. */
+CHECKED bool base_root_build(void *ctx, bool patient, struct tree **tree, struct error *err);
 
 /* ---- views ------------------------------------------------------------------------------------------ */
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <uthash.h>
 
+#include "branch-service/collection/mongo_base.h"
 #include "branch-service/names.h"
 #include "branch-service/project_follow.h"
 #include "branch-service/warm.h"
@@ -25,7 +26,8 @@ struct registry {
     struct follower *follower; /* NULL: nothing is followed */
     struct features features;  /* of this process alone */
     struct warmer *warmer;
-    struct mongo *mongo; /* NULL: no traditional branches */
+    struct mongo *mongo;    /* NULL: no traditional branches */
+    struct mongo_base base; /* over it */
     char *mongo_database;
     char *mongo_endpoint;
     struct mutex lock; /* rank 10; covers what is below */
@@ -75,6 +77,7 @@ struct warmer *registry_warmer(struct registry *registry)
 void registry_use_mongo(struct registry *registry, struct mongo *mongo, const char *database, const char *endpoint)
 {
     registry->mongo = mongo;
+    mongo_base_init(&registry->base, mongo);
     registry->mongo_database = mem_strdup(database);
     registry->mongo_endpoint = mem_strdup(endpoint);
 }
@@ -174,6 +177,8 @@ static struct project *intern(struct registry *registry, const struct project_re
     if (!known) {
         known = mem_zalloc(sizeof *known);
         known->project = project_new(record->id, record->name, record->created_at, registry->log, registry->cache);
+        if (registry->mongo)
+            project_use_base_source(known->project, &registry->base.source);
         if (registry->follower)
             project_on_release(known->project, follower_released, registry->follower);
         const char *id = project_id(known->project);

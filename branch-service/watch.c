@@ -498,8 +498,12 @@ static bool resolve_segments(struct watch *watch, const struct project_catalog *
     struct branch_record record;
     struct lineage lineage;
     if (!project_find_branch(catalog, watch->branch, arena, &record, err) || !project_refuse_traditional(&record, watch->branch, err) ||
+        /* a branch that begins with a base has no changes before itself */
+        !lineage_resolve(catalog->branches, record.id, watch->position, arena, &lineage, err) ||
         !lineage_resolve(catalog->branches, record.id, catalog->lsn, arena, &lineage, err))
         return false;
+    if (lineage.from_base)
+        lineage.n--;
     watch->n = lineage.n;
     watch->segments = mem_zalloc(lineage.n * sizeof *watch->segments);
     for (size_t i = 0; i < lineage.n; i++) {

@@ -1,5 +1,6 @@
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/command.h"
 #include "cli/when.h"
@@ -11,11 +12,12 @@ static struct {
     bool show_type;
     bool use_wal;
     bool traditional;
+    const char *base;
     const char *prefix;
     const char *database;
 } options;
 
-enum { BRANCH_FIELDS = 11 };
+enum { BRANCH_FIELDS = 11, WAL_FIELDS = 8 };
 
 static const char *state_name(Argon__Branch__V1__BranchState state)
 {
@@ -26,6 +28,8 @@ static const char *state_name(Argon__Branch__V1__BranchState state)
         return "creating";
     case ARGON__BRANCH__V1__BRANCH_STATE__BRANCH_STATE_DELETING:
         return "deleting";
+    case ARGON__BRANCH__V1__BRANCH_STATE__BRANCH_STATE_MIGRATING:
+        return "migrating";
     default:
         return "unknown";
     }
@@ -42,8 +46,12 @@ static size_t branch_fields(const Argon__Branch__V1__Branch *branch, struct fiel
     fields[5] = FIELD_U64("head_lsn", branch->head_lsn);
     fields[6] = FIELD_BOOL("use_wal", branch->use_wal);
     fields[7] = FIELD_TIME("created_at", branch->created_at);
-    if (branch->use_wal)
-        return 8;
+    if (branch->use_wal && !branch->base_id[0])
+        return WAL_FIELDS;
+    if (branch->use_wal) {
+        fields[WAL_FIELDS] = FIELD_STRING("base_id", branch->base_id);
+        return WAL_FIELDS + 1;
+    }
     fields[8] = FIELD_STRING("state", state_name(branch->state));
     fields[9] = FIELD_OPTIONAL("database", branch->database);
     fields[10] = FIELD_OPTIONAL("prefix", branch->prefix);
@@ -76,6 +84,7 @@ static bool branches_create(struct cli *cli, struct error *err)
     request.name = (char *)cli->args[0];
     request.from = (char *)options.from;
     request.at_lsn = options.at_lsn;
+    request.base_id = (char *)options.base;
     request.write = &write;
     if (options.use_wal)
         request.kind = ARGON__BRANCH__V1__BRANCH_KIND__BRANCH_KIND_WAL;
@@ -96,6 +105,76 @@ static bool branches_create(struct cli *cli, struct error *err)
         snprintf(sentence, sizeof sentence, "Created traditional branch %s from %s, a copy with prefix %s in database %s.",
                  response->branch->name, response->branch->parent, response->branch->prefix, response->branch->database);
     print_written(cli, sentence, response->branch, response->lsn);
+    return true;
+}
+
+static bool copy_base(struct cli *cli, struct error *err)
+{
+    Argon__Branch__V1__CopyBaseRequest request = ARGON__BRANCH__V1__COPY_BASE_REQUEST__INIT;
+    struct rpc_client_stream *stream;
+    const bool shows_progress = isatty(STDERR_FILENO);
+    bool ok = cli_project(cli, &request.project, err), done = false, isolated = false;
+    char base_id[64] = "";
+    request.branch = (char *)cli->args[0];
+    if (!ok || !connection_stream(&cli->connection, BRANCH_METHOD("Branches", "CopyBase"), &request.base,
+                                  &argon__branch__v1__copy_base_response__descriptor, &stream, err))
+        return false;
+    for (bool more = true; ok && more;) {
+        struct arena arena;
+        ProtobufCMessage *message;
+        arena_init(&arena, 0);
+        ok = rpc_client_stream_next(stream, &arena, &message, err);
+        more = ok && message;
+        if (more) {
+            const Argon__Branch__V1__CopyBaseResponse *told = (const void *)message;
+            done = told->done;
+            isolated = told->isolated;
+            snprintf(base_id, sizeof base_id, "%s", told->base_id);
+            if (shows_progress && !done)
+                fprintf(stderr, "\r\033[K%s: %" PRIu64 " documents", told->collection, told->documents);
+        }
+        arena_destroy(&arena);
+    }
+    rpc_client_stream_close(stream);
+    if (shows_progress)
+        fputs("\r\033[K", stderr);
+    if (ok && !done)
+        return error_set(err, ERROR_INTERNAL, "the service ended before the copy was complete");
+    if (!ok)
+        return false;
+    const struct field fields[] = { FIELD_STRING("base_id", base_id), FIELD_STRING("branch", request.branch),
+                                    FIELD_BOOL("isolated", isolated) };
+    char sentence[512];
+    snprintf(sentence, sizeof sentence, "Copied branch %s to base %s%s.", request.branch, base_id,
+             isolated ? ", as it was at one point in time"
+                      : "; it is not one point in time: what was written meanwhile may be there in part");
+    output_result(&cli->out, sentence, fields, ARRAY_LEN(fields));
+    return true;
+}
+
+static bool list_bases(struct cli *cli, struct error *err)
+{
+    Argon__Branch__V1__ListBasesRequest request = ARGON__BRANCH__V1__LIST_BASES_REQUEST__INIT;
+    if (!cli_project(cli, &request.project, err))
+        return false;
+    request.page_size = MAX_PAGE_SIZE;
+    output_list_begin(&cli->out);
+    do {
+        ProtobufCMessage *message;
+        if (!connection_read(&cli->connection, BRANCH_METHOD("Branches", "ListBases"), &request.base,
+                             &argon__branch__v1__list_bases_response__descriptor, &cli->arena, &message, err))
+            return false;
+        const Argon__Branch__V1__ListBasesResponse *page = (const void *)message;
+        for (size_t i = 0; i < page->n_bases; i++) {
+            const Argon__Branch__V1__Base *base = page->bases[i];
+            const struct field fields[] = { FIELD_STRING("base_id", base->id), FIELD_STRING("branch_id", base->branch_id),
+                                            FIELD_BOOL("complete", base->complete), FIELD_BOOL("isolated", base->isolated),
+                                            FIELD_TIME("created_at", base->created_at) };
+            output_list_row(&cli->out, fields, ARRAY_LEN(fields));
+        }
+        request.page_token = page->next_page_token;
+    } while (request.page_token[0] && !output_failed(&cli->out));
+    output_list_end(&cli->out);
     return true;
 }
 
@@ -225,6 +304,8 @@ static const struct config_option create_options[] = {
     { "at-lsn", 0, CONFIG_UINT, &options.at_lsn, NULL, NULL, 0, 0, "LSN", "start from the parent's state at this LSN, not from its head" },
     { "at-time", 0, CONFIG_STRING, &options.at_time, NULL, NULL, 0, 0, "TIME", "from its state at this time: " WHEN_HELP },
     { "use-wal", 0, CONFIG_BOOL, &options.use_wal, NULL, NULL, 0, 0, NULL, "in the log, whatever the flags say" },
+    { "base", 0, CONFIG_STRING, &options.base, NULL, NULL, 0, 0, "ID",
+      "of a traditional parent: begin with this copy of it (see copy-base); a new one is made unless given" },
     { "traditional", 0, CONFIG_BOOL, &options.traditional, NULL, NULL, 0, 0, NULL, "a copy in MongoDB, whatever the flags say" },
 };
 static const struct config_option adopt_options[] = {
@@ -242,6 +323,10 @@ static const struct command commands[] = {
       NULL },
     { "adopt", "NAME -p PROJECT --prefix PREFIX", "Make collections that are in MongoDB a traditional branch; they are not touched",
       "argon branches adopt staging -p shop --prefix staging_", 1, 1, branches_adopt, adopt_options, ARRAY_LEN(adopt_options), NULL },
+    { "copy-base", "BRANCH -p PROJECT", "Copy a traditional branch onto the log, for WAL branches to begin with; it is not touched",
+      "argon branches copy-base staging -p shop", 1, 1, copy_base, NULL, 0, NULL },
+    { "bases", "-p PROJECT", "List the copies of traditional branches that WAL branches begin with", "argon branches bases -p shop", 0, 0,
+      list_bases, NULL, 0, NULL },
     { "get", "BRANCH -p PROJECT", "Show a branch, where it began and its head LSN", "argon branches get dev -p shop -o json", 1, 1,
       branches_get, NULL, 0, NULL },
     { "list", "-p PROJECT", "List the branches of a project", "argon branches list -p shop --show-type", 0, 0, branches_list, list_options,

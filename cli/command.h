@@ -83,6 +83,7 @@ extern const struct command_group watch_group;
 extern const struct command_group materialize_group;
 extern const struct command_group config_group;
 extern const struct command_group rollout_group;
+extern const struct command_group migrate_group;
 extern const struct command_group context_group;
 extern const struct command_group completion_group;
 extern const struct command_group help_group;

@@ -3,8 +3,10 @@
 # over WiredTiger, from PyPI, kept in build/secantusdb; it is only ever a process of its own).
 #
 #   scripts/mongodb-for-tests.sh install                             sees to it that there is one; says which
-#   scripts/mongodb-for-tests.sh exec PORT FOLDER [--auth] [--standalone]
-#                                                                    becomes the server; kill it as you like
+#   scripts/mongodb-for-tests.sh exec PORT FOLDER [--auth] [--standalone] [--hasty]
+#                                                                    becomes the server; kill it as you like, but one
+#                                                                    that is hasty only after a clean restart: SecantusDB
+#                                                                    syncs each document that it renames or drops
 #   scripts/mongodb-for-tests.sh ready PORT [--standalone]           returns when it takes writes
 #
 # What is there is a one-node replica set on 127.0.0.1 that obeys configureFailPoint.
@@ -15,7 +17,7 @@ set -euo pipefail
 version=0.7.0b3
 secantus=$root/build/secantusdb
 
-usage() { sed -n '2,12s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,14s/^# \{0,1\}//p' "$0"; }
 
 install_secantus() {
   mkdir -p "$root/build"
@@ -64,7 +66,12 @@ case $command in
     mkdir -p "$folder"
     if command -v mongod >/dev/null; then exec_mongod "$port" "$folder" "$@"; fi
     install_secantus
-    exec "$secantus/bin/python" -m secantus --host 127.0.0.1 --port "$port" --storage-path "$folder" --sync-on-commit --enable-test-commands "$@"
+    arguments=() durability=--sync-on-commit
+    for argument in "$@"; do
+      if [ "$argument" = --hasty ]; then durability=; else arguments+=("$argument"); fi
+    done
+    exec "$secantus/bin/python" -m secantus --host 127.0.0.1 --port "$port" --storage-path "$folder" ${durability:+"$durability"} \
+      --enable-test-commands "${arguments[@]}"
     ;;
   ready)
     [ $# -ge 1 ] || { usage >&2; exit 2; }

@@ -2,14 +2,15 @@
 
 #include "branch-service/collection/collection.h"
 #include "branch-service/reasons.h"
+#include "common/base/backoff.h"
 #include "common/base/clock.h"
 
-enum { LIMIT_MICROS = 10 * MICROS_PER_SECOND };
+/* A migration stands still for less than a second. */
+enum { FROZEN_BACKOFF_MICROS = 5000, MAX_FROZEN_TRIES = 4 };
 
 int64_t traditional_limit(const struct branch_record *record)
 {
-    (void)record;
-    return LIMIT_MICROS;
+    return record->state == BRANCH_PREPARING ? TRADITIONAL_PREPARING_MICROS : TRADITIONAL_LIMIT_MICROS;
 }
 
 bool traditional_mongo(struct registry *registry, struct mongo **mongo, struct error *err)
@@ -40,10 +41,20 @@ bool traditional_check_state(const struct branch_record *record, struct error *e
         return error_set(err, ERROR_FAILED_PRECONDITION, "branch '%s' is being created", record->name);
     case BRANCH_DELETING:
         return error_set(err, ERROR_NOT_FOUND, "branch '%s' does not exist", record->name);
-    case BRANCH_STATE_UNKNOWN:
+    default:
         break;
     }
+    if (branch_is_migrating(record)) {
+        error_set(err, ERROR_FAILED_PRECONDITION, "branch '%s' is being migrated", record->name);
+        error_set_reason(err, REASON_MIGRATION_STATE);
+        return false;
+    }
     return error_set(err, ERROR_FAILED_PRECONDITION, "branch '%s' is in a state that this version does not know", record->name);
+}
+
+static bool is_frozen(const struct branch_record *record)
+{
+    return branch_is_migrating(record) && record->state != BRANCH_PREPARING;
 }
 
 /* The record as a check that begins now finds it. */
@@ -65,19 +76,30 @@ bool traditional_begin(struct traditional *operation, struct registry *registry,
                        struct error *err)
 {
     struct project_catalog catalog;
+    struct backoff backoff = { .first_micros = FROZEN_BACKOFF_MICROS };
     *operation = (struct traditional) { .registry = registry, .branch = branch, .deadline = deadline };
     arena_init(&operation->arena, 0);
-    operation->confirmed_at = clock_boot_micros();
-    bool ok = registry_find(registry, project, deadline, &operation->project, err);
-    if (ok) {
-        project_catalog(operation->project, &catalog);
-        ok = project_find_branch(&catalog, branch, &operation->arena, &operation->record, err);
-        project_catalog_destroy(&catalog);
-    }
-    if (ok && operation->record.kind == BRANCH_WAL)
+    bool ok, frozen = false;
+    do {
+        operation->confirmed_at = clock_boot_micros();
+        ok = registry_find(registry, project, deadline, &operation->project, err);
+        if (ok) {
+            project_catalog(operation->project, &catalog);
+            ok = project_find_branch(&catalog, branch, &operation->arena, &operation->record, err);
+            project_catalog_destroy(&catalog);
+        }
+        /* its collections are about to be somewhere else: the record will say where */
+        frozen = ok && is_frozen(&operation->record);
+        if (frozen && backoff.tries > MAX_FROZEN_TRIES)
+            backoff.tries = MAX_FROZEN_TRIES;
+    } while (frozen && backoff_wait(&backoff, deadline));
+    if (frozen)
+        ok = error_set(err, ERROR_UNAVAILABLE, "branch '%s' is being migrated, and stands still for that", branch);
+    else if (ok && operation->record.kind == BRANCH_WAL)
         ok = collection_is_wal(branch, err);
     else if (ok)
-        ok = traditional_check_state(&operation->record, err) && traditional_mongo(registry, &operation->mongo, err);
+        ok = (operation->record.state == BRANCH_PREPARING || traditional_check_state(&operation->record, err)) &&
+             traditional_mongo(registry, &operation->mongo, err);
     if (!ok) {
         err->outcome = OUTCOME_NOT_APPLIED;
         traditional_end(operation);

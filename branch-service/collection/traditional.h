@@ -20,6 +20,9 @@
 #include "branch-service/mongo/mongo_collection.h"
 #include "branch-service/registry.h"
 
+/* How long after a check operations go by the record that it found: in general, and while a migration waits for that. */
+enum { TRADITIONAL_LIMIT_MICROS = 10 * 1000000, TRADITIONAL_PREPARING_MICROS = 500000 };
+
 struct traditional {
     struct registry *registry;
     struct project *project;
@@ -38,7 +41,7 @@ void traditional_end(struct traditional *operation);
 /* After MongoDB has answered, before the caller is. False: UNAVAILABLE; of what was written the outcome is unknown. */
 CHECKED bool traditional_settle(struct traditional *operation, struct error *err);
 
-/* How long after a check operations go by the record that it found; microseconds. */
+/* One of the two. */
 int64_t traditional_limit(const struct branch_record *record);
 
 /* prefix + name, in the arena; NULL: out of memory, err says so. */

@@ -8,6 +8,7 @@
 #include "branch-service/collection/traditional.h"
 #include "branch-service/collection/traditional_copy.h"
 #include "branch-service/lineage.h"
+#include "branch-service/migration_record.h"
 #include "common/base/backoff.h"
 #include "common/base/clock.h"
 #include "common/base/random.h"
@@ -31,10 +32,11 @@ bool traditional_prefixes_overlap(const char *a, const char *b)
     return memcmp(a, b, a_len < b_len ? a_len : b_len) == 0;
 }
 
-/* b_<24 hex digits>_<digits>_, or as much of that as the text has. */
+/* b_<24 hex digits>_<digits>_, or m_, or as much of that as the text has. */
 static bool could_be_made_here(const char *prefix)
 {
-    if (strncmp(prefix, "b_", strlen(prefix) < 2 ? strlen(prefix) : 2) != 0)
+    const size_t two = strlen(prefix) < 2 ? strlen(prefix) : 2;
+    if (strncmp(prefix, "b_", two) != 0 && strncmp(prefix, "m_", two) != 0)
         return false;
     if (strlen(prefix) <= 2)
         return true;
@@ -284,7 +286,7 @@ static bool mark_deleting(struct change *change, const struct project_catalog *c
     (void)catalog;
     if (record->deleted || record->state == BRANCH_DELETING)
         return true;
-    if (!refuse_unknown(record, err))
+    if (!refuse_unknown(record, err) || (branch_is_migrating(record) && !traditional_check_state(record, err)))
         return false;
     record->state = BRANCH_DELETING;
     *write = true;
@@ -297,16 +299,18 @@ bool traditional_drop_collections(struct registry *registry, struct project *pro
     struct arena arena;
     struct mongo *mongo;
     struct change change = { .project = project, .branch_id = branch_id, .arena = &arena };
-    char all[TRADITIONAL_PREFIX_SIZE];
+    char all[TRADITIONAL_PREFIX_SIZE], moved[MIGRATION_PREFIX_SIZE];
     if (!traditional_mongo(registry, &mongo, err))
         return false;
     arena_init(&arena, 0);
     bool ok = change_record(&change, mark_deleting, deadline, err);
-    /* of all epochs: an unfinished creation may have left some */
+    /* of all epochs: an unfinished creation may have left some, or a migration that was rolled back */
     traditional_make_prefix(branch_id, 0, all);
+    migration_make_prefix(branch_id, 0, moved);
     ok = ok &&
          (change.record.deleted || (traditional_drop_prefix(mongo, change.record.database, change.record.prefix, NULL, deadline, err) &&
-                                    traditional_drop_prefix(mongo, change.record.database, all, NULL, deadline, err)));
+                                    traditional_drop_prefix(mongo, change.record.database, all, NULL, deadline, err) &&
+                                    traditional_drop_prefix(mongo, change.record.database, moved, NULL, deadline, err)));
     arena_destroy(&arena);
     return ok;
 }

@@ -6,6 +6,10 @@ static const Argon__Branch__V1__BranchState states[] = {
     [BRANCH_READY] = ARGON__BRANCH__V1__BRANCH_STATE__BRANCH_STATE_READY,
     [BRANCH_CREATING] = ARGON__BRANCH__V1__BRANCH_STATE__BRANCH_STATE_CREATING,
     [BRANCH_DELETING] = ARGON__BRANCH__V1__BRANCH_STATE__BRANCH_STATE_DELETING,
+    [BRANCH_PREPARING] = ARGON__BRANCH__V1__BRANCH_STATE__BRANCH_STATE_MIGRATING,
+    [BRANCH_FROZEN] = ARGON__BRANCH__V1__BRANCH_STATE__BRANCH_STATE_MIGRATING,
+    [BRANCH_RENAMED] = ARGON__BRANCH__V1__BRANCH_STATE__BRANCH_STATE_MIGRATING,
+    /* in a later state it has no name, and is not shown */
     [BRANCH_STATE_UNKNOWN] = ARGON__BRANCH__V1__BRANCH_STATE__BRANCH_STATE_UNKNOWN,
 };
 
@@ -27,6 +31,7 @@ static void fill(Argon__Branch__V1__Branch *out, const struct branch_description
     out->state = states[branch->state];
     out->database = (char *)branch->database;
     out->prefix = (char *)branch->prefix;
+    out->base_id = (char *)branch->base_id;
 }
 
 static bool convert_kind(Argon__Branch__V1__BranchKind in, enum kind_wish *out, struct error *err)
@@ -51,7 +56,9 @@ static void on_create(void *service, struct rpc_call *call, const ProtobufCMessa
     Argon__Branch__V1__CreateBranchRequest *request = (Argon__Branch__V1__CreateBranchRequest *)message;
     Argon__Branch__V1__CreateBranchResponse response = ARGON__BRANCH__V1__CREATE_BRANCH_RESPONSE__INIT;
     Argon__Branch__V1__Branch out;
-    struct branch_origin origin = { .from = request->from, .at_lsn = request->at_lsn, .at_time = request->at_time };
+    struct branch_origin origin = {
+        .from = request->from, .at_lsn = request->at_lsn, .at_time = request->at_time, .base_id = request->base_id
+    };
     struct branch_description branch;
     struct write_request write;
     struct error err;
@@ -164,10 +171,11 @@ static void on_adopt(void *service, struct rpc_call *call, const ProtobufCMessag
 }
 
 static const struct rpc_method methods[] = {
-    RPC_UNARY("CreateBranch", on_create),    RPC_UNARY("GetBranch", on_get),
-    RPC_UNARY("ListBranches", on_list),      RPC_UNARY("RenameBranch", on_rename),
-    RPC_UNARY("DeleteBranch", on_delete),    RPC_UNARY("AdoptBranch", on_adopt),
-    RPC_STREAM("Watch", watch_rpc_on_watch), RPC_STREAM("Materialize", materialize_rpc_on_materialize),
+    RPC_UNARY("CreateBranch", on_create),      RPC_UNARY("GetBranch", on_get),
+    RPC_UNARY("ListBranches", on_list),        RPC_UNARY("RenameBranch", on_rename),
+    RPC_UNARY("DeleteBranch", on_delete),      RPC_UNARY("AdoptBranch", on_adopt),
+    RPC_STREAM("Watch", watch_rpc_on_watch),   RPC_STREAM("Materialize", materialize_rpc_on_materialize),
+    RPC_STREAM("CopyBase", bases_rpc_on_copy), RPC_UNARY("ListBases", bases_rpc_on_list),
 };
 
 bool branches_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err)

@@ -10,11 +10,16 @@ CHECKED bool projects_rpc_add(struct rpc_server *server, struct registry *regist
 CHECKED bool branches_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err);
 CHECKED bool collections_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err);
 CHECKED bool documents_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err);
+CHECKED bool migrations_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err);
 CHECKED bool admin_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err);
 
 /* Rows of the table of Branches. */
 void materialize_rpc_on_materialize(void *service, struct rpc_call *call, const ProtobufCMessage *message);
 void watch_rpc_on_watch(void *service, struct rpc_call *call, const ProtobufCMessage *message);
+
+/* Rows of the table of Branches. */
+void bases_rpc_on_copy(void *service, struct rpc_call *call, const ProtobufCMessage *message);
+void bases_rpc_on_list(void *service, struct rpc_call *call, const ProtobufCMessage *message);
 
 /* Rows of the table of Admin. */
 void config_rpc_on_get(void *service, struct rpc_call *call, const ProtobufCMessage *message);

@@ -130,23 +130,30 @@ bool materialize_delta(struct log_source *log, struct view_cache *cache, bool pa
 }
 
 bool materialize(struct log_source *log, struct view_cache *cache, bool patient, const char *project,
-                 const struct log_incarnation *incarnation, const char *collection, const struct lineage *lineage, int64_t deadline,
-                 struct replay_observer *observer, struct tree **tree, uint64_t *changed, struct error *err)
+                 const struct log_incarnation *incarnation, const char *collection, const struct lineage *lineage,
+                 const struct materialize_root *root, int64_t deadline, struct replay_observer *observer, struct tree **tree,
+                 uint64_t *changed, struct error *err)
 {
     struct tree *at = NULL;
     uint64_t at_changed = 0;
     size_t level = 0;
-    for (; level < lineage->n && !at; level++) {
+    const size_t levels = root ? lineage->n - 1 : lineage->n;
+    for (; level < levels && !at; level++) {
         const struct lineage_segment *segment = &lineage->segments[level];
         const struct view_key key = { project, segment->branch_id, collection };
         at = view_cache_get(cache, &key, segment->through, &at_changed);
     }
     if (at)
         level--; /* this segment is in the view already */
-    else if (!tree_new(view_cache_budget(cache), &at, err))
+    else if (root && !root->build(root->ctx, patient, &at, err))
+        return false;
+    else if (!root && !tree_new(view_cache_budget(cache), &at, err))
         return false;
 
     while (level > 0) {
+        /* a base is there from the beginning, whatever LSNs its entries have */
+        if (lineage->from_base && level == lineage->n - 1)
+            at_changed = 0;
         const struct lineage_segment *segment = &lineage->segments[--level];
         /* what is inherited is this branch's from the moment it exists */
         if (at_changed < segment->after)

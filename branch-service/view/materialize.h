@@ -33,11 +33,19 @@ CHECKED bool replay_run(struct replay *replay, const struct log_run *run, struct
 struct tree *replay_end(struct replay *replay);
 void replay_abandon(struct replay *replay); /* also after replay_end */
 
+/* In place of the last segment of a lineage: where its state comes from when it is not on the log. */
+struct materialize_root {
+    bool (*build)(void *ctx, bool patient, struct tree **tree, struct error *err);
+    void *ctx;
+};
+
 /* state(branch, lsn) of one collection, where lineage was resolved at lsn: begins from the nearest cached
- * view on the way to the root and replays the rest. *changed is the LSN it is valid from. */
+ * view on the way to the root and replays the rest. root: NULL, unless the root is elsewhere. *changed is the LSN it is valid
+ * from. */
 CHECKED bool materialize(struct log_source *log, struct view_cache *cache, bool patient, const char *project,
-                         const struct log_incarnation *incarnation, const char *collection, const struct lineage *lineage, int64_t deadline,
-                         struct replay_observer *observer, struct tree **tree, uint64_t *changed, struct error *err);
+                         const struct log_incarnation *incarnation, const char *collection, const struct lineage *lineage,
+                         const struct materialize_root *root, int64_t deadline, struct replay_observer *observer, struct tree **tree,
+                         uint64_t *changed, struct error *err);
 
 /* Brings a tree that is a collection's state at `from` to `through`, reading the one log branch. */
 CHECKED bool materialize_delta(struct log_source *log, struct view_cache *cache, bool patient, const char *project,

@@ -113,14 +113,15 @@ class MongoServer:
     """A MongoDB server of its own (scripts/mongodb-for-tests.sh says which) that can be killed and started again on its data.
 
     auth: a user "argon" with password "right-password" is made, and then nobody gets in without.
+    hasty: what it has acknowledged may be lost when it is killed, unless it was stopped after that.
     """
 
     SCRIPT = pathlib.Path(__file__).parents[2] / "scripts" / "mongodb-for-tests.sh"
 
-    def __init__(self, directory, auth=False, standalone=False):
+    def __init__(self, directory, auth=False, standalone=False, hasty=False):
         self.directory = pathlib.Path(directory) / f"mongodb-{uuid.uuid4().hex[:6]}"
         self.log_path = self.directory.with_suffix(".log")
-        self.arguments = ["--standalone"] if standalone else []
+        self.arguments = ["--standalone"] * standalone + ["--hasty"] * hasty
         self.auth = auth
         self.credentials = ""
         self.process = None
@@ -158,6 +159,11 @@ class MongoServer:
         """kill -9; the data stays for the next start."""
         self.process.kill()
         self.process.wait()
+
+    def stop(self):
+        """With everything on disk."""
+        self.process.terminate()
+        self.process.wait(60)
 
     def pause(self):
         """Silent from here on, with its connections open."""

@@ -13,19 +13,23 @@ struct fixture {
     struct tree *branches;
 };
 
-static void add(struct fixture *fixture, const char *id, const char *parent, uint64_t cut, uint64_t lsn)
+static void put(struct fixture *fixture, const struct branch_record *record, uint64_t lsn)
 {
-    const struct branch_record record = { .id = id, .name = id, .parent = parent, .cut = cut };
     struct bytes document, key;
     struct tree_edit *edit;
     struct error err;
-    assert_true(catalog_encode_branch(&record, &fixture->arena, &document, &err));
+    assert_true(catalog_encode_branch(record, &fixture->arena, &document, &err));
     assert_true(catalog_complete_branch(document, lsn, 77, &fixture->arena, &document, &err));
-    assert_true(catalog_key(id, &fixture->arena, &key, &err));
+    assert_true(catalog_key(record->id, &fixture->arena, &key, &err));
     assert_true(tree_edit_begin(fixture->branches, &edit, &err));
     assert_true(tree_edit_put(edit, key, document, &err));
     tree_unref(fixture->branches);
     fixture->branches = tree_edit_end(edit);
+}
+
+static void add(struct fixture *fixture, const char *id, const char *parent, uint64_t cut, uint64_t lsn)
+{
+    put(fixture, &(struct branch_record) { .id = id, .name = id, .parent = parent, .cut = cut }, lsn);
 }
 
 static int set_up(void **state)
@@ -84,6 +88,56 @@ static void a_fork_of_the_past_ends_at_its_cut(void **state)
     check(state, "old", 100, (struct lineage_segment[]) { { "old", 30, 100 }, { "a", 5, 5 }, { "main", 0, 5 } }, 3);
 }
 
+/* The copy of a base comes after the branches that begin with it. */
+static void a_branch_begins_with_its_base_as_a_whole(void **state)
+{
+    struct fixture *fixture = *state;
+    struct branch_record base = { .id = "base", .name = "old", .kind = BRANCH_BASE, .source = "old", .database = "d", .prefix = "p_" };
+    struct lineage lineage;
+    struct error err;
+    base.cut = CUT_AT_RECORD;
+    put(fixture, &base, 39);
+    add(fixture, "w", "base", CUT_AT_RECORD, 40);
+    add(fixture, "fork", "w", CUT_AT_RECORD, 50);
+    /* not complete: what is on the log is its catalog, and that came with the branch */
+    check(state, "w", 45, (struct lineage_segment[]) { { "w", 40, 45 }, { "base", 0, 40 } }, 2);
+    assert_true(lineage_resolve(fixture->branches, "fork", 60, &fixture->arena, &lineage, &err));
+    assert_true(lineage.from_base && lineage.incomplete_base);
+    base.complete = 90;
+    put(fixture, &base, 91);
+    check(state, "w", 45, (struct lineage_segment[]) { { "w", 40, 45 }, { "base", 0, 90 } }, 2);
+    check(state, "w", 40, (struct lineage_segment[]) { { "w", 40, 40 }, { "base", 0, 90 } }, 2);
+    check(state, "fork", 45, (struct lineage_segment[]) { { "fork", 45, 45 }, { "w", 40, 45 }, { "base", 0, 90 } }, 3);
+    assert_true(lineage_resolve(fixture->branches, "fork", 60, &fixture->arena, &lineage, &err));
+    assert_true(lineage.from_base && !lineage.incomplete_base);
+    assert_true(lineage_resolve(fixture->branches, "a", 60, &fixture->arena, &lineage, &err));
+    assert_false(lineage.from_base || lineage.incomplete_base);
+}
+
+static void below_its_record_a_branch_with_a_base_has_no_states(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct branch_record base = { .id = "base",
+                                        .name = "old",
+                                        .cut = CUT_AT_RECORD,
+                                        .kind = BRANCH_BASE,
+                                        .source = "old",
+                                        .database = "d",
+                                        .prefix = "p_",
+                                        .complete = 90 };
+    put(fixture, &base, 39);
+    add(fixture, "w", "base", CUT_AT_RECORD, 40);
+    add(fixture, "fork", "w", CUT_AT_RECORD, 50);
+    static const char *const ids[] = { "w", "fork" };
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+        struct lineage lineage;
+        struct error err;
+        assert_false(lineage_resolve(fixture->branches, ids[i], 39, &fixture->arena, &lineage, &err));
+        assert_int_equal(err.code, ERROR_OUT_OF_RANGE);
+        assert_non_null(strstr(err.message, "before LSN 40"));
+    }
+}
+
 static void an_unknown_id_is_not_found(void **state)
 {
     struct fixture *fixture = *state;
@@ -118,6 +172,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_branch_stands_on_its_ancestors_up_to_the_cuts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_past_state_ends_there_on_every_level, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_fork_of_the_past_ends_at_its_cut, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_branch_begins_with_its_base_as_a_whole, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(below_its_record_a_branch_with_a_base_has_no_states, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_unknown_id_is_not_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_record_is_completed_once, set_up, tear_down),
     };

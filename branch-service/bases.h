@@ -1,0 +1,30 @@
+/* Bases that people ask for: copies of a traditional branch on the log, which WAL branches of it begin with.
+ *
+ * Ownership  records live in the arena.
+ * Errors     FAILED_PRECONDITION: the branch is not traditional, or not at rest, or it changed while it was copied; NEEDS_MONGODB.
+ *            Those of base_copy.h.
+ */
+#ifndef ARGON_BRANCH_BASES_H
+#define ARGON_BRANCH_BASES_H
+
+#include "branch-service/base_copy.h"
+#include "branch-service/registry.h"
+#include "common/base/random.h"
+
+struct new_base {
+    char id[ID_SIZE];
+    bool isolated;
+};
+
+/* The branch is named by its id. tell is told of each collection. */
+CHECKED bool bases_copy(struct registry *registry, struct project *project, const char *branch_id, copy_tell_fn *tell, void *ctx,
+                        int64_t deadline, struct new_base *base, struct error *err);
+CHECKED bool bases_copy_named(struct registry *registry, const char *project, const char *branch, copy_tell_fn *tell, void *ctx,
+                              int64_t deadline, struct new_base *base, struct error *err);
+/* In the order of their ids, after one ("" = from the first), at most n. */
+CHECKED bool bases_list(struct registry *registry, const char *project, const char *after, size_t n, int64_t deadline, struct arena *arena,
+                        struct branch_record *bases, size_t *n_bases, bool *more, struct error *err);
+/* FAILED_PRECONDITION, NOT_FOUND: no WAL branch of this traditional one begins with that. */
+CHECKED bool bases_check(const struct tree *branches, const char *base_id, const struct branch_record *traditional, struct error *err);
+
+#endif

@@ -1,0 +1,191 @@
+"""Migrations whose executors are killed, stopped, or two at a time: nothing acknowledged is missing, and what was deleted stays so."""
+
+import signal
+import threading
+
+import grpc
+import pytest
+
+from argon.branch.v1 import branch_pb2
+from harness import Process, in_parallel, wait_until
+from migration_load import Writer, check, goes_on, load, shares
+from traditional import DATABASE, branch_of, code_of, create, options, start
+
+State = branch_pb2.MigrationState
+COLLECTIONS = ["items", "people"]
+
+
+@pytest.fixture
+def mongodb(mongo_server):
+    return mongo_server(hasty=True)
+
+
+@pytest.fixture
+def argon(cluster, mongodb):
+    return start(cluster, mongodb)
+
+
+def everything(client, branch):
+    return {name: {document["_id"]: document for document in client.find("p", name, branch=branch)} for name in client.collections("p", branch)}
+
+
+class Doomed:
+    """A branch service that ends itself at a step of a migration."""
+
+    def __init__(self, cluster, mongodb, point, action="kill"):
+        wrapper = ["env", f"ARGON_TEST_MIGRATION={action}:{point}"]
+        self.process = Process(cluster.directory, "branch", ["--wal", cluster.wal.address, *options(mongodb)], wrapper).start()
+        self.client = cluster.client(self.process)
+
+    def dies_at(self, method, branch):
+        with pytest.raises(grpc.RpcError):
+            getattr(self.client.rpc, method)(project="p", branch=branch, timeout=120)
+        assert self.process.exited() == -signal.SIGKILL
+
+
+def begin(client, branch, n=400):
+    """Many at a time: their writers are not in a hurry."""
+    create(client, branch, timeout=120)
+    keys = load(client, branch, COLLECTIONS, n)
+    return keys, [Writer(client, branch, f"{branch}-{i}", COLLECTIONS, share, pause=0.05) for i, share in enumerate(shares(keys, 2))]
+
+
+def end(client, branch, keys, writers):
+    for writer in writers:
+        writer.stop()
+    done = check(everything(client, branch), keys, writers)
+    assert min(done) > 0, done
+
+
+def documents_of(mongodb, prefixes=("",)):
+    with mongodb.client() as client:
+        names = [name for name in client[DATABASE].list_collection_names() if not name.startswith(tuple(prefixes))]
+        return {name: n for name in names if (n := client[DATABASE][name].count_documents({}))}
+
+
+def few_at_a_time(functions, n=3):
+    """The test server comes to a standstill when many rename, copy and drop collections at once."""
+    return [result for i in range(0, len(functions), n) for result in in_parallel(*functions[i : i + n])]
+
+
+FORWARD = ["claimed", "before-frozen", "frozen", "moved", "renamed", "before-started", "started", "copying", "before-copied", "copied", "verified"]
+
+
+def test_killed_at_every_step_and_going_on(cluster, mongodb, argon):
+    def one(point):
+        branch = f"x-{point}"
+        keys, writers = begin(argon, branch)
+        Doomed(cluster, mongodb, point).dies_at("StartMigration", branch)
+        goes_on(lambda: argon.rpc.StartMigration(project="p", branch=branch, timeout=120))
+        assert branch_of(argon, branch).use_wal
+        end(argon, branch, keys, writers)
+        goes_on(lambda: argon.rpc.ConfirmMigration(project="p", branch=branch, timeout=120))
+        check(everything(argon, branch), keys, writers)
+
+    few_at_a_time([lambda point=point: one(point) for point in FORWARD])
+    assert documents_of(mongodb, ["nothing"]) == {}
+
+
+def test_killed_at_every_step_and_going_back(cluster, mongodb, argon):
+    def one(point):
+        branch = f"x-{point}"
+        keys, writers = begin(argon, branch)
+        Doomed(cluster, mongodb, point).dies_at("StartMigration", branch)
+        goes_on(lambda: argon.rpc.RollbackMigration(project="p", branch=branch, timeout=120))
+        after = branch_of(argon, branch)
+        assert (after.use_wal, after.state) == (False, branch_pb2.BRANCH_STATE_READY)
+        end(argon, branch, keys, writers)
+        return after.prefix
+
+    prefixes = few_at_a_time([lambda point=point: one(point) for point in FORWARD])
+    assert documents_of(mongodb, prefixes) == {}
+
+
+BACK = ["claimed", "before-rolling_back", "rolling_back", "before-handing_back", "handing_back", "before-ready", "ready"]
+END = ["claimed", "confirming", "before-confirmed", "confirmed"]
+
+
+def test_killed_at_every_step_on_the_way_back_and_at_the_end(cluster, mongodb, argon):
+    def back(point):
+        branch = f"back-{point}"
+        keys, writers = begin(argon, branch)
+        argon.rpc.StartMigration(project="p", branch=branch, timeout=120)
+        Doomed(cluster, mongodb, point).dies_at("RollbackMigration", branch)
+        if point != "ready":
+            goes_on(lambda: argon.rpc.RollbackMigration(project="p", branch=branch, timeout=120))
+        assert not branch_of(argon, branch).use_wal
+        end(argon, branch, keys, writers)
+        # what the killed one left behind hurts nobody
+        argon.rpc.StartMigration(project="p", branch=branch, timeout=120)
+        check(everything(argon, branch), keys, writers)
+
+    def to_the_end(point):
+        branch = f"end-{point}"
+        keys, writers = begin(argon, branch)
+        argon.rpc.StartMigration(project="p", branch=branch, timeout=120)
+        Doomed(cluster, mongodb, point).dies_at("ConfirmMigration", branch)
+        if point != "confirmed":
+            assert code_of(lambda: argon.rpc.RollbackMigration(project="p", branch=branch)) == grpc.StatusCode.FAILED_PRECONDITION
+            goes_on(lambda: argon.rpc.ConfirmMigration(project="p", branch=branch, timeout=120))
+        assert argon.rpc.GetMigration(project="p", branch=branch).state == State.MIGRATION_STATE_CONFIRMED
+        end(argon, branch, keys, writers)
+
+    few_at_a_time([lambda point=point: back(point) for point in BACK] + [lambda point=point: to_the_end(point) for point in END])
+
+
+# ---- stragglers --------------------------------------------------------------------------------------
+
+
+def test_an_executor_that_was_stopped_hurts_nobody_when_it_goes_on(cluster, mongodb, argon):
+    """Somebody else has finished meanwhile, or has rolled back and even begun anew."""
+
+    def one(point, then):
+        branch = f"{then}-{point}"
+        keys, writers = begin(argon, branch)
+        doomed = Doomed(cluster, mongodb, point, "stop")
+        outcome = []
+        straggler = threading.Thread(
+            target=lambda: outcome.append(code_of(lambda: doomed.client.rpc.StartMigration(project="p", branch=branch, timeout=120)))
+        )
+        straggler.start()
+        wait_until(lambda: "T" in open(f"/proc/{doomed.process.process.pid}/stat").read().rsplit(")", 1)[1].split()[0], "the stop", 60)
+        if then == "back":
+            goes_on(lambda: argon.rpc.RollbackMigration(project="p", branch=branch, timeout=120))
+        if then != "back":
+            goes_on(lambda: argon.rpc.StartMigration(project="p", branch=branch, timeout=120))
+        if then == "confirm":
+            goes_on(lambda: argon.rpc.ConfirmMigration(project="p", branch=branch, timeout=120))
+        doomed.process.process.send_signal(signal.SIGCONT)
+        straggler.join()
+        assert outcome == [grpc.StatusCode.FAILED_PRECONDITION]
+        end(argon, branch, keys, writers)
+
+    points = ["before-frozen", "moved", "renamed", "copying"]
+    few_at_a_time([lambda point=point, then=then: one(point, then) for point in points for then in ("on", "back", "confirm")])
+
+
+def test_two_executors_at_a_time(cluster, mongodb, argon):
+    other = cluster.client(cluster.start_branch(*options(mongodb)))
+    keys, writers = begin(argon, "x")
+    calls = [
+        lambda client=client: goes_on(lambda: code_of(lambda: client.rpc.StartMigration(project="p", branch="x", timeout=120))) for client in (argon, other)
+    ]
+    codes = in_parallel(*calls)
+    assert grpc.StatusCode.OK in codes
+    assert set(codes) <= {grpc.StatusCode.OK, grpc.StatusCode.FAILED_PRECONDITION}
+    end(argon, "x", keys, writers)
+
+
+def test_a_replica_that_missed_the_start_does_not_say_ok_for_what_the_new_side_lacks(cluster, mongodb, argon):
+    missed = cluster.start_branch(*options(mongodb))
+    client = cluster.client(missed)
+    keys, writers = begin(argon, "x")
+    late = [Writer(client, "x", f"late-{i}", COLLECTIONS, [], timeout=60) for i in range(4)]
+    wait_until(lambda: all(writer.inserted for writer in late), "writes on the replica")
+    missed.process.send_signal(signal.SIGSTOP)
+    argon.rpc.StartMigration(project="p", branch="x", timeout=120)
+    missed.process.send_signal(signal.SIGCONT)
+    before = [len(writer.inserted) for writer in late]
+    wait_until(lambda: all(len(writer.inserted) > n for writer, n in zip(late, before)), "writes on the new side")
+    end(argon, "x", keys, [*writers, *late])
+    assert argon.count("p", "items", branch="x") == client.count("p", "items", branch="x")

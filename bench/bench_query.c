@@ -27,6 +27,7 @@ static const struct {
     { "element of an array", "{\"tags\":\"b\"}" },
     { "$elemMatch", "{\"orders\":{\"$elemMatch\":{\"n\":{\"$gt\":5},\"paid\":true}}}" },
     { "$regex", "{\"name\":{\"$regex\":\"^user-9.*7$\"}}" },
+    { "$expr", "{\"$expr\":{\"$gt\":[\"$age\",\"$score\"]}}" },
     { "$jsonSchema", "{\"$jsonSchema\":{\"required\":[\"name\"],\"properties\":{\"age\":{\"bsonType\":\"int\",\"minimum\":18}}}}" },
 };
 

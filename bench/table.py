@@ -35,6 +35,8 @@ def targets():
         ("range read, frames of 100 entries", "2 M entries/s", one("read", entries=100), "entries_per_second", 2e6),
         (f"cold materialization, {one('cold')['documents']:,} documents", "700 k documents/s", one("cold"), "documents_per_second", 7e5),
         ("strong find by _id, 64 in flight", "25 k/s", one("find", in_flight=64), "calls_per_second", 25e3),
+        ("filter with one comparison, one core", "5 M documents/s", one("filter", filter="one comparison"), "documents_per_second", 5e6),
+        ("filter with five operators, one core", "1.5 M documents/s", one("filter", filter="five operators"), "documents_per_second", 1.5e6),
     ):
         row(name, target, f"{line[key]:,}/s", line[key] >= least)
     update = one("update", in_flight=64)

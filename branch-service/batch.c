@@ -4,8 +4,9 @@
 
 #include "branch-service/catalog.h"
 
-/* A hidden collection that never has entries: only its keys are used. */
+/* Hidden collections that never have entries: only their keys are used. */
 #define REFERENCES_COLLECTION "_references"
+#define PREFIXES_COLLECTION   "_prefixes"
 
 static bool read_key(struct batch *batch, const char *branch_id, const char *collection, const char *id, struct error *err)
 {
@@ -36,15 +37,25 @@ bool batch_read_collection(struct batch *batch, const char *branch_id, const cha
     return read_key(batch, branch_id, COLLECTIONS_COLLECTION, collection, err);
 }
 
-bool batch_write_references(struct batch *batch, const char *branch_id, struct error *err)
+static bool write_key(struct batch *batch, const char *collection, const char *id, struct error *err)
 {
     assert(batch->n_write_keys < ARRAY_LEN(batch->write_keys));
     struct log_key *key = &batch->write_keys[batch->n_write_keys];
-    *key = (struct log_key) { .branch_id = CATALOG_BRANCH, .collection = REFERENCES_COLLECTION };
-    if (!catalog_key(branch_id, batch->arena, &key->document_id, err))
+    *key = (struct log_key) { .branch_id = CATALOG_BRANCH, .collection = collection };
+    if (!catalog_key(id, batch->arena, &key->document_id, err))
         return false;
     batch->n_write_keys++;
     return true;
+}
+
+bool batch_write_references(struct batch *batch, const char *branch_id, struct error *err)
+{
+    return write_key(batch, REFERENCES_COLLECTION, branch_id, err);
+}
+
+bool batch_claim_prefixes(struct batch *batch, const char *database, struct error *err)
+{
+    return read_key(batch, CATALOG_BRANCH, PREFIXES_COLLECTION, database, err) && write_key(batch, PREFIXES_COLLECTION, database, err);
 }
 
 bool batch_add_run(struct batch *batch, const char *branch_id, const char *collection, size_t n, struct log_run **run, struct error *err)

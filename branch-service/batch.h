@@ -27,6 +27,9 @@ CHECKED bool batch_read_branch(struct batch *batch, const char *branch_id, struc
 /* The key that reclaiming reads before it takes away what a branch's children stand on. */
 CHECKED bool batch_write_references(struct batch *batch, const char *branch_id, struct error *err);
 
+/* Of two batches that record traditional branches of a database, one comes after the other and sees it. */
+CHECKED bool batch_claim_prefixes(struct batch *batch, const char *database, struct error *err);
+
 /* A new run with room for n entries, which the caller fills in. At most 4. */
 CHECKED bool batch_add_run(struct batch *batch, const char *branch_id, const char *collection, size_t n, struct log_run **run,
                            struct error *err);

@@ -3,7 +3,8 @@
 #include <stdio.h>
 
 #include "branch-service/batch.h"
-#include "branch-service/branch_choice.h"
+#include "branch-service/collection/traditional.h"
+#include "branch-service/collection/traditional_branch.h"
 #include "branch-service/collections.h"
 #include "branch-service/lineage.h"
 #include "branch-service/names.h"
@@ -23,7 +24,11 @@ static bool describe(const struct project *project, const struct project_catalog
         .name = arena_strdup(arena, record->name),
         .base_lsn = record->base,
         .cut_lsn = record->cut,
-        .created_at = record->parent ? record->created_at : project_created_at(project),
+        .created_at = strcmp(record->id, MAIN_BRANCH) == 0 ? project_created_at(project) : record->created_at,
+        .kind = record->kind,
+        .state = record->state,
+        .database = arena_strdup(arena, record->database ? record->database : ""),
+        .prefix = arena_strdup(arena, record->prefix ? record->prefix : ""),
     };
     if (record->parent) {
         struct branch_record parent;
@@ -34,7 +39,7 @@ static bool describe(const struct project *project, const struct project_catalog
         if (!made.parent_id || !made.parent_name)
             return error_out_of_memory(err);
     }
-    if (!made.id || !made.name)
+    if (!made.id || !made.name || !made.database || !made.prefix)
         return error_out_of_memory(err);
     *out = made;
     return true;
@@ -130,12 +135,17 @@ struct change {
     struct registry *registry;
     struct project *project;
     const char *name;
-    const char *from;
+    const struct branch_origin *origin;
     char id[ID_SIZE]; /* of a new branch; once a request: each id is another throw of the dice */
     const char *new_name;
-    uint64_t at_lsn;
-    uint64_t at_time; /* microseconds since the epoch */
     int64_t deadline;
+    /* Of an adoption: */
+    const char *prefix;
+    const char *database;
+    bool empty; /* no collection has the prefix */
+    /* Of a deletion: the branch whose collections are gone, and one whose collections are in the way. */
+    char dropped[ID_SIZE];
+    char to_drop[ID_SIZE];
 };
 
 static bool refuse_taken(const struct project_catalog *catalog, const char *name, struct arena *arena, struct error *err)
@@ -156,14 +166,45 @@ static bool refuse_deleted(const struct change *change, const struct project_cat
     return true;
 }
 
-/* Here and not before, so that a repeated request gets the answer that it got, whatever the flags say now. */
-static bool choose_kind(const struct change *change, struct error *err)
+/* The kind of the new branch, with what a traditional one has in its record. Here and not before, so that a repeated request gets
+ * the answer that it got, whatever the flags say now. */
+static bool choose_kind(const struct change *change, const struct branch_record *parent, struct branch_record *record, char *prefix,
+                        struct error *err)
 {
+    const struct branch_origin *origin = change->origin;
+    const bool of_traditional = parent->kind == BRANCH_TRADITIONAL;
+    const struct new_branch branch = { .id = change->id, .parent_is_traditional = of_traditional, .now = clock_wall_micros() };
     struct features features;
-    const struct new_branch branch = { .id = change->id, .now = clock_wall_micros() };
     bool use_wal;
-    return registry_features(change->registry, change->deadline, &features, err) &&
-           branch_choose_kind(&features, KIND_BY_FLAGS, &branch, false, &use_wal, err);
+    if (of_traditional && origin->at_lsn)
+        return traditional_refuse_option(parent->name, "at_lsn", err);
+    if (of_traditional && origin->at_time)
+        return traditional_refuse_option(parent->name, "at_time", err);
+    if (!registry_features(change->registry, change->deadline, &features, err) ||
+        !branch_choose_kind(&features, origin->kind, &branch, registry_mongo(change->registry) != NULL, &use_wal, err))
+        return false;
+    if (use_wal)
+        return !of_traditional ||
+               error_set(err, ERROR_FAILED_PRECONDITION, "branch '%s' is traditional: no WAL branch can be made of it", parent->name);
+    record->kind = BRANCH_TRADITIONAL;
+    record->state = BRANCH_CREATING;
+    /* a copy inside the server stays in its database */
+    record->database = of_traditional ? parent->database : registry_mongo_database(change->registry);
+    traditional_make_prefix(record->id, 0, prefix);
+    record->prefix = prefix;
+    return true;
+}
+
+static bool find_cut(const struct change *change, uint64_t *cut, struct error *err)
+{
+    uint64_t at = change->origin->at_lsn;
+    *cut = CUT_AT_RECORD;
+    /* after the catalog was taken: an append under an older incarnation is refused */
+    if (change->origin->at_time && !collections_find_time(change->project, change->origin->at_time, change->deadline, &at, err))
+        return false;
+    if (change->origin->at_time && at == 0)
+        *cut = 0;
+    return !at || project_batch_end(change->project, at, change->deadline, cut, err);
 }
 
 static bool plan_create(struct change *change, const struct project_catalog *catalog, struct arena *arena, struct write_plan *plan,
@@ -173,19 +214,13 @@ static bool plan_create(struct change *change, const struct project_catalog *cat
     struct bytes name_document, document;
     struct batch batch;
     const char *id = change->id;
-    uint64_t cut = CUT_AT_RECORD;
-    if (!project_find_branch(catalog, change->from, arena, &parent, err) || !refuse_taken(catalog, change->name, arena, err) ||
-        !choose_kind(change, err))
+    char prefix[TRADITIONAL_PREFIX_SIZE];
+    struct branch_record record = { .id = id, .name = change->name };
+    if (!project_find_branch(catalog, change->origin->from, arena, &parent, err) || !refuse_taken(catalog, change->name, arena, err) ||
+        !traditional_check_state(&parent, err) || !choose_kind(change, &parent, &record, prefix, err) ||
+        !find_cut(change, &record.cut, err))
         return false;
-    uint64_t at = change->at_lsn;
-    /* after the catalog was taken: an append under an older incarnation is refused */
-    if (change->at_time && !collections_find_time(change->project, change->at_time, change->deadline, &at, err))
-        return false;
-    if (change->at_time && at == 0)
-        cut = 0;
-    if (at && !project_batch_end(change->project, at, change->deadline, &cut, err))
-        return false;
-    const struct branch_record record = { .id = id, .name = change->name, .parent = parent.id, .cut = cut };
+    record.parent = parent.id;
     return catalog_encode_name(change->name, id, arena, &name_document, err) && catalog_encode_branch(&record, arena, &document, err) &&
            batch_begin(&batch, arena, parent.id, err) && batch_write_references(&batch, parent.id, err) &&
            batch_add_record(&batch, CATALOG_BRANCH, NAMES_COLLECTION, LOG_INSERT, change->name, name_document, err) &&
@@ -194,13 +229,62 @@ static bool plan_create(struct change *change, const struct project_catalog *cat
            batch_finish(&batch, catalog->lsn, &catalog->incarnation, plan, err);
 }
 
+/* Prefixes of the other branches of the project; those of the projects beside it are not known here. */
+static bool refuse_overlap(const struct change *change, const struct project_catalog *catalog, struct error *err)
+{
+    struct tree_cursor cursor;
+    struct tree_item item;
+    tree_cursor_first(&cursor, catalog->branches);
+    while (tree_cursor_next(&cursor, &item)) {
+        struct branch_record other;
+        if (!catalog_is_traditional(item.document))
+            continue;
+        if (!catalog_decode_branch(item.document, &other, err))
+            return false;
+        if (!other.deleted && other.state != BRANCH_STATE_UNKNOWN && strcmp(other.database, change->database) == 0 &&
+            traditional_prefixes_overlap(other.prefix, change->prefix))
+            return error_set(err, ERROR_ALREADY_EXISTS, "branch '%s' has the collections with prefix '%s'", other.name, other.prefix);
+    }
+    return true;
+}
+
+static bool plan_adopt(struct change *change, const struct project_catalog *catalog, struct arena *arena, struct write_plan *plan,
+                       struct error *err)
+{
+    struct bytes name_document, document;
+    struct batch batch;
+    char id[ID_SIZE];
+    random_id(id);
+    const struct branch_record record = { .id = id,
+                                          .name = change->name,
+                                          .cut = CUT_AT_RECORD,
+                                          .kind = BRANCH_TRADITIONAL,
+                                          .database = change->database,
+                                          .prefix = change->prefix };
+    if (!refuse_taken(catalog, change->name, arena, err) || !refuse_overlap(change, catalog, err))
+        return false;
+    if (change->empty)
+        return error_set(err, ERROR_NOT_FOUND, "no collection of database '%s' has the prefix '%s'", change->database, change->prefix);
+    return catalog_encode_name(change->name, id, arena, &name_document, err) && catalog_encode_branch(&record, arena, &document, err) &&
+           batch_begin(&batch, arena, id, err) && batch_claim_prefixes(&batch, change->database, err) &&
+           batch_add_record(&batch, CATALOG_BRANCH, NAMES_COLLECTION, LOG_INSERT, change->name, name_document, err) &&
+           batch_add_record(&batch, CATALOG_BRANCH, BRANCHES_COLLECTION, LOG_INSERT, id, document, err) &&
+           batch_finish(&batch, catalog->lsn, &catalog->incarnation, plan, err);
+}
+
+static bool check_renamable(const struct branch_record *record, struct error *err)
+{
+    return record->state == BRANCH_CREATING || traditional_check_state(record, err);
+}
+
 static bool plan_rename(struct change *change, const struct project_catalog *catalog, struct arena *arena, struct write_plan *plan,
                         struct error *err)
 {
     struct branch_record record;
     struct bytes name_document, document;
     struct batch batch;
-    if (!project_find_branch(catalog, change->name, arena, &record, err) || !refuse_taken(catalog, change->new_name, arena, err))
+    if (!project_find_branch(catalog, change->name, arena, &record, err) || !refuse_taken(catalog, change->new_name, arena, err) ||
+        !check_renamable(&record, err))
         return false;
     record.name = change->new_name;
     return catalog_encode_name(change->new_name, record.id, arena, &name_document, err) &&
@@ -211,13 +295,25 @@ static bool plan_rename(struct change *change, const struct project_catalog *cat
            batch_finish(&batch, catalog->lsn, &catalog->incarnation, plan, err);
 }
 
+/* Not definite: the collections go first, and then the request is carried out. That it has not been carried out before is
+ * known by then, so a late copy of it drops nothing of a newer branch of that name. */
+static bool check_dropped(struct change *change, const struct branch_record *record, struct error *err)
+{
+    if (record->kind == BRANCH_WAL || (record->state == BRANCH_DELETING && strcmp(record->id, change->dropped) == 0))
+        return true;
+    if (record->state == BRANCH_STATE_UNKNOWN)
+        return traditional_check_state(record, err);
+    snprintf(change->to_drop, sizeof change->to_drop, "%s", record->id);
+    return error_set(err, ERROR_INTERNAL, "the collections of branch '%s' are still there", record->name);
+}
+
 static bool plan_delete(struct change *change, const struct project_catalog *catalog, struct arena *arena, struct write_plan *plan,
                         struct error *err)
 {
     struct branch_record record;
     struct bytes document;
     struct batch batch;
-    if (!project_find_branch(catalog, change->name, arena, &record, err))
+    if (!project_find_branch(catalog, change->name, arena, &record, err) || !check_dropped(change, &record, err))
         return false;
     record.deleted = true; /* the tombstone: forks go on reading through it */
     return catalog_encode_branch(&record, arena, &document, err) && batch_begin(&batch, arena, record.id, err) &&
@@ -264,6 +360,7 @@ static bool execute(struct registry *registry, const char *project, struct chang
 {
     change->registry = registry;
     change->deadline = request->deadline;
+    change->to_drop[0] = '\0';
     if (!write_request_check(request, err))
         return write_refuse(request, err);
     return write_named(registry, project, request, evaluate, change, &change->project, result, err);
@@ -281,20 +378,62 @@ static bool execute_and_describe(struct registry *registry, const char *project,
     return ok;
 }
 
-bool branches_create(struct registry *registry, const char *project, const char *name, const char *from, uint64_t at_lsn, uint64_t at_time,
+/* What is left to do for a branch that is being created. Its record keeps the name meanwhile. */
+static bool finish_creation(struct change *change, const struct write_request *request, struct arena *arena,
+                            struct branch_description *branch, struct error *err)
+{
+    struct branch_record record;
+    struct project_catalog catalog;
+    if (branch->kind == BRANCH_WAL || branch->state != BRANCH_CREATING)
+        return true;
+    if (!traditional_finish_creation(change->registry, change->project, branch->id, request->deadline, arena, &record, err)) {
+        err->outcome = OUTCOME_UNKNOWN;
+        if (request->request_id[0])
+            return error_wrap(err, "branch '%s' is not finished; the request goes on when it is sent again with request_id %s",
+                              change->name, request->request_id);
+        return error_wrap(err, "branch '%s' is not finished; delete it, and begin anew", change->name);
+    }
+    project_catalog(change->project, &catalog);
+    bool ok = describe(change->project, &catalog, &record, arena, branch, err) || write_keep_unknown(err);
+    branch->head_lsn = branch->base_lsn;
+    project_catalog_destroy(&catalog);
+    return ok;
+}
+
+bool branches_create(struct registry *registry, const char *project, const char *name, const struct branch_origin *origin,
                      const struct write_request *request, struct arena *arena, struct branch_description *branch, uint64_t *lsn,
                      struct error *err)
 {
-    struct change change = {
-        .plan = plan_create, .name = name, .from = from[0] ? from : MAIN_BRANCH, .at_lsn = at_lsn, .at_time = at_time
-    };
+    struct branch_origin from = *origin;
+    struct change change = { .plan = plan_create, .name = name, .origin = &from };
     random_id(change.id);
-    if (at_lsn && at_time) {
+    if (!from.from[0])
+        from.from = MAIN_BRANCH;
+    if (from.at_lsn && from.at_time) {
         error_fill(err, ERROR_INVALID_ARGUMENT, "at_lsn and at_time are both set: a branch begins at one state");
         return write_refuse(request, err);
     }
-    if (!name_check("branch", name, err) || !name_check("branch", change.from, err))
+    if (!name_check("branch", name, err) || !name_check("branch", from.from, err))
         return write_refuse(request, err);
+    return execute_and_describe(registry, project, &change, request, arena, branch, lsn, err) &&
+           finish_creation(&change, request, arena, branch, err);
+}
+
+bool branches_adopt(struct registry *registry, const char *project, const char *name, const char *prefix, const char *database,
+                    const struct write_request *request, struct arena *arena, struct branch_description *branch, uint64_t *lsn,
+                    struct error *err)
+{
+    struct change change = { .plan = plan_adopt, .name = name, .prefix = prefix, .database = database };
+    struct mongo *mongo;
+    bool any;
+    if (!name_check("branch", name, err) || !traditional_check_prefix(prefix, err) || !traditional_mongo(registry, &mongo, err))
+        return write_refuse(request, err);
+    if (!database[0])
+        change.database = registry_mongo_database(registry);
+    if (!traditional_check_database(change.database, err) ||
+        !traditional_has_collections(mongo, change.database, prefix, request->deadline, &any, err))
+        return write_refuse(request, err);
+    change.empty = !any;
     return execute_and_describe(registry, project, &change, request, arena, branch, lsn, err);
 }
 
@@ -320,8 +459,16 @@ bool branches_delete(struct registry *registry, const char *project, const char 
     struct write_result result;
     if (!name_check("branch", name, err) || !refuse_main(name, "deleted", err))
         return write_refuse(request, err);
-    if (!execute(registry, project, &change, request, &result, err))
-        return false;
+    while (!execute(registry, project, &change, request, &result, err)) {
+        if (err->code != ERROR_INTERNAL || !change.to_drop[0])
+            return false;
+        if (!traditional_drop_collections(registry, change.project, change.to_drop, request->deadline, err)) {
+            err->outcome = OUTCOME_UNKNOWN;
+            return error_wrap(err, "branch '%s' is deleted in part: delete it again", name);
+        }
+        memcpy(change.dropped, change.to_drop, sizeof change.dropped);
+        change.to_drop[0] = '\0';
+    }
     *lsn = result.lsn;
     write_result_destroy(&result);
     return true;

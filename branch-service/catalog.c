@@ -1,8 +1,11 @@
 #include "branch-service/catalog.h"
 
+#include <assert.h>
 #include <bson/bson.h>
 
 #include "common/bson/key_encoding.h"
+
+#define TRADITIONAL_KIND "traditional"
 
 static bool copy_out(const struct buffer *buffer, struct arena *arena, struct bytes *out, struct error *err)
 {
@@ -54,6 +57,17 @@ static bool get_bool(const bson_t *document, const char *field)
 {
     bson_iter_t iter;
     return bson_iter_init_find(&iter, document, field) && BSON_ITER_HOLDS_BOOL(&iter) && bson_iter_bool(&iter);
+}
+
+/* An array's bytes. */
+static struct bytes get_array(const bson_t *document, const char *field)
+{
+    bson_iter_t iter;
+    const uint8_t *data = NULL;
+    uint32_t len = 0;
+    if (bson_iter_init_find(&iter, document, field) && BSON_ITER_HOLDS_ARRAY(&iter))
+        bson_iter_array(&iter, &len, &data);
+    return bytes_of(data, data ? len : 0);
 }
 
 static bool bad_record(const char *kind, struct error *err)
@@ -109,12 +123,44 @@ bool catalog_decode_tombstone(struct bytes document, struct project_tombstone *t
     return true;
 }
 
+static const char *const state_names[] = { [BRANCH_CREATING] = "creating", [BRANCH_DELETING] = "deleting" };
+
+static enum branch_state find_state(const char *name)
+{
+    if (!name)
+        return BRANCH_READY;
+    for (size_t i = 0; i < ARRAY_LEN(state_names); i++)
+        if (state_names[i] && strcmp(name, state_names[i]) == 0)
+            return (enum branch_state)i;
+    return BRANCH_STATE_UNKNOWN;
+}
+
+bool catalog_is_traditional(struct bytes document)
+{
+    bson_t bson;
+    return bson_init_static(&bson, document.data, document.len) && bson_has_field(&bson, "kind");
+}
+
+/* A kind of a newer version is a traditional branch in a state that is not known here: everything on it is refused. */
+static bool decode_kind(const bson_t *bson, struct branch_record *record, struct error *err)
+{
+    const char *kind = get_string(bson, "kind");
+    if (!bson_has_field(bson, "kind"))
+        return true;
+    record->kind = BRANCH_TRADITIONAL;
+    record->database = get_string(bson, "database");
+    record->prefix = get_string(bson, "prefix");
+    record->epoch = get_int64(bson, "epoch", 0);
+    record->state = kind && strcmp(kind, TRADITIONAL_KIND) == 0 ? find_state(get_string(bson, "state")) : BRANCH_STATE_UNKNOWN;
+    return record->state == BRANCH_STATE_UNKNOWN || (record->database && record->prefix) || bad_record("branch", err);
+}
+
 bool catalog_decode_branch(struct bytes document, struct branch_record *record, struct error *err)
 {
     bson_t bson;
     if (!bson_init_static(&bson, document.data, document.len))
         return bad_record("branch", err);
-    const struct branch_record found = {
+    struct branch_record found = {
         .id = get_string(&bson, "_id"),
         .name = get_string(&bson, "name"),
         .parent = get_string(&bson, "parent"),
@@ -123,9 +169,26 @@ bool catalog_decode_branch(struct bytes document, struct branch_record *record, 
         .created_at = get_int64(&bson, "created_at", 0),
         .deleted = get_bool(&bson, "deleted"),
     };
-    if (!found.name || !found.id || !found.parent)
+    if (!decode_kind(&bson, &found, err))
+        return false;
+    if (!found.name || !found.id || (!found.parent && found.kind == BRANCH_WAL))
         return bad_record("branch", err);
     *record = found;
+    return true;
+}
+
+bool branch_record_copy(const struct branch_record *record, struct arena *arena, struct branch_record *copy)
+{
+    struct branch_record made = *record;
+    const char **const strings[] = { &made.id, &made.name, &made.parent, &made.database, &made.prefix };
+    for (size_t i = 0; i < ARRAY_LEN(strings); i++) {
+        if (!*strings[i])
+            continue;
+        *strings[i] = arena_strdup(arena, *strings[i]);
+        if (!*strings[i])
+            return false;
+    }
+    *copy = made;
     return true;
 }
 
@@ -148,6 +211,7 @@ bool catalog_decode_collection(struct bytes document, struct collection_record *
         .name = get_string(&bson, "_id"),
         .id = get_string(&bson, "id"),
         .created_at = get_int64(&bson, "created_at", 0),
+        .indexes = get_array(&bson, "indexes"),
     };
     if (!found.name || !found.id)
         return bad_record("collection", err);
@@ -186,7 +250,8 @@ bool catalog_encode_branch(const struct branch_record *record, struct arena *are
     bson_t bson = BSON_INITIALIZER;
     BSON_APPEND_UTF8(&bson, "_id", record->id);
     BSON_APPEND_UTF8(&bson, "name", record->name);
-    BSON_APPEND_UTF8(&bson, "parent", record->parent);
+    if (record->parent)
+        BSON_APPEND_UTF8(&bson, "parent", record->parent);
     if (record->cut != CUT_AT_RECORD)
         BSON_APPEND_INT64(&bson, "cut", (int64_t)record->cut);
     if (record->base)
@@ -195,6 +260,16 @@ bool catalog_encode_branch(const struct branch_record *record, struct arena *are
         BSON_APPEND_INT64(&bson, "created_at", (int64_t)record->created_at);
     if (record->deleted)
         BSON_APPEND_BOOL(&bson, "deleted", true);
+    if (record->kind == BRANCH_TRADITIONAL) {
+        assert(record->state != BRANCH_STATE_UNKNOWN); /* it is not ours to change */
+        BSON_APPEND_UTF8(&bson, "kind", TRADITIONAL_KIND);
+        BSON_APPEND_UTF8(&bson, "database", record->database);
+        BSON_APPEND_UTF8(&bson, "prefix", record->prefix);
+        if (record->state != BRANCH_READY)
+            BSON_APPEND_UTF8(&bson, "state", state_names[record->state]);
+        if (record->epoch)
+            BSON_APPEND_INT64(&bson, "epoch", (int64_t)record->epoch);
+    }
     return finish(&bson, arena, document, err);
 }
 
@@ -208,11 +283,16 @@ bool catalog_complete_branch(struct bytes document, uint64_t lsn, uint64_t times
         *completed = document;
         return true;
     }
-    record.base = lsn;
-    record.created_at = timestamp;
+    /* what a newer version keeps in it stays */
+    bson_t whole, bson = BSON_INITIALIZER;
+    if (!bson_init_static(&whole, document.data, document.len))
+        return bad_record("branch", err);
+    bson_concat(&bson, &whole);
     if (record.cut == CUT_AT_RECORD)
-        record.cut = lsn;
-    return catalog_encode_branch(&record, arena, completed, err);
+        BSON_APPEND_INT64(&bson, "cut", (int64_t)lsn);
+    BSON_APPEND_INT64(&bson, "base", (int64_t)lsn);
+    BSON_APPEND_INT64(&bson, "created_at", (int64_t)timestamp);
+    return finish(&bson, arena, completed, err);
 }
 
 bool catalog_encode_name(const char *name, const char *branch_id, struct arena *arena, struct bytes *document, struct error *err)
@@ -229,6 +309,9 @@ bool catalog_encode_collection(const struct collection_record *record, struct ar
     BSON_APPEND_UTF8(&bson, "_id", record->name);
     BSON_APPEND_UTF8(&bson, "id", record->id);
     BSON_APPEND_INT64(&bson, "created_at", (int64_t)record->created_at);
+    bson_t indexes;
+    if (record->indexes.len && bson_init_static(&indexes, record->indexes.data, record->indexes.len))
+        BSON_APPEND_ARRAY(&bson, "indexes", &indexes);
     return finish(&bson, arena, document, err);
 }
 

@@ -4,9 +4,10 @@
  *                                             config        {_id: key, value}    features.h
  *   every project       log branch _catalog   project       {_id: "project", deleted_at, request, hash, since}    the tombstone
  *                                             branches      {_id: branch id, name, parent, cut, base, created_at, deleted}
+ *                                             and of a traditional one {kind: "traditional", database, prefix, state, epoch}
  *                                             names         {_id: name, branch}
  *                                             _requests     {_id: request id}   outcomes without effect
- *   every branch        its log branch        _collections  {_id: name, id, created_at}
+ *   every branch        its log branch        _collections  {_id: name, id, created_at, indexes}
  *
  * Names are the _id of a document, so they are unique by the conflict check. A branch's log branch has the
  * branch's id; "main" has no record: it is there from LSN 0.
@@ -55,10 +56,16 @@ struct project_tombstone {
 
 #define CUT_AT_RECORD UINT64_MAX
 
+/* Where a branch's documents are: in the log, or in collections of MongoDB. */
+enum branch_kind { BRANCH_WAL, BRANCH_TRADITIONAL };
+
+/* Of a traditional branch. What a newer version says here is BRANCH_STATE_UNKNOWN: it is left alone. */
+enum branch_state { BRANCH_READY, BRANCH_CREATING, BRANCH_DELETING, BRANCH_STATE_UNKNOWN };
+
 struct branch_record {
     const char *id;
     const char *name;
-    const char *parent; /* branch id; NULL for main */
+    const char *parent; /* branch id; NULL for main, and for a branch that was adopted */
     /* The parent's state at this LSN is where the branch begins; CUT_AT_RECORD in a new record of a fork from
      * the head. */
     uint64_t cut;
@@ -66,12 +73,19 @@ struct branch_record {
     uint64_t base;
     uint64_t created_at; /* microseconds since the epoch */
     bool deleted;
+    enum branch_kind kind;
+    /* Of a traditional branch: its collections are prefix + name in the database. */
+    enum branch_state state;
+    const char *database;
+    const char *prefix;
+    uint64_t epoch; /* one more with each that took its creation over */
 };
 
 struct collection_record {
     const char *name;
     const char *id;
     uint64_t created_at;
+    struct bytes indexes; /* an array of definitions as listIndexes gives them, without that of _id; empty: none */
 };
 
 /* The document_id of a record whose _id is this string. False: out of memory. */
@@ -85,6 +99,10 @@ CHECKED bool catalog_decode_tombstone(struct bytes document, struct project_tomb
 
 CHECKED bool catalog_encode_branch(const struct branch_record *record, struct arena *arena, struct bytes *document, struct error *err);
 CHECKED bool catalog_decode_branch(struct bytes document, struct branch_record *record, struct error *err);
+/* With strings of its own. False: out of memory. */
+CHECKED bool branch_record_copy(const struct branch_record *record, struct arena *arena, struct branch_record *copy);
+/* Of a record that decodes: that alone, for those who ask often. */
+bool catalog_is_traditional(struct bytes document);
 /* A new record does not know its LSN and time: base, created_at and, for a fork from the head, cut are absent
  * in it and filled in when it is read from the log. It is the last entry of its batch, so its LSN is the
  * batch's end. */

@@ -1,6 +1,7 @@
 #include "branch-service/collections.h"
 
 #include "branch-service/batch.h"
+#include "branch-service/index_definitions.h"
 #include "branch-service/names.h"
 #include "branch-service/write_named.h"
 #include "common/base/backoff.h"
@@ -53,7 +54,7 @@ static bool open_nothing(struct project *project, const char *branch, struct tar
     struct arena arena;
     arena_init(&arena, 0);
     project_catalog(project, &catalog);
-    bool ok = project_find_branch(&catalog, branch, &arena, &record, err);
+    bool ok = project_find_branch(&catalog, branch, &arena, &record, err) && project_refuse_traditional(&record, branch, err);
     project_catalog_destroy(&catalog);
     arena_destroy(&arena);
     if (ok)
@@ -127,6 +128,16 @@ bool collections_open(struct registry *registry, const char *project_name, const
     }
 }
 
+/* The record as it stands in a tree, which goes before the arena does. */
+static bool copy_record(const struct collection_record *record, struct arena *arena, struct collection_record *copy, struct error *err)
+{
+    *copy = *record;
+    copy->name = arena_strdup(arena, record->name);
+    copy->id = arena_strdup(arena, record->id);
+    copy->indexes.data = record->indexes.len ? arena_copy(arena, record->indexes.data, record->indexes.len) : NULL;
+    return (copy->name && copy->id && (copy->indexes.data || !record->indexes.len)) || error_out_of_memory(err);
+}
+
 bool collections_list(struct registry *registry, const char *project, const char *branch, const struct read_options *read,
                       const char *after, size_t n, struct arena *arena, struct collection_record *collections, size_t *n_collections,
                       bool *more, uint64_t *lsn, struct error *err)
@@ -135,7 +146,7 @@ bool collections_list(struct registry *registry, const char *project, const char
     struct tree_cursor cursor;
     struct tree_item item;
     struct bytes key;
-    size_t found = 0;
+    size_t found = 0, index_bytes = 0;
     bool ok = true;
     *more = false;
     if (!catalog_key(after, arena, &key, err) || !collections_open(registry, project, branch, NULL, read, &target, err))
@@ -145,20 +156,13 @@ bool collections_list(struct registry *registry, const char *project, const char
     while (ok && target.collections && tree_cursor_next(&cursor, &item)) {
         if (bytes_equal(item.key, key))
             continue;
-        if (found == n) {
+        if (found == n || index_bytes >= MAX_INDEX_DEFINITION_BYTES) {
             *more = true;
             break;
         }
         struct collection_record record;
-        ok = catalog_decode_collection(item.document, &record, err);
-        if (!ok)
-            break;
-        collections[found] = (struct collection_record) {
-            .name = arena_strdup(arena, record.name),
-            .id = arena_strdup(arena, record.id),
-            .created_at = record.created_at,
-        };
-        ok = (collections[found].name && collections[found].id) || error_out_of_memory(err);
+        ok = catalog_decode_collection(item.document, &record, err) && copy_record(&record, arena, &collections[found], err);
+        index_bytes += ok ? record.indexes.len : 0;
         found++;
     }
     *lsn = target.lsn;
@@ -179,6 +183,7 @@ struct change {
     const char *branch;
     const char *collection;
     const char *new_name;
+    struct bytes indexes;
     int64_t deadline;
 };
 
@@ -192,10 +197,8 @@ static bool find_record(const struct target *target, const char *name, struct ar
     *found = tree_get(target->collections, key, &item);
     if (!*found)
         return true;
-    if (!catalog_decode_collection(item.document, record, err))
-        return false;
-    record->id = arena_strdup(arena, record->id); /* the tree goes before the batch */
-    return record->id || error_out_of_memory(err);
+    struct collection_record stored;
+    return catalog_decode_collection(item.document, &stored, err) && copy_record(&stored, arena, record, err);
 }
 
 static bool plan_create(const struct change *change, const struct target *target, struct batch *batch, struct error *err)
@@ -235,6 +238,24 @@ static bool plan_rename(const struct change *change, const struct target *target
     return catalog_encode_collection(&record, batch->arena, &document, err) &&
            batch_add_record(batch, target->branch_id, COLLECTIONS_COLLECTION, LOG_DELETE, change->collection, (struct bytes) { 0 }, err) &&
            batch_add_record(batch, target->branch_id, COLLECTIONS_COLLECTION, LOG_INSERT, change->new_name, document, err);
+}
+
+static bool plan_set_indexes(const struct change *change, const struct target *target, struct batch *batch, struct error *err)
+{
+    struct collection_record record;
+    struct bytes document;
+    bool found;
+    char id[ID_SIZE];
+    if (!find_record(target, change->collection, batch->arena, &record, &found, err))
+        return false;
+    if (!found) {
+        random_id(id);
+        record = (struct collection_record) { .name = change->collection, .id = id, .created_at = clock_wall_micros() };
+    }
+    record.indexes = change->indexes;
+    return catalog_encode_collection(&record, batch->arena, &document, err) &&
+           batch_add_record(batch, target->branch_id, COLLECTIONS_COLLECTION, found ? LOG_UPDATE : LOG_INSERT, change->collection, document,
+                            err);
 }
 
 static bool plan_drop(const struct change *change, const struct target *target, struct batch *batch, struct error *err)
@@ -282,14 +303,7 @@ bool collections_create(struct registry *registry, const struct collection_path 
     bool ok = result.n_runs == 1 && result.runs[0].n_entries == 1
                   ? catalog_decode_collection(result.runs[0].entries[0].document, &record, err)
                   : error_set(err, ERROR_DATA_LOSS, "the log holds no collection record where one was written");
-    if (ok) {
-        *collection = (struct collection_record) {
-            .name = arena_strdup(arena, record.name),
-            .id = arena_strdup(arena, record.id),
-            .created_at = record.created_at,
-        };
-        ok = (collection->name && collection->id) || error_out_of_memory(err);
-    }
+    ok = ok && copy_record(&record, arena, collection, err);
     *lsn = result.lsn;
     write_result_destroy(&result);
     return ok;
@@ -310,6 +324,13 @@ bool collections_rename(struct registry *registry, const struct collection_path 
                         const struct write_request *request, uint64_t *lsn, struct error *err)
 {
     struct change change = { .plan = plan_rename, .branch = path->branch, .collection = path->collection, .new_name = new_name };
+    return execute_for_lsn(registry, path->project, &change, request, lsn, err);
+}
+
+bool collections_set_indexes(struct registry *registry, const struct collection_path *path, struct bytes indexes,
+                             const struct write_request *request, uint64_t *lsn, struct error *err)
+{
+    struct change change = { .plan = plan_set_indexes, .branch = path->branch, .collection = path->collection, .indexes = indexes };
     return execute_for_lsn(registry, path->project, &change, request, lsn, err);
 }
 

@@ -1,4 +1,4 @@
-/* Collections of a branch: list, create, rename, drop.
+/* Collections of a branch: list, create, rename, drop, index definitions.
  *
  * A collection's entries carry the id of its incarnation, so that a rename moves no document and a dropped
  * collection's entries never come back under a new one of the same name.
@@ -30,9 +30,13 @@ CHECKED bool collections_create(struct registry *registry, const struct collecti
                                 struct arena *arena, struct collection_record *collection, uint64_t *lsn, struct error *err);
 CHECKED bool collections_rename(struct registry *registry, const struct collection_path *path, const char *new_name,
                                 const struct write_request *request, uint64_t *lsn, struct error *err);
+/* Puts other index definitions (an array, from index_definitions_pack) in the place of those that a collection has, and
+ * makes the collection if it is not there. They are recorded, and change nothing about reading and writing. */
+CHECKED bool collections_set_indexes(struct registry *registry, const struct collection_path *path, struct bytes indexes,
+                                     const struct write_request *request, uint64_t *lsn, struct error *err);
 CHECKED bool collections_drop(struct registry *registry, const struct collection_path *path, const struct write_request *request,
                               uint64_t *lsn, struct error *err);
-/* In name order, after a name ("" = from the first), at most n. */
+/* In name order, after a name ("" = from the first), at most n, and fewer when their index definitions are large. */
 CHECKED bool collections_list(struct registry *registry, const char *project, const char *branch, const struct read_options *read,
                               const char *after, size_t n, struct arena *arena, struct collection_record *collections,
                               size_t *n_collections, bool *more, uint64_t *lsn, struct error *err);

@@ -43,7 +43,8 @@ bool batch_size_add(struct batch_size *size, struct bytes key, size_t document_b
 
 /* ---- find ------------------------------------------------------------------------------------------- */
 
-struct find {
+struct documents_find {
+    struct find base; /* first */
     struct target target;
     struct filter *filter;
     struct tree_cursor cursor;
@@ -51,37 +52,9 @@ struct find {
     uint64_t left; /* UINT64_MAX: no limit */
     bool single;   /* at most one document can match */
     struct bytes single_key;
-    bool failed; /* err says why */
-    struct error err;
 };
 
-bool find_open(struct registry *registry, const struct collection_path *path, const struct find_spec *spec, const struct read_options *read,
-               struct find **find, struct error *err)
-{
-    struct find *made = mem_zalloc(sizeof *made);
-    bool ok = documents_check_path(path, err) && documents_compile_filter(spec->filter, &made->filter, err) &&
-              collections_open(registry, path->project, path->branch, path->collection, read, &made->target, err);
-    if (!ok) {
-        find_close(made);
-        return false;
-    }
-    made->skip = spec->skip;
-    made->left = spec->limit ? spec->limit : UINT64_MAX;
-    made->single = filter_single_id(made->filter, &made->single_key);
-    if (!made->target.documents)
-        made->left = 0;
-    else if (!made->single)
-        tree_cursor_first(&made->cursor, made->target.documents);
-    *find = made;
-    return true;
-}
-
-uint64_t find_lsn(const struct find *find)
-{
-    return find->target.lsn;
-}
-
-static bool next_candidate(struct find *find, struct tree_item *item)
+static bool next_candidate(struct documents_find *find, struct tree_item *item)
 {
     if (!find->single)
         return tree_cursor_next(&find->cursor, item);
@@ -90,16 +63,15 @@ static bool next_candidate(struct find *find, struct tree_item *item)
     return found;
 }
 
-bool find_next(struct find *find, struct bytes *document)
+static bool next_document(struct find *base, struct bytes *document, struct error *err)
 {
+    struct documents_find *find = (struct documents_find *)base;
     struct tree_item item;
+    *document = (struct bytes) { 0 };
     while (find->left > 0 && next_candidate(find, &item)) {
         bool matches;
-        if (!filter_matches(find->filter, item.document, &matches, &find->err)) {
-            find->failed = true;
-            find->left = 0;
+        if (!filter_matches(find->filter, item.document, &matches, err))
             return false;
-        }
         if (!matches)
             continue;
         if (find->skip > 0) {
@@ -109,23 +81,59 @@ bool find_next(struct find *find, struct bytes *document)
         if (find->left != UINT64_MAX)
             find->left--;
         *document = item.document;
-        return true;
+        break;
     }
-    return false;
+    return true;
 }
 
-bool find_check(const struct find *find, struct error *err)
+static void close_find(struct find *base)
 {
-    if (find->failed)
-        *err = find->err;
-    return !find->failed;
-}
-
-void find_close(struct find *find)
-{
-    if (!find)
-        return;
+    struct documents_find *find = (struct documents_find *)base;
     target_destroy(&find->target);
     filter_free(find->filter);
     free(find);
+}
+
+static const struct find_functions functions = { .next = next_document, .close = close_find };
+
+bool documents_find(struct registry *registry, const struct collection_path *path, const struct find_spec *spec,
+                    const struct read_options *read, struct find **find, struct error *err)
+{
+    struct documents_find *made = mem_zalloc(sizeof *made);
+    made->base.functions = &functions;
+    bool ok = documents_check_path(path, err) && documents_compile_filter(spec->filter, &made->filter, err) &&
+              collections_open(registry, path->project, path->branch, path->collection, read, &made->target, err);
+    if (!ok) {
+        find_close(&made->base);
+        return false;
+    }
+    made->base.lsn = made->target.lsn;
+    made->skip = spec->skip;
+    made->left = spec->limit ? spec->limit : UINT64_MAX;
+    made->single = filter_single_id(made->filter, &made->single_key);
+    if (!made->target.documents)
+        made->left = 0;
+    else if (!made->single)
+        tree_cursor_first(&made->cursor, made->target.documents);
+    *find = &made->base;
+    return true;
+}
+
+bool documents_count(struct registry *registry, const struct collection_path *path, const struct find_spec *spec,
+                     const struct read_options *read, uint64_t *count, uint64_t *lsn, struct error *err)
+{
+    struct find *find;
+    struct bytes document;
+    uint64_t n = 0;
+    bool ok;
+    if (!documents_find(registry, path, spec, read, &find, err))
+        return false;
+    while ((ok = find_next(find, &document, err)) && document.data)
+        n++;
+    if (ok) {
+        *count = n;
+        *lsn = find->lsn;
+    }
+    find_close(find);
+    return ok;
 }

@@ -58,27 +58,56 @@ enum documents_scope {
     DOCUMENTS_ALL,  /* all in one batch; INVALID_ARGUMENT, with what they would take, when they do not fit one */
 };
 
-/* An update spec, or a replacement (of one document only). */
-CHECKED bool documents_update(struct registry *registry, const struct collection_path *path, struct bytes filter, struct bytes update,
-                              enum documents_scope scope, bool must_replace, const struct write_request *request,
-                              struct write_result *result, struct error *err);
-CHECKED bool documents_delete(struct registry *registry, const struct collection_path *path, struct bytes filter,
-                              enum documents_scope scope, const struct write_request *request, struct write_result *result,
-                              struct error *err);
+struct update_spec {
+    struct bytes filter;
+    struct bytes update; /* operators, or a replacement (of one document only) */
+    enum documents_scope scope;
+    bool must_replace;
+};
+CHECKED bool documents_update(struct registry *registry, const struct collection_path *path, const struct update_spec *spec,
+                              const struct write_request *request, struct write_result *result, struct error *err);
 
-struct find;
+struct delete_spec {
+    struct bytes filter;
+    enum documents_scope scope;
+};
+CHECKED bool documents_delete(struct registry *registry, const struct collection_path *path, const struct delete_spec *spec,
+                              const struct write_request *request, struct write_result *result, struct error *err);
+
 struct find_spec {
     struct bytes filter;
     uint64_t skip;
     uint64_t limit; /* 0: none */
 };
-CHECKED bool find_open(struct registry *registry, const struct collection_path *path, const struct find_spec *spec,
-                       const struct read_options *read, struct find **find, struct error *err);
-uint64_t find_lsn(const struct find *find);
-/* False: no more, or something failed. The document is borrowed until find_close. */
-bool find_next(struct find *find, struct bytes *document);
-/* After find_next has said false: whether all documents have been there, or the filter failed with one. */
-CHECKED bool find_check(const struct find *find, struct error *err);
-void find_close(struct find *find); /* NULL is fine */
+/* What is found, one after another, whatever kind the branch is. */
+struct find {
+    const struct find_functions *functions;
+    uint64_t lsn; /* of the state; 0: it has none */
+};
+struct find_functions {
+    bool (*next)(struct find *find, struct bytes *document, struct error *err);
+    bool (*settle)(struct find *find, struct error *err); /* NULL: there is nothing to settle */
+    void (*close)(struct find *find);
+};
+/* The document is borrowed until find_settle or find_close; without data: no more. */
+CHECKED static inline bool find_next(struct find *find, struct bytes *document, struct error *err)
+{
+    return find->functions->next(find, document, err);
+}
+/* Before documents are answered: they are what the branch held. */
+CHECKED static inline bool find_settle(struct find *find, struct error *err)
+{
+    return !find->functions->settle || find->functions->settle(find, err);
+}
+static inline void find_close(struct find *find) /* NULL is fine */
+{
+    if (find)
+        find->functions->close(find);
+}
+
+CHECKED bool documents_find(struct registry *registry, const struct collection_path *path, const struct find_spec *spec,
+                            const struct read_options *read, struct find **find, struct error *err);
+CHECKED bool documents_count(struct registry *registry, const struct collection_path *path, const struct find_spec *spec,
+                             const struct read_options *read, uint64_t *count, uint64_t *lsn, struct error *err);
 
 #endif

@@ -13,23 +13,6 @@
 #include "common/bson/bson_check.h"
 #include "common/bson/key_encoding.h"
 
-/* Of an _id in a message. */
-enum { SHOWN_ID_BYTES = 120 };
-
-struct new_document {
-    UT_hash_handle hh; /* by key */
-    struct bytes key;
-    struct bytes document;
-    const char *invalid;        /* why it cannot be stored; NULL: it can */
-    bool generated_id;          /* it came without one */
-    struct new_document *first; /* of the request with this _id; itself if it is that */
-
-    /* Of the first, while a plan is made: */
-    bool present;            /* there is a document with this _id now */
-    struct bytes image;      /* that is */
-    struct log_entry *entry; /* what the plan does with it so far */
-};
-
 struct insert {
     struct project *project;
     const struct collection_path *path;
@@ -39,100 +22,12 @@ struct insert {
     size_t n;
 };
 
-/* ---- the request ------------------------------------------------------------------------------------ */
-
-static bool has_id(struct bytes document)
-{
-    bson_t bson;
-    bson_iter_t iter;
-    return bson_init_static(&bson, document.data, document.len) && bson_iter_init_find(&iter, &bson, "_id");
-}
-
-static bool prepare_document(struct bytes in, struct arena *arena, struct new_document *out, struct error *err)
-{
-    bson_t prepared;
-    struct buffer key = { 0 };
-    if (!bson_check(in, err) || !document_prepare(in, &prepared, err))
-        return false;
-    struct bytes document = bytes_of(bson_get_data(&prepared), prepared.len);
-    bool ok = key_encode_document_id(document, &key, err);
-    if (ok) {
-        out->generated_id = !has_id(in);
-        out->document = bytes_of(arena_copy(arena, document.data, document.len), document.len);
-        out->key = bytes_of(arena_copy(arena, key.data, key.len), key.len);
-        ok = (out->document.data && out->key.data) || error_out_of_memory(err);
-    }
-    bson_destroy(&prepared);
-    buffer_destroy(&key);
-    return ok;
-}
-
-/* False: the whole request fails. A document that is only passed over has `invalid` set. */
-static bool prepare_item(const struct insert_spec *spec, size_t i, struct arena *arena, struct new_document *document, struct error *err)
-{
-    document->first = document;
-    if (spec->unreadable && spec->unreadable[i]) {
-        document->invalid = spec->unreadable[i];
-        return true;
-    }
-    if (prepare_document(spec->documents[i], arena, document, err))
-        return true;
-    if (spec->skip_invalid && err->code == ERROR_INVALID_ARGUMENT) {
-        document->invalid = arena_strdup(arena, err->message);
-        return document->invalid || error_out_of_memory(err);
-    }
-    return spec->n == 1 ? false : error_wrap(err, "document %zu", i);
-}
-
-static bool prepare_insert(struct insert *insert, const struct insert_spec *spec, struct arena *arena, struct error *err)
-{
-    struct new_document *seen = NULL, *other;
-    struct batch_size size = { 0 };
-    const size_t n = spec->n;
-    if (n == 0)
-        return error_set(err, ERROR_INVALID_ARGUMENT, "there are no documents to insert");
-    /* also of those that will be passed over: each of them takes room in the answer */
-    struct batch_size whole = { .documents = n - 1 };
-    if (!batch_size_add(&whole, (struct bytes) { 0 }, 0, err))
-        return false;
-    insert->documents = arena_zalloc(arena, n * sizeof *insert->documents);
-    if (!insert->documents)
-        return error_out_of_memory(err);
-    insert->n = n;
-    bool ok = true;
-    for (size_t i = 0; ok && i < n; i++) {
-        struct new_document *document = &insert->documents[i];
-        ok = prepare_item(spec, i, arena, document, err);
-        if (!ok || document->invalid)
-            continue;
-        ok = batch_size_add(&size, document->key, document->document.len, err);
-        HASH_FIND(hh, seen, document->key.data, document->key.len, other);
-        if (other)
-            document->first = other;
-        else
-            HASH_ADD_KEYPTR(hh, seen, document->key.data, document->key.len, document);
-    }
-    HASH_CLEAR(hh, seen);
-    return ok;
-}
-
 /* ---- the plan --------------------------------------------------------------------------------------- */
-
-static void format_id(struct bytes document, char *text, size_t size)
-{
-    struct buffer json = { 0 };
-    write_format_id(document, &json);
-    size_t shown = json.len < SHOWN_ID_BYTES ? json.len : SHOWN_ID_BYTES;
-    while (shown < json.len && shown > 0 && (json.data[shown] & 0xC0) == 0x80)
-        shown--; /* whole characters only */
-    snprintf(text, size, "%.*s", (int)shown, (const char *)json.data);
-    buffer_destroy(&json);
-}
 
 static bool refuse_duplicate(const struct insert *insert, const struct new_document *document, struct error *err)
 {
-    char id[SHOWN_ID_BYTES + 1];
-    format_id(document->document, id, sizeof id);
+    char id[SHOWN_ID_SIZE];
+    documents_format_id(document->document, id);
     error_set(err, ERROR_ALREADY_EXISTS, "collection '%s' has a document %s already", insert->path->collection, id);
     error_set_reason(err, REASON_DUPLICATE_KEY);
     write_name_document(insert->path->collection, document->document, err);
@@ -308,8 +203,8 @@ static bool list_errors(const struct insert *insert, struct write_result *result
         if (document->invalid) {
             errors->items[errors->n++] = (struct item_error) { (uint32_t)i, ERROR_INVALID_ARGUMENT, document->invalid };
         } else if (report && !written[i]) {
-            char id[SHOWN_ID_BYTES + 1], text[SHOWN_ID_BYTES + 64];
-            format_id(document->document, id, sizeof id);
+            char id[SHOWN_ID_SIZE], text[SHOWN_ID_SIZE + 64];
+            documents_format_id(document->document, id);
             snprintf(text, sizeof text, "a document %s exists", id);
             errors->items[errors->n] = (struct item_error) { (uint32_t)i, ERROR_ALREADY_EXISTS, arena_strdup(arena, text) };
             if (!errors->items[errors->n++].message)
@@ -322,10 +217,11 @@ static bool list_errors(const struct insert *insert, struct write_result *result
 bool documents_insert(struct registry *registry, const struct collection_path *path, const struct insert_spec *spec,
                       const struct write_request *request, struct write_result *result, struct item_errors *errors, struct error *err)
 {
-    struct insert insert = { .path = path, .on_duplicate = spec->on_duplicate, .deadline = request->deadline };
+    struct insert insert = { .path = path, .on_duplicate = spec->on_duplicate, .deadline = request->deadline, .n = spec->n };
     struct arena arena;
     arena_init(&arena, 0);
-    bool ok = documents_check_path(path, err) && write_request_check(request, err) && prepare_insert(&insert, spec, &arena, err);
+    bool ok =
+        documents_check_path(path, err) && write_request_check(request, err) && documents_prepare(spec, &arena, &insert.documents, err);
     if (!ok)
         write_refuse(request, err);
     ok = ok && write_named(registry, path->project, request, evaluate_insert, &insert, &insert.project, result, err);

@@ -1,6 +1,9 @@
-/* What documents.c (find), documents_insert.c and documents_modify.c share. */
+/* What documents.c (find), documents_prepare.c, documents_insert.c and documents_modify.c share, and with them the
+ * traditional branches, which refuse and check the same. */
 #ifndef ARGON_BRANCH_DOCUMENTS_INTERNAL_H
 #define ARGON_BRANCH_DOCUMENTS_INTERNAL_H
+
+#include <uthash.h>
 
 #include "branch-service/documents.h"
 #include "branch-service/query/filter.h"
@@ -12,8 +15,33 @@ enum {
     MAX_WRITE_BYTES = MAX_BATCH_BYTES - 64 * 1024,
 };
 
+struct new_document {
+    UT_hash_handle hh; /* by key */
+    struct bytes key;
+    struct bytes document;
+    const char *invalid;        /* why it cannot be stored; NULL: it can */
+    bool generated_id;          /* it came without one */
+    struct new_document *first; /* of the request with this _id; itself if it is that */
+
+    /* Of the first, while a plan is made: */
+    bool present;            /* there is a document with this _id now */
+    struct bytes image;      /* that is */
+    struct log_entry *entry; /* what the plan does with it so far */
+};
+
+/* The documents of an insert as they would be stored; one of spec->n each. INVALID_ARGUMENT: one cannot be, or they are
+ * none, or more than a batch takes. */
+CHECKED bool documents_prepare(const struct insert_spec *spec, struct arena *arena, struct new_document **documents, struct error *err);
+
+/* A document's _id as JSON, for a message. */
+enum { SHOWN_ID_SIZE = 121 };
+void documents_format_id(struct bytes document, char text[SHOWN_ID_SIZE]);
+
 CHECKED bool documents_check_path(const struct collection_path *path, struct error *err);
 CHECKED bool documents_compile_filter(struct bytes spec, struct filter **filter, struct error *err);
+
+/* INVALID_ARGUMENT: a replacement of many, or operators where a replacement must be. */
+CHECKED bool documents_check_update_kind(bool replaces, const struct update_spec *spec, struct error *err);
 
 /* What a batch holds, or would hold. */
 struct batch_size {

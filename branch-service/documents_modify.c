@@ -242,29 +242,36 @@ static bool execute_in_turn(struct registry *registry, struct modification *modi
     return ok;
 }
 
-static bool compile_update(struct bytes spec, const struct filter *filter, bool many, bool must_replace, struct update **update,
-                           struct error *err)
+static bool compile_update(const struct update_spec *spec, const struct filter *filter, struct update **update, struct error *err)
 {
-    const struct update_options options = { .filter = filter, .many = many };
+    const struct update_options options = { .filter = filter, .many = spec->scope != DOCUMENTS_ONE };
     struct update *compiled;
-    if (!bson_check(spec, err) || !update_compile(spec, &options, &compiled, err))
+    if (!bson_check(spec->update, err) || !update_compile(spec->update, &options, &compiled, err))
         return error_wrap(err, "update");
-    if (must_replace && update_kind(compiled) != UPDATE_REPLACEMENT) {
-        update_free(compiled);
-        return error_set(err, ERROR_INVALID_ARGUMENT, "the replacement contains update operators");
+    if (documents_check_update_kind(update_kind(compiled) == UPDATE_REPLACEMENT, spec, err)) {
+        *update = compiled;
+        return true;
     }
-    *update = compiled;
-    return true;
+    update_free(compiled);
+    return false;
 }
 
-bool documents_update(struct registry *registry, const struct collection_path *path, struct bytes filter, struct bytes update,
-                      enum documents_scope scope, bool must_replace, const struct write_request *request, struct write_result *result,
-                      struct error *err)
+bool documents_check_update_kind(bool replaces, const struct update_spec *spec, struct error *err)
 {
-    struct modification modification = { .path = path, .scope = scope, .deadline = request->deadline };
+    if (replaces ? spec->scope == DOCUMENTS_ONE : !spec->must_replace)
+        return true;
+    return error_set(err, ERROR_INVALID_ARGUMENT,
+                     replaces ? "a replacement changes one document only: use operators such as $set for many"
+                              : "the replacement contains update operators");
+}
+
+bool documents_update(struct registry *registry, const struct collection_path *path, const struct update_spec *spec,
+                      const struct write_request *request, struct write_result *result, struct error *err)
+{
+    struct modification modification = { .path = path, .scope = spec->scope, .deadline = request->deadline };
     bool ok = documents_check_path(path, err) && write_request_check(request, err) &&
-              documents_compile_filter(filter, &modification.filter, err) &&
-              compile_update(update, modification.filter, scope != DOCUMENTS_ONE, must_replace, &modification.update, err);
+              documents_compile_filter(spec->filter, &modification.filter, err) &&
+              compile_update(spec, modification.filter, &modification.update, err);
     if (!ok)
         write_refuse(request, err);
     ok = ok && execute_in_turn(registry, &modification, request, result, err);
@@ -273,12 +280,12 @@ bool documents_update(struct registry *registry, const struct collection_path *p
     return ok;
 }
 
-bool documents_delete(struct registry *registry, const struct collection_path *path, struct bytes filter, enum documents_scope scope,
+bool documents_delete(struct registry *registry, const struct collection_path *path, const struct delete_spec *spec,
                       const struct write_request *request, struct write_result *result, struct error *err)
 {
-    struct modification modification = { .path = path, .scope = scope, .deadline = request->deadline };
-    bool ok =
-        documents_check_path(path, err) && write_request_check(request, err) && documents_compile_filter(filter, &modification.filter, err);
+    struct modification modification = { .path = path, .scope = spec->scope, .deadline = request->deadline };
+    bool ok = documents_check_path(path, err) && write_request_check(request, err) &&
+              documents_compile_filter(spec->filter, &modification.filter, err);
     if (!ok)
         write_refuse(request, err);
     ok = ok && execute_in_turn(registry, &modification, request, result, err);

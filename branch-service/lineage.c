@@ -1,11 +1,8 @@
 #include "branch-service/lineage.h"
 
-bool lineage_find_record(const struct tree *branches, const char *branch_id, struct branch_record *record, struct error *err)
+/* Not of main, which has none. */
+static bool find_document(const struct tree *branches, const char *branch_id, struct bytes *document, struct error *err)
 {
-    if (strcmp(branch_id, MAIN_BRANCH) == 0) {
-        *record = (struct branch_record) { .id = MAIN_BRANCH, .name = MAIN_BRANCH };
-        return true;
-    }
     struct arena arena;
     arena_init(&arena, 0);
     struct bytes key;
@@ -14,7 +11,32 @@ bool lineage_find_record(const struct tree *branches, const char *branch_id, str
     if (ok && !tree_get(branches, key, &item))
         ok = error_set(err, ERROR_NOT_FOUND, "branch id '%s' does not exist", branch_id);
     arena_destroy(&arena);
-    return ok && catalog_decode_branch(item.document, record, err);
+    if (ok)
+        *document = item.document;
+    return ok;
+}
+
+bool lineage_find_record(const struct tree *branches, const char *branch_id, struct branch_record *record, struct error *err)
+{
+    if (strcmp(branch_id, MAIN_BRANCH) == 0) {
+        *record = (struct branch_record) { .id = MAIN_BRANCH, .name = MAIN_BRANCH };
+        return true;
+    }
+    struct bytes document;
+    return find_document(branches, branch_id, &document, err) && catalog_decode_branch(document, record, err);
+}
+
+bool lineage_find_kind(const struct tree *branches, const char *branch_id, enum branch_kind *kind, struct error *err)
+{
+    struct bytes document;
+    if (strcmp(branch_id, MAIN_BRANCH) == 0) {
+        *kind = BRANCH_WAL;
+        return true;
+    }
+    if (!find_document(branches, branch_id, &document, err))
+        return false;
+    *kind = catalog_is_traditional(document) ? BRANCH_TRADITIONAL : BRANCH_WAL;
+    return true;
 }
 
 bool lineage_resolve(const struct tree *branches, const char *branch_id, uint64_t lsn, struct arena *arena, struct lineage *lineage,

@@ -29,5 +29,7 @@ CHECKED bool lineage_resolve(const struct tree *branches, const char *branch_id,
 
 /* The record of a branch id; main's is made up. Strings borrow from the tree. */
 CHECKED bool lineage_find_record(const struct tree *branches, const char *branch_id, struct branch_record *record, struct error *err);
+/* Its kind alone, which is cheaper. */
+CHECKED bool lineage_find_kind(const struct tree *branches, const char *branch_id, enum branch_kind *kind, struct error *err);
 
 #endif

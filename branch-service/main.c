@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "branch-service/collection/traditional_branch.h"
 #include "branch-service/features.h"
+#include "branch-service/mongo/mongo_client.h"
 #include "branch-service/rpc/services.h"
 #include "common/base/clock.h"
 #include "common/base/config.h"
@@ -14,6 +16,8 @@
 #include "common/yaml/options_file.h"
 #include "proto/descriptors.h"
 
+#define DEFAULT_DATABASE "argon"
+
 /* More views at a time would compete for the same cores and memory. */
 enum { EXIT_USAGE = 2, FOLLOWER_THREADS = 2, MOST_WARM_THREADS = 8 };
 
@@ -21,6 +25,7 @@ struct options {
     const char *config;
     const char *listen;
     const char *wal;
+    const char *mongodb;
     const char *port_file;
     uint64_t memory;
     uint64_t workers;
@@ -52,18 +57,39 @@ static bool add_services(struct rpc_server *server, struct registry *registry, s
            collections_rpc_add(server, registry, err) && documents_rpc_add(server, registry, err) && admin_rpc_add(server, registry, err);
 }
 
+/* MongoDB need not be there yet. */
+static bool use_mongodb(const char *uri, struct registry *registry, struct mongo **mongo, struct error *err)
+{
+    if (!uri[0])
+        return true;
+    if (!mongo_open(&(struct mongo_options) { .uri = uri, .app_name = "argon" }, mongo, err))
+        return error_wrap(err, "--mongodb");
+    const char *database = mongo_uri_database(*mongo);
+    if (!database[0])
+        database = DEFAULT_DATABASE;
+    if (!traditional_check_database(database, err))
+        return error_wrap(err, "--mongodb");
+    char *endpoint = mongo_redact_uri(uri);
+    registry_use_mongo(registry, *mongo, database, endpoint);
+    log_info("branch.mongodb", KV_STR("endpoint", endpoint), KV_STR("database", database));
+    free(endpoint);
+    return true;
+}
+
 static int serve(const struct options *options)
 {
     struct error err = { 0 };
     struct log_source *log = NULL;
     struct registry *registry = NULL;
     struct rpc_server *server = NULL;
+    struct mongo *mongo = NULL;
     int status = EXIT_FAILURE;
     const struct rpc_server_options server_options = {
         .listen = options->listen,
         .max_message_bytes = MAX_MESSAGE_BYTES,
         .max_calls = options->max_calls,
         .max_request_bytes = options->request_memory,
+        .request_wait_micros = 60 * (int64_t)MICROS_PER_SECOND,
         .worker_threads = options->workers,
         .stall_micros = 600 * (int64_t)MICROS_PER_SECOND, /* people page through what they find */
         .connection_age_micros = (int64_t)options->connection_age,
@@ -77,6 +103,8 @@ static int serve(const struct options *options)
         goto out;
     registry = registry_new(log, options->memory);
     registry_use_features(registry, &options->features);
+    if (!use_mongodb(options->mongodb, registry, &mongo, &err))
+        goto out;
     if (options->max_follows > 0)
         registry_follow(registry, &(struct follower_options) { .idle_micros = (int64_t)options->follow_idle,
                                                                .max_follows = options->max_follows,
@@ -100,6 +128,7 @@ out:
     }
     rpc_server_free(server);
     registry_free(registry);
+    mongo_close(mongo);
     log_source_close(log);
     rpc_shutdown();
     return status;
@@ -124,6 +153,12 @@ int main(int argc, char **argv)
           .variable = "ARGON_WAL",
           .argument = "HOST:PORT[,...]",
           .help = "the WAL service; of several addresses the first that can be reached" },
+        { .name = "mongodb",
+          .kind = CONFIG_STRING,
+          .target = &options.mongodb,
+          .variable = "ARGON_MONGODB",
+          .argument = "URI",
+          .help = "the MongoDB of traditional branches, mongodb://HOST:PORT/DATABASE; without one there are none" },
         { .name = "memory",
           .kind = CONFIG_BYTES,
           .target = &options.memory,
@@ -136,7 +171,7 @@ int main(int argc, char **argv)
           .kind = CONFIG_BYTES,
           .target = &options.request_memory,
           .fallback = "512M",
-          .min = MAX_MESSAGE_BYTES,
+          .min = MIN_REQUEST_MEMORY,
           .argument = "BYTES",
           .help = "budget for requests in flight" },
         { .name = "workers",
@@ -217,9 +252,9 @@ int main(int argc, char **argv)
         return EXIT_SUCCESS;
     }
     arena_init(&arena, 0);
-    features_init(&options.features, false);
-    if (!options_file_parse(tables, ARRAY_LEN(tables), argc, argv, &options.config, &arena, origins, &err) ||
-        !features_use_options(&options.features, &flags, flag_table, origins + ARRAY_LEN(table), &err)) {
+    bool parsed = options_file_parse(tables, ARRAY_LEN(tables), argc, argv, &options.config, &arena, origins, &err);
+    features_init(&options.features, parsed && options.mongodb[0]);
+    if (!parsed || !features_use_options(&options.features, &flags, flag_table, origins + ARRAY_LEN(table), &err)) {
         fprintf(stderr, "branch-service: %s (see --help)\n", err.message);
     } else if (options.version) {
         printf("branch-service %s\n", ARGON_VERSION);

@@ -1,7 +1,7 @@
 /* Strong reads of one document by its _id that hold no thread while they wait for the log's head.
  *
  * What such a read cannot answer from memory (a project or a view that is not there yet, a log that has something
- * new, names that do not exist, whatever is wrong with the request) it leaves to find_open, which says why.
+ * new, names that do not exist, whatever is wrong with the request) it leaves to documents_find, which says why.
  *
  * Ownership  the strings of the path live until `done` has run; what was found lives until point_read_destroy.
  * Threads    one at a time. `done` runs on a thread that must not be held up.
@@ -29,7 +29,7 @@ struct point_read {
 /* False: it is not for here, nothing is kept. Otherwise `done` runs exactly once, perhaps before this returns. */
 CHECKED bool point_read_start(struct point_read *read, struct registry *registry, const struct collection_path *path, struct bytes filter,
                               int64_t deadline, void (*done)(struct point_read *read));
-/* In `done`. False: leave it to find_open. *document is empty when there is none; *lsn is the state's. */
+/* In `done`. False: leave it to documents_find. *document is empty when there is none; *lsn is the state's. */
 CHECKED bool point_read_finish(struct point_read *read, struct bytes *document, uint64_t *lsn);
 void point_read_destroy(struct point_read *read);
 

@@ -8,6 +8,7 @@
 
 #include "branch-service/lineage.h"
 #include "branch-service/project_internal.h"
+#include "branch-service/reasons.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 
@@ -144,13 +145,42 @@ bool project_find_branch(const struct project_catalog *catalog, const char *name
     struct branch_record found;
     if (!find_branch_id(catalog->names, name, &id, err) || !lineage_find_record(catalog->branches, id, &found, err))
         return false;
-    found.id = arena_strdup(arena, found.id);
-    found.name = arena_strdup(arena, found.name);
-    found.parent = found.parent ? arena_strdup(arena, found.parent) : NULL;
-    if (!found.id || !found.name)
-        return error_out_of_memory(err);
-    *record = found;
-    return true;
+    return branch_record_copy(&found, arena, record) || error_out_of_memory(err);
+}
+
+bool project_refuse_traditional(const struct branch_record *record, const char *name, struct error *err)
+{
+    if (record->kind == BRANCH_WAL)
+        return true;
+    if (record->state == BRANCH_DELETING)
+        return error_set(err, ERROR_NOT_FOUND, "branch '%s' does not exist", name);
+    error_set(err, ERROR_FAILED_PRECONDITION, "branch '%s' is traditional: this needs a WAL branch", name);
+    error_set_reason(err, REASON_NEEDS_WAL_BRANCH);
+    return false;
+}
+
+/* Nearly always of a WAL branch, so the record is decoded only when there is something to say. */
+static bool refuse_traditional_id(const struct tree *branches, const char *branch_id, const char *name, struct error *err)
+{
+    struct branch_record record;
+    enum branch_kind kind;
+    if (!lineage_find_kind(branches, branch_id, &kind, err))
+        return false;
+    return kind == BRANCH_WAL || (lineage_find_record(branches, branch_id, &record, err) && project_refuse_traditional(&record, name, err));
+}
+
+bool project_branch_kind(struct project *project, const char *name, enum branch_kind *kind)
+{
+    const char *branch_id;
+    struct error err;
+    *kind = BRANCH_WAL;
+    if (!project->has_traditional)
+        return true;
+    mutex_lock(&project->lock);
+    bool ok = project->attached && !project->deleted && find_branch_id(project->names, name, &branch_id, &err) &&
+              lineage_find_kind(project->branches, branch_id, kind, &err);
+    mutex_unlock(&project->lock);
+    return ok;
 }
 
 /* ---- views ------------------------------------------------------------------------------------------ */
@@ -367,7 +397,8 @@ static bool open_target_locked(struct project *project, const char *branch, cons
         return error_set(err, ERROR_NOT_FOUND, "project '%s' does not exist", project->name);
     if (as_of > project->position)
         return error_set(err, ERROR_ABORTED, "the log was replaced while it was read");
-    if (!find_branch_id(project->names, branch, &branch_id, err))
+    if (!find_branch_id(project->names, branch, &branch_id, err) ||
+        (project->has_traditional && !refuse_traditional_id(project->branches, branch_id, branch, err)))
         return false;
     target->lsn = as_of ? as_of : project->position;
     target->incarnation = project->incarnation;

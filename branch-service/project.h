@@ -7,7 +7,8 @@
  *
  * Ownership  projects live as long as their registry. Targets are the caller's.
  * Threads    any.
- * Errors     NOT_FOUND project (its log carries the tombstone), branch; OUT_OF_RANGE as_of beyond the head;
+ * Errors     NOT_FOUND project (its log carries the tombstone), branch; FAILED_PRECONDITION, reason NEEDS_WAL_BRANCH:
+ *            the branch has no views, since it is traditional; OUT_OF_RANGE as_of beyond the head;
  *            RESOURCE_EXHAUSTED the collection does not fit the memory budget; ABORTED the log was replaced
  *            under us and everything must be looked at again; those of log_source.
  */
@@ -87,6 +88,13 @@ void project_catalog_destroy(struct project_catalog *catalog);
 /* The record of the branch with this name now; the strings live in the arena. */
 CHECKED bool project_find_branch(const struct project_catalog *catalog, const char *name, struct arena *arena, struct branch_record *record,
                                  struct error *err);
+
+/* How the branch with this name is stored, as far as is known here, from memory alone: WAL unless something else is known.
+ * False: there are traditional branches, and this name is not known. */
+CHECKED bool project_branch_kind(struct project *project, const char *name, enum branch_kind *kind);
+/* FAILED_PRECONDITION, reason NEEDS_WAL_BRANCH: it is traditional. NOT_FOUND: and being deleted. `name` is what the caller
+ * knows it by. */
+CHECKED bool project_refuse_traditional(const struct branch_record *record, const char *name, struct error *err);
 
 /* A branch, and perhaps a collection on it, at one LSN. */
 struct target {

@@ -157,7 +157,9 @@ static bool apply_branches(struct pass *pass, const struct log_run *run, struct 
         if (entry.operation != LOG_DELETE)
             ok = catalog_complete_branch(entry.document, lsn, run->timestamp, &arena, &entry.document, err) &&
                  catalog_decode_branch(entry.document, &record, err);
-        if (ok && entry.operation == LOG_INSERT && record.cut == lsn)
+        if (ok && entry.operation != LOG_DELETE && record.kind == BRANCH_TRADITIONAL)
+            pass->project->has_traditional = true;
+        if (ok && entry.operation == LOG_INSERT && record.parent && record.cut == lsn)
             note_cut(pass->project, record.parent, lsn);
         ok = ok && replay_entry(&pass->branches, &entry, lsn, err);
         arena_destroy(&arena);

@@ -25,6 +25,8 @@ struct project {
     struct view_cache *cache;
     _Atomic int64_t used_at; /* monotonic microseconds */
     _Atomic bool followed;
+    /* Its log has had a traditional branch: only then does anybody ask what kind one is. Set before the record is published. */
+    _Atomic bool has_traditional;
 
     struct mutex lock; /* rank 20; covers everything below */
     struct condition changed;

@@ -12,5 +12,6 @@
 #define REASON_TOO_LARGE         "TOO_LARGE"         /* for one batch */
 #define REASON_WAL_BRANCHES_OFF  "WAL_BRANCHES_OFF"  /* wal.enabled is false */
 #define REASON_NEEDS_MONGODB     "NEEDS_MONGODB"     /* for a traditional branch */
+#define REASON_NEEDS_WAL_BRANCH  "NEEDS_WAL_BRANCH"  /* keys: the options that a traditional branch does not have */
 
 #endif

@@ -25,6 +25,9 @@ struct registry {
     struct follower *follower; /* NULL: nothing is followed */
     struct features features;  /* of this process alone */
     struct warmer *warmer;
+    struct mongo *mongo; /* NULL: no traditional branches */
+    char *mongo_database;
+    char *mongo_endpoint;
     struct mutex lock; /* rank 10; covers what is below */
     struct known_project *projects;
     bool system_fresh;    /* has been refreshed once */
@@ -69,6 +72,28 @@ struct warmer *registry_warmer(struct registry *registry)
     return registry->warmer;
 }
 
+void registry_use_mongo(struct registry *registry, struct mongo *mongo, const char *database, const char *endpoint)
+{
+    registry->mongo = mongo;
+    registry->mongo_database = mem_strdup(database);
+    registry->mongo_endpoint = mem_strdup(endpoint);
+}
+
+struct mongo *registry_mongo(struct registry *registry)
+{
+    return registry->mongo;
+}
+
+const char *registry_mongo_database(struct registry *registry)
+{
+    return registry->mongo_database;
+}
+
+const char *registry_mongo_endpoint(struct registry *registry)
+{
+    return registry->mongo_endpoint;
+}
+
 void registry_free(struct registry *registry)
 {
     if (!registry)
@@ -85,6 +110,8 @@ void registry_free(struct registry *registry)
     project_free(registry->system);
     view_cache_free(registry->cache);
     write_queue_free(registry->queue);
+    free(registry->mongo_database);
+    free(registry->mongo_endpoint);
     mutex_destroy(&registry->lock);
     free(registry);
 }

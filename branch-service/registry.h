@@ -27,9 +27,16 @@ void registry_follow(struct registry *registry, const struct follower_options *o
 void registry_use_features(struct registry *registry, const struct features *features);
 /* Builds views ahead of their readers on so many threads, from now on; once, before the first call. */
 void registry_warm(struct registry *registry, size_t n_threads);
-void registry_free(struct registry *registry); /* not the log source */
+/* The MongoDB of traditional branches, the database that new ones go to, and its address for people; once, before the first
+ * call. */
+struct mongo;
+void registry_use_mongo(struct registry *registry, struct mongo *mongo, const char *database, const char *endpoint);
+void registry_free(struct registry *registry); /* not the log source, nor the MongoDB */
 
 struct log_source *registry_log(struct registry *registry);
+struct mongo *registry_mongo(struct registry *registry); /* NULL: none is configured */
+const char *registry_mongo_database(struct registry *registry);
+const char *registry_mongo_endpoint(struct registry *registry);
 struct view_cache *registry_cache(struct registry *registry);
 struct project *registry_system(struct registry *registry); /* the project `_system` */
 struct write_queue *registry_queue(struct registry *registry);

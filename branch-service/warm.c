@@ -300,7 +300,7 @@ static bool open_catalog(struct warm *warm, struct registry *registry, const str
 static bool plan(struct warm *warm, struct registry *registry, const struct warm_options *options, struct error *err)
 {
     struct target target;
-    const char **names;
+    const char **names = NULL;
     if (!open_catalog(warm, registry, options, &target, err))
         return false;
     warm->lsn = target.lsn;

@@ -233,9 +233,12 @@ static bool show_added(struct watch *watch, const struct log_run *run, size_t i,
 
 static bool show_catalog(struct watch *watch, const struct log_run *run, struct error *err)
 {
-    for (size_t i = 0; i < run->n_entries; i++)
+    for (size_t i = 0; i < run->n_entries; i++) {
+        if (run->entries[i].operation == LOG_UPDATE)
+            continue; /* other index definitions: the collection has been there, and goes by the same name */
         if (!(run->entries[i].operation == LOG_DELETE ? show_removed(watch, run, i, err) : show_added(watch, run, i, err)))
             return false;
+    }
     return true;
 }
 
@@ -445,7 +448,8 @@ static void look_at_catalog(struct watch *watch)
     }
     watch->unsure = !judge(watch);
     /* the other one is about to learn of a new incarnation: the log, or this watch */
-    watch->part->later = watch->unsure;
+    if (watch->unsure)
+        watch->part->later = true;
 }
 
 bool watch_take(struct watch *watch, struct watch_part *part, struct error *err)
@@ -469,8 +473,6 @@ bool watch_take(struct watch *watch, struct watch_part *part, struct error *err)
     watch->unsure = watch->unsure || watch->position != before;
     if (ok && watch->unsure && !watch->lost && watch->at + 1 == watch->n)
         look_at_catalog(watch);
-    /* what is open is looked at again also when nobody calls: only a follow that is up is relied on to tell */
-    part->later = part->later || watch->lost || watch->unsure || !watch->follow;
     part->through = watch->position;
     if (part->end)
         ; /* the log was replaced */
@@ -495,7 +497,7 @@ static bool resolve_segments(struct watch *watch, const struct project_catalog *
 {
     struct branch_record record;
     struct lineage lineage;
-    if (!project_find_branch(catalog, watch->branch, arena, &record, err) ||
+    if (!project_find_branch(catalog, watch->branch, arena, &record, err) || !project_refuse_traditional(&record, watch->branch, err) ||
         !lineage_resolve(catalog->branches, record.id, catalog->lsn, arena, &lineage, err))
         return false;
     watch->n = lineage.n;

@@ -19,7 +19,8 @@ static const struct {
 };
 
 /* Reasons are static strings, so those that are read back are found here. */
-static const char *const reasons[] = { REASON_DUPLICATE_KEY, REASON_PARTIALLY_APPLIED, REASON_WAL_BRANCHES_OFF, REASON_NEEDS_MONGODB };
+static const char *const reasons[] = { REASON_DUPLICATE_KEY, REASON_PARTIALLY_APPLIED, REASON_WAL_BRANCHES_OFF, REASON_NEEDS_MONGODB,
+                                       REASON_NEEDS_WAL_BRANCH };
 
 static const char *find_reason(const char *name)
 {

@@ -1,34 +1,27 @@
 #include <inttypes.h>
 
+#include "cli/branch_collections.h"
 #include "cli/command.h"
 #include "cli/read_state.h"
 
+static bool list_collections(struct cli *cli, struct branch_collections *list, struct error *err)
+{
+    Argon__Branch__V1__ReadOptions read;
+    return read_state_fill(cli, &read, err) && branch_collections_list(cli, &read, list, err);
+}
+
 static bool collections_list(struct cli *cli, struct error *err)
 {
-    Argon__Branch__V1__ListCollectionsRequest request = ARGON__BRANCH__V1__LIST_COLLECTIONS_REQUEST__INIT;
-    Argon__Branch__V1__ReadOptions read;
-    if (!cli_project(cli, &request.project, err) || !read_state_fill(cli, &read, err))
+    struct branch_collections list;
+    if (!list_collections(cli, &list, err))
         return false;
-    request.branch = (char *)cli->options->branch;
-    request.read = &read;
-    request.page_size = MAX_PAGE_SIZE;
     output_list_begin(&cli->out);
-    do {
-        ProtobufCMessage *message;
-        if (!connection_read(&cli->connection, BRANCH_METHOD("Collections", "ListCollections"), &request.base,
-                             &argon__branch__v1__list_collections_response__descriptor, &cli->arena, &message, err))
-            return false;
-        const Argon__Branch__V1__ListCollectionsResponse *page = (const void *)message;
-        for (size_t i = 0; i < page->n_collections; i++) {
-            const Argon__Branch__V1__Collection *collection = page->collections[i];
-            const struct field fields[] = { FIELD_STRING("name", collection->name), FIELD_STRING("id", collection->id),
-                                            FIELD_TIME("created_at", collection->created_at) };
-            output_list_row(&cli->out, fields, ARRAY_LEN(fields));
-        }
-        request.page_token = page->next_page_token;
-        read = (Argon__Branch__V1__ReadOptions)ARGON__BRANCH__V1__READ_OPTIONS__INIT;
-        read.as_of_lsn = page->lsn; /* all pages of one state */
-    } while (request.page_token[0] && !output_failed(&cli->out));
+    for (size_t i = 0; i < list.n; i++) {
+        const struct branch_collection *collection = &list.items[i];
+        const struct field fields[] = { FIELD_STRING("name", collection->name), FIELD_STRING("id", collection->id),
+                                        FIELD_TIME("created_at", collection->created_at) };
+        output_list_row(&cli->out, fields, ARRAY_LEN(fields));
+    }
     output_list_end(&cli->out);
     return true;
 }
@@ -101,6 +94,22 @@ static bool collections_drop(struct cli *cli, struct error *err)
     return true;
 }
 
+static bool collections_indexes(struct cli *cli, struct error *err)
+{
+    struct branch_collections list;
+    if (!list_collections(cli, &list, err))
+        return false;
+    const struct branch_collection *collection = branch_collections_find(&list, cli->args[0]);
+    if (!collection)
+        return error_set(err, ERROR_NOT_FOUND, "collection '%s' does not exist on branch '%s'", cli->args[0], cli->options->branch);
+    output_list_begin(&cli->out);
+    for (size_t i = 0; i < collection->n_indexes; i++)
+        if (!output_list_document(&cli->out, bytes_of(collection->indexes[i]->bson.data, collection->indexes[i]->bson.len), err))
+            return false;
+    output_list_end(&cli->out);
+    return true;
+}
+
 static const struct command commands[] = {
     { "list", "-p PROJECT [-b BRANCH]", "List the collections of a branch", "argon collections list -p shop -b dev", 0, 0, collections_list,
       NULL, 0, &read_state_options },
@@ -110,6 +119,8 @@ static const struct command commands[] = {
       2, 2, collections_rename, NULL, 0, NULL },
     { "drop", "COLLECTION -p PROJECT [-b BRANCH]", "Drop a collection of a branch; other branches keep theirs",
       "argon collections drop users -p shop -b dev --yes", 1, 1, collections_drop, NULL, 0, NULL },
+    { "indexes", "COLLECTION -p PROJECT [-b BRANCH]", "Print the index definitions that are recorded with a collection",
+      "argon collections indexes users -p shop -b dev", 1, 1, collections_indexes, NULL, 0, &read_state_options },
 };
 
 const struct command_group collections_group = { "collections", "List, create, rename and drop the collections of a branch", commands,

@@ -1,6 +1,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "cli/cmd_export.h"
 #include "cli/command.h"
 #include "cli/find_stream.h"
 #include "cli/read_state.h"
@@ -66,7 +67,10 @@ static const struct command commands[] = {
       "Write the documents of a collection as NDJSON; a FILE is replaced once all is in it",
       "argon export users.ndjson -p shop -b dev -c users --at-lsn 120", 0, 1, run_export, export_options, ARRAY_LEN(export_options),
       &read_state_options },
+    { "mongodump", "FILE|DIR|- -p PROJECT [-b BRANCH]",
+      "Write the collections of a branch at one LSN as a dump that mongorestore reads, with their index definitions",
+      "argon export mongodump shop.archive --archive -p shop -b dev --at-lsn 120", 1, 1, export_mongodump_run, export_mongodump_options,
+      EXPORT_MONGODUMP_OPTIONS, &read_state_options },
 };
 
-const struct command_group export_group = { "export", "Write the documents of a collection to a file", commands, ARRAY_LEN(commands),
-                                            GROUP_REMOTE };
+const struct command_group export_group = { "export", "Write documents of a branch to files", commands, ARRAY_LEN(commands), GROUP_REMOTE };

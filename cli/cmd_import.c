@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/branch_collections.h"
+#include "cli/cmd_import.h"
 #include "cli/command.h"
 #include "cli/import_state.h"
 #include "cli/input.h"
@@ -140,22 +142,12 @@ static bool report_failures(struct import *import, const Argon__Branch__V1__Inse
 /* The id by which the collection survives a rename, and does not survive being dropped; "" when it is not there. */
 static bool find_collection(struct import *import, char id[IMPORT_COLLECTION_ID_SIZE], struct error *err)
 {
-    Argon__Branch__V1__ListCollectionsRequest request = ARGON__BRANCH__V1__LIST_COLLECTIONS_REQUEST__INIT;
-    request.project = import->target.project;
-    request.branch = import->target.branch;
-    request.page_size = MAX_PAGE_SIZE;
-    id[0] = '\0';
-    do {
-        ProtobufCMessage *message;
-        if (!connection_read(&import->cli->connection, BRANCH_METHOD("Collections", "ListCollections"), &request.base,
-                             &argon__branch__v1__list_collections_response__descriptor, &import->cli->arena, &message, err))
-            return false;
-        const Argon__Branch__V1__ListCollectionsResponse *page = (const void *)message;
-        for (size_t i = 0; i < page->n_collections; i++)
-            if (strcmp(page->collections[i]->name, import->target.collection) == 0)
-                snprintf(id, IMPORT_COLLECTION_ID_SIZE, "%s", page->collections[i]->id);
-        request.page_token = page->next_page_token;
-    } while (request.page_token[0] && !id[0]);
+    const Argon__Branch__V1__ReadOptions now = ARGON__BRANCH__V1__READ_OPTIONS__INIT;
+    struct branch_collections list;
+    if (!branch_collections_list(import->cli, &now, &list, err))
+        return false;
+    const struct branch_collection *collection = branch_collections_find(&list, import->target.collection);
+    snprintf(id, IMPORT_COLLECTION_ID_SIZE, "%s", collection ? collection->id : "");
     return true;
 }
 
@@ -173,7 +165,7 @@ static bool save(struct import *import, int64_t interval, struct error *err)
 {
     int64_t now = clock_monotonic_micros();
     struct import_state *state = &import->state;
-    if (!state->path || now - import->saved < interval)
+    if (!state->file.path || now - import->saved < interval)
         return true;
     if (state->batches > 0 && !state->collection_id[0] && !find_collection(import, state->collection_id, err))
         return false;
@@ -279,32 +271,10 @@ static void describe_settings(const struct import *import, char text[IMPORT_SETT
              import->rules.skip_invalid ? " --max-errors" : "");
 }
 
-static bool find_ids(struct import *import, const char **project_id, const char **branch_id, struct error *err)
-{
-    struct cli *cli = import->cli;
-    Argon__Branch__V1__GetProjectRequest project = ARGON__BRANCH__V1__GET_PROJECT_REQUEST__INIT;
-    Argon__Branch__V1__GetBranchRequest branch = ARGON__BRANCH__V1__GET_BRANCH_REQUEST__INIT;
-    ProtobufCMessage *of_project, *of_branch;
-    project.name = branch.project = import->target.project;
-    branch.name = import->target.branch;
-    if (!connection_read(&cli->connection, BRANCH_METHOD("Projects", "GetProject"), &project.base,
-                         &argon__branch__v1__get_project_response__descriptor, &cli->arena, &of_project, err) ||
-        !connection_read(&cli->connection, BRANCH_METHOD("Branches", "GetBranch"), &branch.base,
-                         &argon__branch__v1__get_branch_response__descriptor, &cli->arena, &of_branch, err))
-        return false;
-    const Argon__Branch__V1__GetProjectResponse *found_project = (const void *)of_project;
-    const Argon__Branch__V1__GetBranchResponse *found_branch = (const void *)of_branch;
-    if (!found_project->project || !found_branch->branch)
-        return error_set(err, ERROR_INTERNAL, "the service answered without a project or branch");
-    *project_id = found_project->project->id;
-    *branch_id = found_branch->branch->id;
-    return true;
-}
-
 /* Forgets how far it came, not where that is kept. */
 static void begin_anew(struct import_state *state)
 {
-    *state = (struct import_state) { .path = state->path, .lock_fd = state->lock_fd, .done = { .line = 1 } };
+    *state = (struct import_state) { .file = state->file, .done = { .line = 1 } };
 }
 
 /* The earlier run's documents are gone with the collection that they went into. */
@@ -354,7 +324,7 @@ static bool begin(struct import *import, struct error *err)
     describe_settings(import, settings);
     if (keeps) {
         const char *project_id, *branch_id;
-        if (!find_ids(import, &project_id, &branch_id, err))
+        if (!cli_find_ids(cli, &project_id, &branch_id, err))
             return false;
         if (!import_state_open(state, import->file, project_id, branch_id, import->target.collection, &found, err)) {
             if (err->code != ERROR_INTERNAL)
@@ -371,7 +341,7 @@ static bool begin(struct import *import, struct error *err)
         state->done = input_place(import->input);
     }
     Argon__Branch__V1__WriteOptions write;
-    cli->connection.remembers = state->path != NULL;
+    cli->connection.remembers = state->file.path != NULL;
     if (state->request_id[0] && !state->clean) {
         connection_resume_write(&cli->connection, state->request_id, state->lsn);
     } else {
@@ -427,9 +397,9 @@ static void report_how_far(const struct import *import, enum error_code code)
             "argon: the import stopped: %" PRIu64 " documents read, %" PRIu64 " inserted, %" PRIu64 " skipped; all before line %" PRIu64
             " (byte %" PRIu64 ") are in\n",
             state->read + import->batch_read, state->inserted, state->skipped, state->done.line, state->done.offset);
-    if (state->path && state->clean && state->batches == 0)
+    if (state->file.path && state->clean && state->batches == 0)
         return;
-    if (state->path) {
+    if (state->file.path) {
         fputs("argon: the same command goes on from there\n", stderr);
         return;
     }
@@ -444,7 +414,7 @@ static bool run_import(struct cli *cli, struct error *err)
 {
     struct import import = { .cli = cli, .file = cli->args[0], .on_terminal = isatty(STDERR_FILENO) };
     import.shows_progress = import.on_terminal || options.progress;
-    import.state.lock_fd = -1;
+    import.state.file.lock_fd = -1;
     if (!parse_options(cli, &import, err) || !input_open(import.file, &import.input, err))
         return false;
     import.lines = mem_alloc(options.batch_size * sizeof *import.lines);
@@ -485,6 +455,15 @@ static const struct command commands[] = {
       "Insert the documents of a file, NDJSON or a JSON array; after an interruption the same command goes on where it stopped",
       "argon import users.ndjson -p shop -b dev -c users --on-duplicate skip", 1, 1, run_import, import_options, ARRAY_LEN(import_options),
       NULL },
+    { "mongodb", "[URI] -p PROJECT [-b BRANCH]",
+      "Insert the collections of a MongoDB's database with their index definitions; URI: that of ARGON_MONGODB where it is not given. "
+      "After "
+      "an interruption the same command goes on where it stopped",
+      "argon import mongodb mongodb://localhost/shop -p shop -b dev", 0, 1, import_mongodb_run, NULL, 0, &import_mongodb_options },
+    { "mongodump", "FILE|DIR|- -p PROJECT [-b BRANCH]",
+      "Insert the collections of a dump that mongodump made, a directory or an archive, gzip or not, with their index definitions",
+      "argon import mongodump dump -p shop -b dev", 1, 1, import_mongodump_run, NULL, 0, &import_mongodump_options },
 };
 
-const struct command_group import_group = { "import", "Insert the documents of a file", commands, ARRAY_LEN(commands), GROUP_REMOTE };
+const struct command_group import_group = { "import", "Insert documents of a file, a dump or a MongoDB", commands, ARRAY_LEN(commands),
+                                            GROUP_REMOTE };

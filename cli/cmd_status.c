@@ -46,17 +46,24 @@ static bool status(struct cli *cli, struct error *err)
         FIELD_U64("wal_memory_bytes", s->wal_memory_bytes),
         FIELD_U64("wal_follow_streams", s->wal_follow_streams),
     };
+    const struct field mongodb_fields[] = {
+        FIELD_STRING("mongodb_endpoint", s->mongodb_endpoint),
+        FIELD_BOOL("mongodb_reachable", s->mongodb_reachable),
+        s->mongodb_reachable ? FIELD_STRING("mongodb_version", s->mongodb_version) : FIELD_STRING("mongodb_error", s->mongodb_error),
+    };
     const struct field project_fields[] = {
         FIELD_STRING("project", cli->options->project),
         FIELD_U64("commit_lsn", s->commit_lsn),
         FIELD_U64("replica_lsn", s->replica_lsn),
     };
-    struct field fields[ARRAY_LEN(branch_fields) + ARRAY_LEN(wal_fields) + ARRAY_LEN(project_fields)];
+    struct field fields[ARRAY_LEN(branch_fields) + ARRAY_LEN(wal_fields) + ARRAY_LEN(mongodb_fields) + ARRAY_LEN(project_fields)];
     size_t n = 0;
     for (size_t i = 0; i < ARRAY_LEN(branch_fields); i++)
         fields[n++] = branch_fields[i];
     for (size_t i = 0; s->wal_reachable && i < ARRAY_LEN(wal_fields); i++)
         fields[n++] = wal_fields[i];
+    for (size_t i = 0; s->mongodb_configured && i < ARRAY_LEN(mongodb_fields); i++)
+        fields[n++] = mongodb_fields[i];
     for (size_t i = 0; s->wal_reachable && cli->options->project[0] && i < ARRAY_LEN(project_fields); i++)
         fields[n++] = project_fields[i];
     output_object(&cli->out, fields, n);

@@ -45,6 +45,14 @@ bool cli_document(struct cli *cli, const char *what, const char *json, Argon__Br
     return true;
 }
 
+bool cli_refuse_request_id(const struct cli *cli, struct error *err)
+{
+    if (cli->options->request_id[0] || cli->options->since_lsn)
+        return error_set(err, ERROR_INVALID_ARGUMENT, "%s: this command makes many writes, and chooses their ids by itself",
+                         cli->options->request_id[0] ? "--request-id" : "--since-lsn");
+    return true;
+}
+
 bool cli_reach_branch(struct cli *cli, const char *project, const char *branch, struct error *err)
 {
     Argon__Branch__V1__GetBranchRequest request = ARGON__BRANCH__V1__GET_BRANCH_REQUEST__INIT;
@@ -53,6 +61,27 @@ bool cli_reach_branch(struct cli *cli, const char *project, const char *branch, 
     ProtobufCMessage *message;
     return connection_read(&cli->connection, BRANCH_METHOD("Branches", "GetBranch"), &request.base,
                            &argon__branch__v1__get_branch_response__descriptor, &cli->arena, &message, err);
+}
+
+bool cli_find_ids(struct cli *cli, const char **project_id, const char **branch_id, struct error *err)
+{
+    Argon__Branch__V1__GetProjectRequest project = ARGON__BRANCH__V1__GET_PROJECT_REQUEST__INIT;
+    Argon__Branch__V1__GetBranchRequest branch = ARGON__BRANCH__V1__GET_BRANCH_REQUEST__INIT;
+    ProtobufCMessage *of_project, *of_branch;
+    project.name = branch.project = (char *)cli->options->project;
+    branch.name = (char *)cli->options->branch;
+    if (!connection_read(&cli->connection, BRANCH_METHOD("Projects", "GetProject"), &project.base,
+                         &argon__branch__v1__get_project_response__descriptor, &cli->arena, &of_project, err) ||
+        !connection_read(&cli->connection, BRANCH_METHOD("Branches", "GetBranch"), &branch.base,
+                         &argon__branch__v1__get_branch_response__descriptor, &cli->arena, &of_branch, err))
+        return false;
+    const Argon__Branch__V1__GetProjectResponse *found_project = (const void *)of_project;
+    const Argon__Branch__V1__GetBranchResponse *found_branch = (const void *)of_branch;
+    if (!found_project->project || !found_branch->branch)
+        return error_set(err, ERROR_INTERNAL, "the service answered without a project or branch");
+    *project_id = found_project->project->id;
+    *branch_id = found_branch->branch->id;
+    return true;
 }
 
 bool cli_confirm(const struct cli *cli, struct error *err, const char *question, ...)

@@ -42,7 +42,7 @@ struct cli {
 };
 
 struct command {
-    const char *name;  /* NULL: the group itself is the command */
+    const char *name;  /* NULL, of the first: the group itself is the command, when none of the others is named */
     const char *usage; /* positionals and options */
     const char *summary;
     const char *example;
@@ -75,6 +75,8 @@ extern const struct command_group collections_group;
 extern const struct command_group docs_group;
 extern const struct command_group import_group;
 extern const struct command_group export_group;
+extern const struct command_group checkout_group;
+extern const struct command_group release_group;
 extern const struct command_group status_group;
 extern const struct command_group log_group;
 extern const struct command_group watch_group;
@@ -91,8 +93,12 @@ CHECKED bool cli_project(const struct cli *cli, char **project, struct error *er
 CHECKED bool cli_target(const struct cli *cli, const char *collection, Argon__Branch__V1__Target *target, struct error *err);
 /* Extended JSON from the command line; `what` names it in errors. The bytes live in the arena. */
 CHECKED bool cli_document(struct cli *cli, const char *what, const char *json, Argon__Branch__V1__Document *document, struct error *err);
+/* For commands of many writes that choose their ids by themselves. INVALID_ARGUMENT when --request-id or --since-lsn is given. */
+CHECKED bool cli_refuse_request_id(const struct cli *cli, struct error *err);
 /* A short call, within --timeout: is the branch there? Before a stream that has no deadline. */
 CHECKED bool cli_reach_branch(struct cli *cli, const char *project, const char *branch, struct error *err);
+/* By which project and branch are the same, whatever they are called. */
+CHECKED bool cli_find_ids(struct cli *cli, const char **project_id, const char **branch_id, struct error *err);
 /* Asks before something is lost, if a person sits there and has not said --yes. CANCELLED when it is not wanted. */
 CHECKED bool cli_confirm(const struct cli *cli, struct error *err, const char *question, ...) PRINTF_LIKE(3, 4);
 

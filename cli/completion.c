@@ -18,11 +18,12 @@ static void print_words_of_commands(FILE *out)
     fputs("' ;;\n", out);
     for (size_t i = 0; i < program_n_groups; i++) {
         const struct command_group *group = program_groups[i];
-        if (!group->commands[0].name)
+        if (!group->commands[group->n_commands - 1].name)
             continue;
         fprintf(out, "  %s) echo '", group->name);
         for (size_t c = 0; c < group->n_commands; c++)
-            fprintf(out, "%s%s", c ? " " : "", group->commands[c].name);
+            if (group->commands[c].name)
+                fprintf(out, "%s%s", c && group->commands[c - 1].name ? " " : "", group->commands[c].name);
         fputs("' ;;\n", out);
     }
     fputs("  esac\n}\n\n", out);
@@ -161,7 +162,11 @@ static const char engine[] =
     "        shift\n"
     "      fi ;;\n"
     "    *)\n"
-    "      if [ -n \"$(_argon_commands \"$command\")\" ]; then command=\"${command:+$command }$word\"; else number=$((number + 1)); fi ;;\n"
+    "      # a group that is a command itself has arguments beside its commands\n"
+    "      case \" $(_argon_commands \"$command\") \" in\n"
+    "      *\" $word \"*) command=\"${command:+$command }$word\" ;;\n"
+    "      *) number=$((number + 1)) ;;\n"
+    "      esac ;;\n"
     "    esac\n"
     "  done\n"
     "  local current=${1-}\n"
@@ -169,7 +174,12 @@ static const char engine[] =
     "    case \"$current\" in\n"
     "    -*) _argon_found=$(printf '%s\\n' \"$(_argon_options \"$command\") $_argon_common\" | tr -s ' ' '\\n'); return ;;\n"
     "    esac\n"
-    "    _argon_found=$(_argon_commands \"$command\" | tr ' ' '\\n')\n"
+    "    if [ $number -eq 0 ]; then _argon_found=$(_argon_commands \"$command\"); fi\n"
+    "    # of a group that is a command itself: its commands when one is begun, else its arguments\n"
+    "    if [ -n \"$(_argon_arguments \"$command\")\" ]; then\n"
+    "      case \"${current:+found} $_argon_found\" in \"found \"*\" $current\"* | \"found $current\"*) ;; *) _argon_found='' ;; esac\n"
+    "    fi\n"
+    "    _argon_found=$(printf '%s\\n' \"$_argon_found\" | tr ' ' '\\n')\n"
     "    [ -z \"$_argon_found\" ] || return 0\n"
     "    expects=$(_argon_arguments \"$command\" | tr ' ' '\\n' | sed -n \"$((number + 1))p\")\n"
     "    if [ -z \"$expects\" ]; then expects=$(_argon_arguments \"$command\" | tr ' ' '\\n' | sed -n '$p' | grep -F ...); fi\n"

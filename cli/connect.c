@@ -44,8 +44,9 @@ bool connection_read(struct connection *connection, const char *method, const Pr
 static void fill_write(struct connection *connection, uint64_t since_lsn, Argon__Branch__V1__WriteOptions *write)
 {
     *write = (Argon__Branch__V1__WriteOptions)ARGON__BRANCH__V1__WRITE_OPTIONS__INIT;
-    write->request_id = connection->request_id;
-    write->since_lsn = since_lsn;
+    connection->write = write;
+    write->request_id = connection->without_id ? "" : connection->request_id;
+    write->since_lsn = connection->without_id ? 0 : since_lsn;
     write->actor = (char *)connection->options->actor;
 }
 
@@ -117,11 +118,25 @@ bool connection_next_write(struct connection *connection, uint64_t number, uint6
     return true;
 }
 
+/* A traditional branch. It was refused for its id alone, and that is how the log has it: no late copy will be applied. */
+static bool takes_no_id(const struct connection *connection, const struct error *err)
+{
+    return !connection->without_id && !connection->options->request_id[0] && err->code == ERROR_FAILED_PRECONDITION && err->reason &&
+           strcmp(err->reason, "NEEDS_WAL_BRANCH") == 0 && strcmp(err->keys, "request_id") == 0;
+}
+
 bool connection_write(struct connection *connection, const char *method, const ProtobufCMessage *request,
                       const ProtobufCMessageDescriptor *response_type, struct arena *arena, ProtobufCMessage **response, struct error *err)
 {
     connection->unresolved = true;
     bool ok = connection_read(connection, method, request, response_type, arena, response, err);
+    if (!ok && takes_no_id(connection, err)) {
+        connection->without_id = true;
+        fill_write(connection, 0, connection->write);
+        /* without an id nothing is sent twice */
+        const struct rpc_call_options once = { .deadline = unary_deadline(connection) };
+        ok = rpc_client_call(connection->client, method, request, response_type, &once, arena, response, err);
+    }
     /* Overload and shutdown refuse a call before anybody looks at its request_id: of an earlier copy they say nothing. */
     bool repeats = connection->options->request_id[0] || connection->goes_on;
     bool unasked = !ok && repeats && (err->code == ERROR_UNAVAILABLE || err->code == ERROR_RESOURCE_EXHAUSTED);
@@ -147,7 +162,10 @@ void connection_report(const struct connection *connection, const struct error *
         fprintf(stderr, "argon: in the way: %.*s\n", (int)len, key);
         next = key + len + (key[len] == '\n');
     }
-    if (connection->unresolved && connection->remembers)
+    if (connection->unresolved && connection->without_id)
+        fprintf(stderr,
+                "argon: whether the write took effect is unknown, and a traditional branch cannot tell: look before you repeat it\n");
+    else if (connection->unresolved && connection->remembers)
         fprintf(stderr, "argon: whether the write took effect is unknown; the same command again finishes it exactly once\n");
     else if (connection->unresolved)
         fprintf(stderr,

@@ -25,6 +25,8 @@ struct connection {
     bool unresolved; /* sent, and nobody said what became of it */
     bool goes_on;    /* an earlier run of the command may have sent it, too */
     bool remembers;  /* the same command finds the id again */
+    bool without_id; /* the branch takes none */
+    Argon__Branch__V1__WriteOptions *write;
 };
 
 CHECKED bool connection_open(struct connection *connection, const struct global_options *options, struct error *err);
@@ -45,7 +47,8 @@ void connection_resume_write(struct connection *connection, const char *base_id,
  * command can be repeated. since_lsn is the LSN that the write before this one answered. */
 CHECKED bool connection_next_write(struct connection *connection, uint64_t number, uint64_t since_lsn,
                                    Argon__Branch__V1__WriteOptions *write, struct error *err);
-/* As connection_read, after connection_begin_write; remembers when the outcome is unknown. */
+/* As connection_read, after connection_begin_write; remembers when the outcome is unknown. A branch that takes no request_id
+ * gets none, unless the user gave one. */
 CHECKED bool connection_write(struct connection *connection, const char *method, const ProtobufCMessage *request,
                               const ProtobufCMessageDescriptor *response_type, struct arena *arena, ProtobufCMessage **response,
                               struct error *err);

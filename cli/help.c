@@ -80,6 +80,11 @@ void help_print_command(FILE *out, const struct command_group *group, const stru
     fputs("\nOptions of every command:\n", out);
     config_print_help(out, program_options_table.options, program_options_table.n);
     fprintf(out, "\nExample:\n  %s\n", command->example);
+    if (command->name || group->n_commands == 1)
+        return;
+    fprintf(out, "\nMore (argon %s COMMAND --help):\n", group->name);
+    for (size_t i = 1; i < group->n_commands; i++)
+        fprintf(out, "  %-10s %s\n", group->commands[i].name, group->commands[i].summary);
 }
 
 void help_print_usage(FILE *out, const struct command_group *group, const struct command *command)

@@ -1,6 +1,5 @@
-/* How far the import of a file has come, kept beside the user's files, so that the same command goes on where an
- * interrupted one stopped: $XDG_STATE_HOME/argon/import-KEY or ~/.local/state/argon/import-KEY, where KEY is a hash
- * of the file's path and of the ids of project and branch. It says nothing of the replica, so any will do.
+/* How far the import of a file has come, so that the same command goes on where an interrupted one stopped. It says nothing of the
+ * replica, so any will do.
  *
  * What makes it right: before a batch is sent for the first time the file holds the id that all batches take theirs
  * from (ID-NUMBER), on disk. It may lag behind what has been sent: the batches in between are sent again with their
@@ -15,13 +14,13 @@
 #define ARGON_CLI_IMPORT_STATE_H
 
 #include "cli/input.h"
+#include "cli/resume_file.h"
 #include "common/base/limits.h"
 
 enum { IMPORT_SETTINGS_SIZE = 640, IMPORT_COLLECTION_ID_SIZE = 80 };
 
 struct import_state {
-    char *path;  /* NULL: this import keeps none */
-    int lock_fd; /* of all states of the user; this one's byte of it is locked */
+    struct resume_file file; /* path NULL: this import keeps none */
 
     bool clean;
     char request_id[MAX_REQUEST_ID_BYTES + 1];
@@ -40,6 +39,6 @@ CHECKED bool import_state_open(struct import_state *state, const char *file, con
 CHECKED bool import_state_save(const struct import_state *state, struct error *err);
 /* The import is over: nothing is kept. */
 void import_state_remove(const struct import_state *state);
-void import_state_close(struct import_state *state); /* fine on {0} */
+void import_state_close(struct import_state *state); /* fine on {.file.lock_fd = -1} */
 
 #endif

@@ -43,9 +43,9 @@ bool insert_batch_add(struct insert_batch *batch, struct bytes bson, struct erro
     return true;
 }
 
-bool insert_batch_send(const struct insert_batch *batch, struct connection *connection, Argon__Branch__V1__Target *target,
-                       const struct insert_rules *rules, Argon__Branch__V1__WriteOptions *write, struct arena *arena,
-                       const Argon__Branch__V1__InsertManyResponse **response, struct error *err)
+bool insert_batch_call(const struct insert_batch *batch, struct connection *connection, insert_batch_call_fn *call,
+                       Argon__Branch__V1__Target *target, const struct insert_rules *rules, Argon__Branch__V1__WriteOptions *write,
+                       struct arena *arena, const Argon__Branch__V1__InsertManyResponse **response, struct error *err)
 {
     Argon__Branch__V1__Document *documents = arena_alloc(arena, batch->n * sizeof *documents);
     Argon__Branch__V1__Document **pointers = arena_alloc(arena, batch->n * sizeof *pointers);
@@ -68,9 +68,16 @@ bool insert_batch_send(const struct insert_batch *batch, struct connection *conn
     request.skip_invalid = rules->skip_invalid;
     request.write = write;
     ProtobufCMessage *message;
-    if (!connection_write(connection, BRANCH_METHOD("Documents", "InsertMany"), &request.base,
-                          &argon__branch__v1__insert_many_response__descriptor, arena, &message, err))
+    if (!call(connection, BRANCH_METHOD("Documents", "InsertMany"), &request.base, &argon__branch__v1__insert_many_response__descriptor,
+              arena, &message, err))
         return false;
     *response = (const void *)message;
     return true;
+}
+
+bool insert_batch_send(const struct insert_batch *batch, struct connection *connection, Argon__Branch__V1__Target *target,
+                       const struct insert_rules *rules, Argon__Branch__V1__WriteOptions *write, struct arena *arena,
+                       const Argon__Branch__V1__InsertManyResponse **response, struct error *err)
+{
+    return insert_batch_call(batch, connection, connection_write, target, rules, write, arena, response, err);
 }

@@ -25,6 +25,15 @@ void insert_batch_destroy(struct insert_batch *batch);
 void insert_batch_clear(struct insert_batch *batch);
 CHECKED bool insert_batch_add(struct insert_batch *batch, struct bytes bson, struct error *err);
 
+/* connection_read or connection_write: a write may be sent by either, once it has a request_id. */
+typedef bool insert_batch_call_fn(struct connection *, const char *method, const ProtobufCMessage *request,
+                                  const ProtobufCMessageDescriptor *response_type, struct arena *, ProtobufCMessage **response,
+                                  struct error *);
+/* *response lives in the arena. */
+CHECKED bool insert_batch_call(const struct insert_batch *batch, struct connection *connection, insert_batch_call_fn *call,
+                               Argon__Branch__V1__Target *target, const struct insert_rules *rules, Argon__Branch__V1__WriteOptions *write,
+                               struct arena *arena, const Argon__Branch__V1__InsertManyResponse **response, struct error *err);
+
 /* Sends it as the write that was begun; *response lives in the arena. */
 CHECKED bool insert_batch_send(const struct insert_batch *batch, struct connection *connection, Argon__Branch__V1__Target *target,
                                const struct insert_rules *rules, Argon__Branch__V1__WriteOptions *write, struct arena *arena,

@@ -8,38 +8,53 @@
 #include "cli/program.h"
 #include "common/rpc/rpc.h"
 
-/* Takes the first word that is neither a global option nor its value out of argv; NULL when there is none.
- * The options of a command are known only after its name, and stand behind it. */
-static const char *take_word(int *argc, char **argv)
+/* Does the argument name an option whose value is the next one? */
+static bool takes_value(const char *argument, const struct config_table *table)
 {
-    for (int i = 1; i < *argc; i++) {
-        const char *argument = argv[i];
-        if (argument[0] == '-' && argument[1] != '\0') {
-            bool is_long = argument[1] == '-';
-            for (size_t o = 0; o < program_options_table.n; o++) {
-                const struct config_option *option = &program_options_table.options[o];
-                bool alone = is_long ? strcmp(argument + 2, option->name) == 0 : argument[1] == option->letter && argument[2] == '\0';
-                if (alone && option->kind != CONFIG_BOOL)
-                    i++; /* its value */
-            }
-            continue;
-        }
-        memmove(argv + i, argv + i + 1, (size_t)(*argc - i) * sizeof *argv); /* with the NULL behind them */
-        *argc -= 1;
-        return argument;
+    bool is_long = argument[1] == '-';
+    for (size_t o = 0; o < table->n; o++) {
+        const struct config_option *option = &table->options[o];
+        bool alone = is_long ? strcmp(argument + 2, option->name) == 0 : argument[1] == option->letter && argument[2] == '\0';
+        if (alone && option->kind != CONFIG_BOOL)
+            return true;
     }
-    return NULL;
+    return false;
+}
+
+/* The first word that is neither a global option nor its value, or one of these; 0 when there is none. The options of a
+ * command are known only after its name, and stand behind it. */
+static int find_word(int argc, char **argv, const struct config_table *more)
+{
+    for (int i = 1; i < argc; i++) {
+        if (argv[i][0] != '-' || argv[i][1] == '\0')
+            return i;
+        if (takes_value(argv[i], &program_options_table) || takes_value(argv[i], more))
+            i++;
+    }
+    return 0;
+}
+
+static const char *take_word(int *argc, char **argv, int at)
+{
+    if (at == 0)
+        return NULL;
+    const char *word = argv[at];
+    memmove(argv + at, argv + at + 1, (size_t)(*argc - at) * sizeof *argv); /* with the NULL behind them */
+    *argc -= 1;
+    return word;
 }
 
 static const struct command *find_command(const struct command_group *group, int *argc, char **argv)
 {
-    if (!group->commands[0].name)
-        return &group->commands[0];
-    const char *word = take_word(argc, argv);
-    for (size_t i = 0; i < group->n_commands; i++)
-        if (word && strcmp(group->commands[i].name, word) == 0)
+    const struct command *nameless = group->commands[0].name ? NULL : &group->commands[0];
+    const struct config_table own = { nameless ? nameless->options : NULL, nameless ? nameless->n_options : 0 };
+    int at = find_word(*argc, argv, &own);
+    for (size_t i = nameless ? 1 : 0; at > 0 && i < group->n_commands; i++)
+        if (strcmp(group->commands[i].name, argv[at]) == 0) {
+            take_word(argc, argv, at);
             return &group->commands[i];
-    return NULL;
+        }
+    return nameless;
 }
 
 static enum cli_exit usage_error(const struct command_group *group, const struct command *command, const char *message)
@@ -114,7 +129,7 @@ out:
 static enum cli_exit dispatch(int argc, char **argv)
 {
     bool wants_help = config_wants_help(argc, argv);
-    const char *word = take_word(&argc, argv);
+    const char *word = take_word(&argc, argv, find_word(argc, argv, &(struct config_table) { 0 }));
     const struct command_group *group = word ? program_find_group(word) : NULL;
     if (!group) {
         if (wants_help && !word) {

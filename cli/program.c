@@ -24,9 +24,9 @@ static struct config_option option_rows[] = {
 const struct config_table program_options_table = { option_rows, ARRAY_LEN(option_rows) };
 
 const struct command_group *const program_groups[] = {
-    &projects_group, &branches_group, &collections_group, &docs_group,        &log_group,
-    &watch_group,    &import_group,   &export_group,      &materialize_group, &status_group,
-    &config_group,   &rollout_group,  &context_group,     &completion_group,  &help_group,
+    &projects_group, &branches_group, &collections_group, &docs_group,       &log_group,         &watch_group,
+    &import_group,   &export_group,   &checkout_group,    &release_group,    &materialize_group, &status_group,
+    &config_group,   &rollout_group,  &context_group,     &completion_group, &help_group,
 };
 const size_t program_n_groups = ARRAY_LEN(program_groups);
 

@@ -160,8 +160,9 @@ static void forget_projects(struct argon_client *client)
 
 static bool exchange(struct argon_client *client, const struct client_call *call, int64_t deadline, struct error *err)
 {
-    /* every write carries a request id: repeating it is safe */
-    const struct rpc_call_options options = { .deadline = deadline, .repeatable = true };
+    /* a write with a request id may be sent again */
+    const bool repeatable = !call->options || (*call->options)->request_id[0];
+    const struct rpc_call_options options = { .deadline = deadline, .repeatable = repeatable };
     struct arena arena;
     ProtobufCMessage *response;
     arena_init(&arena, 0);
@@ -224,6 +225,13 @@ static bool is_of_another_log(const struct client_call *call, const struct error
     return call->project && err->reason && strcmp(err->reason, "OTHER_LOG") == 0;
 }
 
+/* A traditional branch. It was refused for its id alone, and that is how the log has it: no late copy will be applied. */
+static bool takes_no_id(const struct error *err)
+{
+    return err->code == ERROR_FAILED_PRECONDITION && err->reason && strcmp(err->reason, "NEEDS_WAL_BRANCH") == 0 &&
+           strcmp(err->keys, "request_id") == 0;
+}
+
 static bool write_call(struct argon_client *client, const struct client_call *call, int64_t deadline, struct error *err)
 {
     Argon__Branch__V1__WriteOptions options = ARGON__BRANCH__V1__WRITE_OPTIONS__INIT;
@@ -236,6 +244,11 @@ static bool write_call(struct argon_client *client, const struct client_call *ca
         return false;
     if (exchange(client, call, deadline, err))
         return true;
+    if (takes_no_id(err)) {
+        options.request_id = "";
+        options.since_lsn = 0;
+        return exchange(client, call, deadline, err);
+    }
     if (!is_of_another_log(call, err))
         return false;
     client_forget_project(client, call->project);

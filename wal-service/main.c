@@ -82,6 +82,7 @@ static bool serve(const struct wal_config *config, struct error *err)
         .max_message_bytes = MAX_MESSAGE_BYTES,
         .max_calls = config->max_calls,
         .max_request_bytes = config->memory,
+        .request_wait_micros = 60 * (int64_t)MICROS_PER_SECOND,
         .worker_threads = config->workers,
         .stall_micros = 60 * (int64_t)MICROS_PER_SECOND, /* readers are services: they read, or they are gone */
         .connection_age_micros = (int64_t)config->connection_age,

@@ -246,14 +246,18 @@ static void answer_times(struct wal *wal, struct time_promise *kept)
 void wal_find_time(struct wal *wal, struct wal_time_query *query)
 {
     struct commit_head head;
+    struct log_head published;
     struct error err = { 0 };
     query->promise = (struct time_promise) { .project = query->project, .micros = query->micros };
     query->lookup.run = run_time_lookup;
+    log_store_head(wal->store, query->project, &published);
     mutex_lock(&wal->lock);
     commit_get_head(wal->commit, query->project, &head);
     uint64_t reached = now(wal);
     if (head.timestamp > reached)
         reached = head.timestamp;
+    if (published.timestamp > reached) /* of a group that readers see, and that the commit thread has not finished with */
+        reached = published.timestamp;
     if (wal->failed || wal->stopping) {
         error_set(&err, ERROR_UNAVAILABLE, wal->failed ? "the log has failed" : "the service is stopping");
     } else if (query->micros > reached) {

@@ -189,8 +189,8 @@ static void on_find_lsn(void *service, struct rpc_call *call, const ProtobufCMes
 /* ---- the service --------------------------------------------------------------------------------- */
 
 static const struct rpc_method wal_methods[] = {
-    RPC_UNARY_INLINE("Append", wal_rpc_on_append), RPC_STREAM("Read", wal_rpc_on_read),      RPC_UNARY_INLINE("GetHead", on_get_head),
-    RPC_UNARY("GetHeads", wal_rpc_on_get_heads),   RPC_UNARY_INLINE("FindLsn", on_find_lsn), RPC_UNARY("GetStatus", on_get_status),
+    RPC_LARGE_UNARY_INLINE("Append", wal_rpc_on_append), RPC_STREAM("Read", wal_rpc_on_read),      RPC_UNARY_INLINE("GetHead", on_get_head),
+    RPC_UNARY("GetHeads", wal_rpc_on_get_heads),         RPC_UNARY_INLINE("FindLsn", on_find_lsn), RPC_UNARY("GetStatus", on_get_status),
 };
 
 void wal_rpc_init(struct wal_rpc *rpc, struct wal *wal, struct log_store *store, const char *store_name, const char *data_directory)

@@ -18,6 +18,7 @@
 struct mongo {
     mongoc_client_pool_t *pool;
     int selection_ms;
+    char *database;
     struct mutex lock; /* rank 90; held for no call */
     bool facts_known;  /* under lock */
     struct mongo_server_facts facts;
@@ -43,6 +44,11 @@ static bool is_secret(const char *key, size_t len)
                 return true;
     }
     return false;
+}
+
+const char *mongo_uri_database(const struct mongo *mongo)
+{
+    return mongo->database;
 }
 
 char *mongo_redact_uri(const char *uri)
@@ -139,6 +145,7 @@ bool mongo_open(const struct mongo_options *options, struct mongo **out, struct 
 
     mongo = mem_zalloc(sizeof *mongo);
     mongo->selection_ms = selection_ms;
+    mongo->database = mem_strdup(mongoc_uri_get_database(uri) ? mongoc_uri_get_database(uri) : "");
     mongo->pool = mongoc_client_pool_new_with_error(uri, &why);
     if (!mongo->pool)
         goto out;
@@ -153,6 +160,8 @@ out:
     if (!ok) {
         if (mongo && mongo->pool)
             mongoc_client_pool_destroy(mongo->pool);
+        if (mongo)
+            free(mongo->database);
         free(mongo);
         return bad_uri(options->uri, err);
     }
@@ -166,6 +175,7 @@ void mongo_close(struct mongo *mongo)
         return;
     mongoc_client_pool_destroy(mongo->pool);
     mutex_destroy(&mongo->lock);
+    free(mongo->database);
     free(mongo);
 }
 

@@ -52,6 +52,9 @@ CHECKED bool mongo_ping(struct mongo *mongo, int64_t deadline, struct error *err
 /* Asked once, and again after a server was lost. */
 CHECKED bool mongo_server_facts(struct mongo *mongo, int64_t deadline, struct mongo_server_facts *out, struct error *err);
 
+/* The database that the URI names behind its hosts; "" when it names none. */
+const char *mongo_uri_database(const struct mongo *mongo);
+
 /* The URI for people: without user, password, and whatever options hold secrets. Freed with free(). */
 char *mongo_redact_uri(const char *uri);
 

@@ -1,4 +1,4 @@
-#include "branch-service/mongo/mongo_error.h"
+#include "branch-service/mongo/mongo_internal.h"
 
 #include <mongoc/mongoc.h>
 #include <stdio.h>
@@ -120,9 +120,10 @@ static const struct server_code *set_server_code(struct error *err, int code, co
 
 void mongo_error_set_refused(struct error *err, int code, const char *message)
 {
-    set_server_code(err, code, message);
+    const struct server_code *row = set_server_code(err, code, message);
+    /* the document may be in its own way: a server that was killed may not know the second attempt for the first */
     if (err)
-        err->outcome = OUTCOME_NOT_APPLIED;
+        err->outcome = row->refused == MOMENT && mongo_stream_writes_sent() > 1 ? OUTCOME_UNKNOWN : OUTCOME_NOT_APPLIED;
 }
 
 /* Both spellings: of a command, and of what the driver makes of several. */
@@ -180,7 +181,7 @@ void mongo_error_set(struct error *err, const bson_error_t *failure, const bson_
     case MONGOC_ERROR_SERVER:
     case MONGOC_ERROR_WRITE_CONCERN: {
         const struct server_code *row = set_server_code(err, code, message);
-        definite = document_refused(reply) || row->refused == ALWAYS;
+        definite = row->refused == ALWAYS || (document_refused(reply) && mongo_stream_writes_sent() < 2);
         break;
     }
     case MONGOC_ERROR_BSON: /* found before anything was sent: too large, or no document */
@@ -202,7 +203,8 @@ void mongo_error_set(struct error *err, const bson_error_t *failure, const bson_
     }
     /* Of many documents the first may have been changed when a later one is refused. Never sent is never sent. */
     bool sent = failure->domain == MONGOC_ERROR_SERVER || failure->domain == MONGOC_ERROR_WRITE_CONCERN;
-    if (write_concern_failed(reply) || (change == MONGO_CHANGES_MANY && sent))
+    bool repeated = !sent && failure->domain != MONGOC_ERROR_BSON && mongo_stream_writes_sent() > 0;
+    if (repeated || write_concern_failed(reply) || (change == MONGO_CHANGES_MANY && sent))
         definite = false;
     if (err)
         err->outcome = definite ? OUTCOME_NOT_APPLIED : OUTCOME_UNKNOWN;

@@ -37,5 +37,8 @@ CHECKED bool mongo_run(struct mongo *mongo, const char *database, enum mongo_com
 /* mongo_stream.c: connections of this client keep to the deadline of the thread that uses them. */
 void mongo_stream_install(mongoc_client_t *client);
 int64_t mongo_stream_set_deadline(int64_t deadline); /* of this thread; the one before */
+/* Since then: how often a write that the driver repeats after a lost connection has gone out. What the second attempt fails with
+ * says nothing of the first. */
+unsigned mongo_stream_writes_sent(void);
 
 #endif

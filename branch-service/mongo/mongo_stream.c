@@ -26,12 +26,30 @@ struct deadline_stream {
 };
 
 static _Thread_local int64_t thread_deadline = NO_DEADLINE;
+static _Thread_local unsigned thread_writes_sent;
 
 int64_t mongo_stream_set_deadline(int64_t deadline)
 {
     int64_t before = thread_deadline;
     thread_deadline = deadline;
+    thread_writes_sent = 0;
     return before;
+}
+
+unsigned mongo_stream_writes_sent(void)
+{
+    return thread_writes_sent;
+}
+
+/* Every write that the driver may send again has this field in its command, which goes before its documents; no greeting has. */
+static bool holds_write(const mongoc_iovec_t *iov, size_t n)
+{
+    static const char field[] = "txnNumber";
+    enum { COMMAND_BYTES = 64 * 1024 };
+    for (size_t i = 0; i < n; i++)
+        if (memmem(iov[i].iov_base, iov[i].iov_len < COMMAND_BYTES ? iov[i].iov_len : COMMAND_BYTES, field, sizeof field))
+            return true;
+    return false;
 }
 
 int32_t mongo_milliseconds_left(int64_t deadline)
@@ -80,6 +98,7 @@ static int on_flush(mongoc_stream_t *stream)
 
 static ssize_t on_writev(mongoc_stream_t *stream, mongoc_iovec_t *iov, size_t n, int32_t timeout)
 {
+    thread_writes_sent += holds_write(iov, n);
     return mongoc_stream_writev(inner_of(stream), iov, n, timeout_now(timeout));
 }
 

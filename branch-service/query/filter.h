@@ -1,7 +1,7 @@
 /* Filters: compiled once, then matched against many documents. Knows neither RPC nor log.
  *
- * Semantics are MongoDB 7.0's; filter_ops.c has the table of operators. What is refused ($where, $text, geo,
- * what is random) is refused by name.
+ * Semantics are MongoDB 7.0's; filter_ops.c has the table of operators. What is refused ($where, $text,
+ * places on a sphere, what is random) is refused by name.
  *
  * Ownership  a compiled filter copies what it needs.
  * Threads    a compiled filter is immutable: any number of threads match with it at once.

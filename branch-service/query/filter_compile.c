@@ -310,8 +310,9 @@ static const struct tree_op {
 /* Those that MongoDB has and we have not: they need code that runs on the server, an index of a kind of its own, or
  * would match something else each time. */
 static const char *const refused_fields[] = { "$where", "$text", "$sampleRate", "$rand" };
-static const char *const refused_ops[] = { "$geoWithin",  "$geoIntersects", "$within",      "$near",
-                                           "$nearSphere", "$geoNear",       "$maxDistance", "$minDistance" };
+static const char *const refused_ops[] = {
+    "$geoIntersects", "$within", "$near", "$nearSphere", "$geoNear", "$maxDistance", "$minDistance"
+};
 
 static const struct tree_op *find_tree_op(const struct element *e)
 {

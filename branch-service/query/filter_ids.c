@@ -9,9 +9,10 @@
 #include "branch-service/query/filter_ops.h"
 #include "common/bson/key_encoding.h"
 
+/* On the heap while it changes; the keys are the filter's. */
 struct id_set {
     bool all; /* or those in the ranges: rising, apart */
-    size_t n;
+    size_t n, capacity;
     struct id_range *ranges;
 };
 
@@ -68,13 +69,28 @@ static bool is_empty(struct id_range range)
     return range.to.len > 0 && bytes_compare(range.from, range.to) >= 0;
 }
 
+static void add_range(struct finder *finder, struct id_set *set, struct bytes from, struct bytes to)
+{
+    struct id_range range = { from, to };
+    if (is_empty(range) || finder->failed)
+        return;
+    if (set->n == set->capacity) {
+        size_t capacity = set->capacity ? 2 * set->capacity : 4;
+        struct id_range *grown = realloc(set->ranges, capacity * sizeof *grown);
+        if (!grown) {
+            finder->failed = !error_set(finder->err, ERROR_RESOURCE_EXHAUSTED, "no memory for a filter");
+            return;
+        }
+        set->ranges = grown;
+        set->capacity = capacity;
+    }
+    set->ranges[set->n++] = range;
+}
+
 static struct id_set one_range(struct finder *finder, struct bytes from, struct bytes to)
 {
-    struct id_set set = { .ranges = allocate(finder, sizeof *set.ranges) };
-    if (set.ranges) {
-        set.ranges[0] = (struct id_range) { from, to };
-        set.n = !is_empty(set.ranges[0]);
-    }
+    struct id_set set = { 0 };
+    add_range(finder, &set, from, to);
     return set;
 }
 
@@ -147,36 +163,35 @@ static void normalize(struct id_set *set)
 
 static struct id_set in_list(struct finder *finder, const struct value_list *list)
 {
-    struct id_set set = { .ranges = allocate(finder, list->n * sizeof *set.ranges) };
+    struct id_set set = { 0 };
     if (list->n_regexes > 0)
         return all_ids;
     for (size_t i = 0; i < list->n && !finder->failed; i++) {
         struct bytes key = encode(finder, &list->values[i]);
         if (key.len)
-            set.ranges[set.n++] = (struct id_range) { key, behind(key) };
+            add_range(finder, &set, key, behind(key));
     }
     normalize(&set);
     return set;
 }
 
+/* Takes both. */
 static struct id_set intersect(struct finder *finder, struct id_set a, struct id_set b)
 {
     if (a.all || b.all)
         return a.all ? b : a;
-    struct id_set both = { .ranges = allocate(finder, (a.n + b.n) * sizeof *both.ranges) };
-    if (!both.ranges)
-        return all_ids;
+    struct id_set both = { 0 };
     for (size_t i = 0, j = 0; i < a.n && j < b.n;) {
         const struct id_range *x = &a.ranges[i], *y = &b.ranges[j];
         bool x_ends = compare_ends(x->to, y->to) <= 0;
-        struct id_range range = { bytes_compare(x->from, y->from) < 0 ? y->from : x->from, x_ends ? x->to : y->to };
-        if (!is_empty(range))
-            both.ranges[both.n++] = range;
+        add_range(finder, &both, bytes_compare(x->from, y->from) < 0 ? y->from : x->from, x_ends ? x->to : y->to);
         if (x_ends)
             i++;
         else
             j++;
     }
+    free(a.ranges);
+    free(b.ranges);
     return both;
 }
 
@@ -185,22 +200,20 @@ static struct id_set ids_of(struct finder *finder, const struct filter_node *nod
 static struct id_set unite_children(struct finder *finder, const struct filter_node *node)
 {
     const struct filter_node *end = node_end(finder->filter, node);
-    struct id_set all = { 0 };
-    for (const struct filter_node *child = node + 1; child < end; child = node_end(finder->filter, child)) {
+    struct id_set united = { 0 };
+    for (const struct filter_node *child = node + 1; child < end && !united.all; child = node_end(finder->filter, child)) {
         struct id_set set = ids_of(finder, child);
-        if (set.all || finder->failed)
-            return all_ids;
-        struct id_range *ranges = allocate(finder, (all.n + set.n) * sizeof *ranges);
-        if (!ranges)
-            return all_ids;
-        if (all.n)
-            memcpy(ranges, all.ranges, all.n * sizeof *ranges);
-        if (set.n)
-            memcpy(ranges + all.n, set.ranges, set.n * sizeof *ranges);
-        all = (struct id_set) { .n = all.n + set.n, .ranges = ranges };
+        for (size_t i = 0; i < set.n; i++)
+            add_range(finder, &united, set.ranges[i].from, set.ranges[i].to);
+        united.all = set.all || finder->failed;
+        free(set.ranges);
     }
-    normalize(&all);
-    return all;
+    if (united.all) {
+        free(united.ranges);
+        return all_ids;
+    }
+    normalize(&united);
+    return united;
 }
 
 static bool is_about_id(const struct filter_node *node)
@@ -264,16 +277,17 @@ bool filter_find_ids(struct filter *filter, struct error *err)
     struct id_set set = ids_of(&finder, filter->nodes);
     if (!finder.failed)
         filter->single_id = demanded_key(&finder, filter->nodes);
-    if (finder.failed)
-        return false;
-    if (set.all)
-        return true;
-    if (!filter->single_id.len && set.n == 1 && is_one_key(set.ranges[0]))
-        filter->single_id = set.ranges[0].from;
-    filter->has_id_ranges = true;
-    filter->id_ranges = set.ranges;
-    filter->n_id_ranges = set.n;
-    return true;
+    if (!finder.failed && !set.all) {
+        filter->id_ranges = arena_copy(&filter->arena, set.ranges, set.n * sizeof *set.ranges);
+        filter->has_id_ranges = filter->id_ranges != NULL;
+        filter->n_id_ranges = set.n;
+        if (!filter->id_ranges)
+            finder.failed = !error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a filter");
+        else if (!filter->single_id.len && set.n == 1 && is_one_key(set.ranges[0]))
+            filter->single_id = set.ranges[0].from;
+    }
+    free(set.ranges);
+    return !finder.failed;
 }
 
 bool filter_single_id(const struct filter *filter, struct bytes *key)

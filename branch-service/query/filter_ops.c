@@ -391,6 +391,7 @@ static const struct filter_op ops[] = {
     { "$bitsAnySet", prepare_bits, match_bits_any_set, false },
     { "$bitsAllClear", prepare_bits, match_bits_all_clear, false },
     { "$bitsAnyClear", prepare_bits, match_bits_any_clear, false },
+    { "$geoWithin", prepare_geo_within, match_geo_within, false },
 };
 
 const struct filter_op *filter_op_find(const char *name, size_t len)

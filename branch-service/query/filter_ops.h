@@ -38,5 +38,8 @@ value_matches_fn match_equal, match_less, match_less_equal, match_greater, match
 /* $bits..., in filter_bits.c. */
 bool prepare_bits(struct filter *filter, struct filter_node *node, struct bytes among, struct error *err);
 value_matches_fn match_bits_all_set, match_bits_any_set, match_bits_all_clear, match_bits_any_clear;
+/* In filter_geo.c. */
+bool prepare_geo_within(struct filter *filter, struct filter_node *node, struct bytes among, struct error *err);
+value_matches_fn match_geo_within;
 
 #endif

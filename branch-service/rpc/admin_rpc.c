@@ -1,3 +1,4 @@
+#include "branch-service/mongo/mongo_client.h"
 #include "branch-service/rpc/convert.h"
 #include "branch-service/rpc/services.h"
 #include "branch-service/warm.h"
@@ -19,6 +20,22 @@ static bool fill_project(struct registry *registry, const char *name, int64_t de
         return err->code == ERROR_UNAVAILABLE || err->code == ERROR_DEADLINE_EXCEEDED; /* wal_reachable tells */
     response->commit_lsn = head.commit_lsn;
     return true;
+}
+
+static void fill_mongo(struct registry *registry, int64_t deadline, struct arena *arena, Argon__Branch__V1__GetStatusResponse *response)
+{
+    struct mongo *mongo = registry_mongo(registry);
+    struct mongo_server_facts facts;
+    struct error err;
+    char *text;
+    if (!mongo)
+        return;
+    response->mongodb_configured = true;
+    response->mongodb_endpoint = (char *)registry_mongo_endpoint(registry);
+    response->mongodb_reachable = mongo_ping(mongo, deadline, &err) && mongo_server_facts(mongo, deadline, &facts, &err);
+    text = arena_strdup(arena, response->mongodb_reachable ? facts.version : err.message);
+    if (text)
+        *(response->mongodb_reachable ? &response->mongodb_version : &response->mongodb_error) = text;
 }
 
 static void on_get_status(void *service, struct rpc_call *call, const ProtobufCMessage *message)
@@ -62,6 +79,7 @@ static void on_get_status(void *service, struct rpc_call *call, const ProtobufCM
         response.wal_compressed_segments = status.compressed_segments;
         response.wal_follow_streams = status.follow_streams;
     }
+    fill_mongo(registry, deadline, rpc_call_arena(call), &response);
     if (request->project[0] && !fill_project(registry, request->project, deadline, rpc_call_arena(call), &response, &err)) {
         rpc_fail(call, &err);
         return;

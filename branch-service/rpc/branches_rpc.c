@@ -2,6 +2,13 @@
 #include "branch-service/rpc/page.h"
 #include "branch-service/rpc/services.h"
 
+static const Argon__Branch__V1__BranchState states[] = {
+    [BRANCH_READY] = ARGON__BRANCH__V1__BRANCH_STATE__BRANCH_STATE_READY,
+    [BRANCH_CREATING] = ARGON__BRANCH__V1__BRANCH_STATE__BRANCH_STATE_CREATING,
+    [BRANCH_DELETING] = ARGON__BRANCH__V1__BRANCH_STATE__BRANCH_STATE_DELETING,
+    [BRANCH_STATE_UNKNOWN] = ARGON__BRANCH__V1__BRANCH_STATE__BRANCH_STATE_UNKNOWN,
+};
+
 static void fill(Argon__Branch__V1__Branch *out, const struct branch_description *branch)
 {
     *out = (Argon__Branch__V1__Branch)ARGON__BRANCH__V1__BRANCH__INIT;
@@ -14,8 +21,29 @@ static void fill(Argon__Branch__V1__Branch *out, const struct branch_description
     out->base_lsn = branch->base_lsn;
     out->cut_lsn = branch->cut_lsn;
     out->head_lsn = branch->head_lsn;
-    out->use_wal = true;
     out->created_at = branch->created_at;
+    out->use_wal = branch->kind == BRANCH_WAL;
+    out->kind = out->use_wal ? ARGON__BRANCH__V1__BRANCH_KIND__BRANCH_KIND_WAL : ARGON__BRANCH__V1__BRANCH_KIND__BRANCH_KIND_TRADITIONAL;
+    out->state = states[branch->state];
+    out->database = (char *)branch->database;
+    out->prefix = (char *)branch->prefix;
+}
+
+static bool convert_kind(Argon__Branch__V1__BranchKind in, enum kind_wish *out, struct error *err)
+{
+    switch (in) {
+    case ARGON__BRANCH__V1__BRANCH_KIND__BRANCH_KIND_DEFAULT:
+        *out = KIND_BY_FLAGS;
+        return true;
+    case ARGON__BRANCH__V1__BRANCH_KIND__BRANCH_KIND_WAL:
+        *out = KIND_WAL;
+        return true;
+    case ARGON__BRANCH__V1__BRANCH_KIND__BRANCH_KIND_TRADITIONAL:
+        *out = KIND_TRADITIONAL;
+        return true;
+    default:
+        return error_set(err, ERROR_INVALID_ARGUMENT, "kind %d is unknown", (int)in);
+    }
 }
 
 static void on_create(void *service, struct rpc_call *call, const ProtobufCMessage *message)
@@ -23,12 +51,16 @@ static void on_create(void *service, struct rpc_call *call, const ProtobufCMessa
     Argon__Branch__V1__CreateBranchRequest *request = (Argon__Branch__V1__CreateBranchRequest *)message;
     Argon__Branch__V1__CreateBranchResponse response = ARGON__BRANCH__V1__CREATE_BRANCH_RESPONSE__INIT;
     Argon__Branch__V1__Branch out;
+    struct branch_origin origin = { .from = request->from, .at_lsn = request->at_lsn, .at_time = request->at_time };
     struct branch_description branch;
     struct write_request write;
     struct error err;
     convert_write(call, "CreateBranch", message, &request->write, rpc_call_arena(call), &write);
-    if (!branches_create(service, request->project, request->name, request->from, request->at_lsn, request->at_time, &write,
-                         rpc_call_arena(call), &branch, &response.lsn, &err)) {
+    if (!convert_kind(request->kind, &origin.kind, &err)) {
+        fail_not_applied(call, &err);
+        return;
+    }
+    if (!branches_create(service, request->project, request->name, &origin, &write, rpc_call_arena(call), &branch, &response.lsn, &err)) {
         rpc_fail(call, &err);
         return;
     }
@@ -112,14 +144,30 @@ static void on_delete(void *service, struct rpc_call *call, const ProtobufCMessa
         rpc_fail(call, &err);
 }
 
+static void on_adopt(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    Argon__Branch__V1__AdoptBranchRequest *request = (Argon__Branch__V1__AdoptBranchRequest *)message;
+    Argon__Branch__V1__AdoptBranchResponse response = ARGON__BRANCH__V1__ADOPT_BRANCH_RESPONSE__INIT;
+    Argon__Branch__V1__Branch out;
+    struct branch_description branch;
+    struct write_request write;
+    struct error err;
+    convert_write(call, "AdoptBranch", message, &request->write, rpc_call_arena(call), &write);
+    if (!branches_adopt(service, request->project, request->name, request->prefix, request->database, &write, rpc_call_arena(call), &branch,
+                        &response.lsn, &err)) {
+        rpc_fail(call, &err);
+        return;
+    }
+    fill(&out, &branch);
+    response.branch = &out;
+    rpc_reply(call, &response.base);
+}
+
 static const struct rpc_method methods[] = {
-    RPC_UNARY("CreateBranch", on_create),
-    RPC_UNARY("GetBranch", on_get),
-    RPC_UNARY("ListBranches", on_list),
-    RPC_UNARY("RenameBranch", on_rename),
-    RPC_UNARY("DeleteBranch", on_delete),
-    RPC_STREAM("Watch", watch_rpc_on_watch),
-    RPC_STREAM("Materialize", materialize_rpc_on_materialize),
+    RPC_UNARY("CreateBranch", on_create),    RPC_UNARY("GetBranch", on_get),
+    RPC_UNARY("ListBranches", on_list),      RPC_UNARY("RenameBranch", on_rename),
+    RPC_UNARY("DeleteBranch", on_delete),    RPC_UNARY("AdoptBranch", on_adopt),
+    RPC_STREAM("Watch", watch_rpc_on_watch), RPC_STREAM("Materialize", materialize_rpc_on_materialize),
 };
 
 bool branches_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err)

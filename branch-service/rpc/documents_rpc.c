@@ -1,6 +1,6 @@
 #include <stdio.h>
 
-#include "branch-service/documents.h"
+#include "branch-service/collection/collection.h"
 #include "branch-service/rpc/convert.h"
 #include "branch-service/rpc/find_one_rpc.h"
 #include "branch-service/rpc/services.h"
@@ -9,6 +9,15 @@
 enum { FIND_MESSAGE_BYTES = 1024 * 1024, FIND_MESSAGE_DOCUMENTS = 1000 };
 
 /* ---- insert ----------------------------------------------------------------------------------------- */
+
+static bool insert(struct registry *registry, const struct collection_path *path, const struct insert_spec *spec,
+                   const struct write_request *write, struct write_result *result, struct item_errors *errors, struct error *err)
+{
+    struct collection_way way;
+    for (collection_begin(&way, registry, path->project, path->branch, write->request_id); collection_go(&way, err);)
+        way.ok = way.kind->insert(registry, path, spec, write, result, errors, err);
+    return way.ok;
+}
 
 static void on_insert_one(void *service, struct rpc_call *call, const ProtobufCMessage *message)
 {
@@ -29,7 +38,7 @@ static void on_insert_one(void *service, struct rpc_call *call, const ProtobufCM
     }
     const struct insert_spec spec = { .documents = &document, .n = 1, .on_duplicate = ON_DUPLICATE_FAIL };
     struct item_errors none;
-    if (!documents_insert(service, &path, &spec, &write, &result, &none, &err)) {
+    if (!insert(service, &path, &spec, &write, &result, &none, &err)) {
         rpc_fail(call, &err);
         return;
     }
@@ -151,7 +160,7 @@ static void on_insert_many(void *service, struct rpc_call *call, const ProtobufC
         fail_not_applied(call, &err);
         return;
     }
-    if (!documents_insert(service, &path, &spec, &write, &result, &errors, &err)) {
+    if (!insert(service, &path, &spec, &write, &result, &errors, &err)) {
         rpc_fail(call, &err);
         return;
     }
@@ -181,15 +190,18 @@ static void run_update(void *service, struct rpc_call *call, const ProtobufCMess
     struct collection_path path;
     struct write_request write;
     struct write_result result;
-    struct bytes filter, spec;
+    struct update_spec spec = { .scope = update->scope, .must_replace = update->must_replace };
+    struct collection_way way;
     struct error err;
     convert_write(call, update->method, message, update->write, arena, &write);
-    if (!convert_target(update->target, &path, &err) || !convert_document_in("filter", update->filter, true, arena, &filter, &err) ||
-        !convert_document_in(update->must_replace ? "replacement" : "update", update->update, false, arena, &spec, &err)) {
+    if (!convert_target(update->target, &path, &err) || !convert_document_in("filter", update->filter, true, arena, &spec.filter, &err) ||
+        !convert_document_in(update->must_replace ? "replacement" : "update", update->update, false, arena, &spec.update, &err)) {
         fail_not_applied(call, &err);
         return;
     }
-    if (!documents_update(service, &path, filter, spec, update->scope, update->must_replace, &write, &result, &err)) {
+    for (collection_begin(&way, service, path.project, path.branch, write.request_id); collection_go(&way, &err);)
+        way.ok = way.kind->update(service, &path, &spec, &write, &result, &err);
+    if (!way.ok) {
         rpc_fail(call, &err);
         return;
     }
@@ -241,14 +253,17 @@ static void run_delete(void *service, struct rpc_call *call, const ProtobufCMess
     struct collection_path path;
     struct write_request write;
     struct write_result result;
-    struct bytes filter;
+    struct delete_spec spec = { .scope = scope };
+    struct collection_way way;
     struct error err;
     convert_write(call, method, message, &request->write, arena, &write);
-    if (!convert_target(request->target, &path, &err) || !convert_document_in("filter", request->filter, true, arena, &filter, &err)) {
+    if (!convert_target(request->target, &path, &err) || !convert_document_in("filter", request->filter, true, arena, &spec.filter, &err)) {
         fail_not_applied(call, &err);
         return;
     }
-    if (!documents_delete(service, &path, filter, scope, &write, &result, &err)) {
+    for (collection_begin(&way, service, path.project, path.branch, write.request_id); collection_go(&way, &err);)
+        way.ok = way.kind->remove(service, &path, &spec, &write, &result, &err);
+    if (!way.ok) {
         rpc_fail(call, &err);
         return;
     }
@@ -279,30 +294,45 @@ struct find_call {
     uint64_t limit;
 };
 
+static bool convert_find(struct rpc_call *call, const struct find_call *asked, struct collection_path *path, struct find_spec *spec,
+                         struct error *err)
+{
+    *spec = (struct find_spec) { .skip = asked->skip, .limit = asked->limit };
+    return convert_target(asked->target, path, err) &&
+           convert_document_in("filter", asked->filter, true, rpc_call_arena(call), &spec->filter, err);
+}
+
 static bool open_find(void *service, struct rpc_call *call, const struct find_call *asked, struct find **find, struct error *err)
 {
     struct collection_path path;
-    struct find_spec spec = { .skip = asked->skip, .limit = asked->limit };
+    struct collection_way way;
+    struct find_spec spec;
     const struct read_options read = convert_read(call, asked->read);
-    return convert_target(asked->target, &path, err) &&
-           convert_document_in("filter", asked->filter, true, rpc_call_arena(call), &spec.filter, err) &&
-           find_open(service, &path, &spec, &read, find, err);
+    if (!convert_find(call, asked, &path, &spec, err))
+        return false;
+    for (collection_begin(&way, service, path.project, path.branch, NULL); collection_go(&way, err);)
+        way.ok = way.kind->find(service, &path, &spec, &read, find, err);
+    return way.ok;
 }
 
-/* One message's documents. *n = 0: no more. False: a document cannot be formatted. */
+/* One message's documents. *n = 0: no more. */
 static bool gather(struct find *find, Argon__Branch__V1__Format format, struct arena *arena, Argon__Branch__V1__Document *documents,
                    size_t *n, struct error *err)
 {
     struct bytes document;
     size_t bytes = 0;
     *n = 0;
-    while (*n < FIND_MESSAGE_DOCUMENTS && bytes < FIND_MESSAGE_BYTES && find_next(find, &document)) {
+    while (*n < FIND_MESSAGE_DOCUMENTS && bytes < FIND_MESSAGE_BYTES) {
+        if (!find_next(find, &document, err))
+            return false;
+        if (!document.data)
+            break;
         if (!convert_document_out(document, format, arena, &documents[*n], err))
             return false;
         bytes += document.len;
         (*n)++;
     }
-    return find_check(find, err);
+    return find_settle(find, err);
 }
 
 static void on_find(void *service, struct rpc_call *call, const ProtobufCMessage *message)
@@ -324,7 +354,7 @@ static void on_find(void *service, struct rpc_call *call, const ProtobufCMessage
         for (size_t i = 0; i < response.n_documents; i++)
             pointers[i] = &documents[i];
         response.documents = pointers;
-        response.lsn = find_lsn(find);
+        response.lsn = find->lsn;
         more = ok && response.n_documents > 0;
         if (more || (ok && first))
             listening = rpc_stream_send(call, &response.base);
@@ -348,13 +378,13 @@ static void on_find_one(void *service, struct rpc_call *call, const ProtobufCMes
     struct find *find = NULL;
     struct error err;
     bool ok = convert_format(request->format, &err) && open_find(service, call, &asked, &find, &err);
-    if (ok && find_next(find, &document)) {
+    ok = ok && find_next(find, &document, &err) && find_settle(find, &err);
+    if (ok && document.data) {
         ok = convert_document_out(document, request->format, rpc_call_arena(call), &out, &err);
         response.document = &out;
     }
-    ok = ok && find_check(find, &err);
     if (ok) {
-        response.lsn = find_lsn(find);
+        response.lsn = find->lsn;
         rpc_reply(call, &response.base);
     } else {
         rpc_fail(call, &err);
@@ -372,26 +402,26 @@ static void on_count(void *service, struct rpc_call *call, const ProtobufCMessag
     const Argon__Branch__V1__CountRequest *request = (const Argon__Branch__V1__CountRequest *)message;
     const struct find_call asked = { request->target, request->filter, request->read, request->skip, request->limit };
     Argon__Branch__V1__CountResponse response = ARGON__BRANCH__V1__COUNT_RESPONSE__INIT;
-    struct bytes document;
-    struct find *find = NULL;
+    const struct read_options read = convert_read(call, asked.read);
+    struct collection_path path;
+    struct collection_way way;
+    struct find_spec spec;
     struct error err;
-    if (!open_find(service, call, &asked, &find, &err)) {
+    if (!convert_find(call, &asked, &path, &spec, &err)) {
         rpc_fail(call, &err);
         return;
     }
-    while (find_next(find, &document))
-        response.count++;
-    response.lsn = find_lsn(find);
-    if (find_check(find, &err))
+    for (collection_begin(&way, service, path.project, path.branch, NULL); collection_go(&way, &err);)
+        way.ok = way.kind->count(service, &path, &spec, &read, &response.count, &response.lsn, &err);
+    if (way.ok)
         rpc_reply(call, &response.base);
     else
         rpc_fail(call, &err);
-    find_close(find);
 }
 
 static const struct rpc_method methods[] = {
     RPC_UNARY("InsertOne", on_insert_one),
-    RPC_UNARY("InsertMany", on_insert_many),
+    RPC_LARGE_UNARY("InsertMany", on_insert_many),
     RPC_STREAM("Find", on_find),
     RPC_UNARY_INLINE("FindOne", on_find_one_first),
     RPC_UNARY("UpdateOne", on_update_one),

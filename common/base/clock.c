@@ -9,6 +9,13 @@ uint64_t clock_wall_micros(void)
     return (uint64_t)now.tv_sec * MICROS_PER_SECOND + (uint64_t)now.tv_nsec / 1000;
 }
 
+int64_t clock_boot_micros(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (int64_t)now.tv_sec * MICROS_PER_SECOND + now.tv_nsec / 1000;
+}
+
 int64_t clock_monotonic_micros(void)
 {
     struct timespec now;

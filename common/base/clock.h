@@ -9,5 +9,6 @@
 
 uint64_t clock_wall_micros(void);     /* since the epoch */
 int64_t clock_monotonic_micros(void); /* since some fixed point in the past */
+int64_t clock_boot_micros(void);      /* the same, and it goes on while the machine sleeps */
 
 #endif

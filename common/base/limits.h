@@ -12,6 +12,10 @@ enum {
     MAX_BATCH_BYTES = 48 * 1024 * 1024,
     /* a batch and what is around it: keys, ids, message framing */
     MAX_MESSAGE_BYTES = 64 * 1024 * 1024,
+    /* of a service: rpc.h says for what */
+    MIN_REQUEST_MEMORY = 6 * MAX_MESSAGE_BYTES,
+    MAX_INDEX_DEFINITIONS = 64,
+    MAX_INDEX_DEFINITION_BYTES = 1024 * 1024, /* of a collection's together */
     MAX_NAME_BYTES = 128,
     MAX_ACTOR_BYTES = 128,
     MAX_REQUEST_ID_BYTES = 64,

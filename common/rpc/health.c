@@ -213,7 +213,7 @@ bool health_add_to(struct rpc_server *server, struct error *err)
 {
     static const struct rpc_method methods[] = {
         RPC_UNARY_INLINE("Check", on_check),
-        { "Watch", RPC_KIND_SERVER_STREAM, RPC_DISPATCH_INLINE, on_watch },
+        { "Watch", RPC_KIND_SERVER_STREAM, RPC_DISPATCH_INLINE, on_watch, false },
     };
     struct health *health = mem_zalloc(sizeof *health);
     mutex_init(&health->lock, RANK_RPC_HEALTH);

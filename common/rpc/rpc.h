@@ -6,7 +6,8 @@
  *
  * A call is ended exactly once, by rpc_reply, rpc_fail or (streams) rpc_finish; after that the handler must
  * not touch it. The request and everything from rpc_call_arena live until then. Ending a call that the
- * client has given up is fine. A deadline does not stop a handler: long work asks rpc_call_cancelled.
+ * client has given up is fine. A deadline does not stop a handler: long work asks rpc_call_cancelled. An inline
+ * handler's call learns of its deadline only; of its client's going from when it is deferred to a worker.
  *
  * Ownership  messages passed in are borrowed and packed before the function returns.
  * Threads    a call belongs to one thread at a time; servers and clients to any.
@@ -27,6 +28,11 @@
 #define RPC_OUTCOME_TRAILER     "argon-outcome"
 #define RPC_OUTCOME_NOT_APPLIED "not-applied"
 
+/* Header of a request over 64 KiB, by which it lets small ones pass when the server is short of memory. Who does not
+ * send it is not wrong: the server sees the size itself, only later. */
+#define RPC_LARGE_HEADER "argon-large"
+enum { RPC_SMALL_REQUEST = 64 * 1024 };
+
 void rpc_init(void); /* once, before threads; blocks the signals that rpc_wait_for_signal takes, ignores SIGPIPE */
 void rpc_shutdown(void);
 
@@ -45,31 +51,47 @@ struct rpc_method {
     enum rpc_kind kind;
     enum rpc_dispatch dispatch;
     rpc_handler_fn *handle;
+    /* Unary: requests of tens of mebibytes are usual, so they are read as there is memory for them, which costs each
+     * call an event more. Those of other methods are read as they come, and refused when they do not fit. */
+    bool large;
 };
 
 #define RPC_UNARY(n, h)                                                                                                                    \
     {                                                                                                                                      \
-        (n), RPC_KIND_UNARY, RPC_DISPATCH_WORKER, (h)                                                                                      \
+        (n), RPC_KIND_UNARY, RPC_DISPATCH_WORKER, (h), false                                                                               \
     }
 #define RPC_UNARY_INLINE(n, h)                                                                                                             \
     {                                                                                                                                      \
-        (n), RPC_KIND_UNARY, RPC_DISPATCH_INLINE, (h)                                                                                      \
+        (n), RPC_KIND_UNARY, RPC_DISPATCH_INLINE, (h), false                                                                               \
+    }
+#define RPC_LARGE_UNARY(n, h)                                                                                                              \
+    {                                                                                                                                      \
+        (n), RPC_KIND_UNARY, RPC_DISPATCH_WORKER, (h), true                                                                                \
+    }
+#define RPC_LARGE_UNARY_INLINE(n, h)                                                                                                       \
+    {                                                                                                                                      \
+        (n), RPC_KIND_UNARY, RPC_DISPATCH_INLINE, (h), true                                                                                \
     }
 #define RPC_STREAM(n, h)                                                                                                                   \
     {                                                                                                                                      \
-        (n), RPC_KIND_SERVER_STREAM, RPC_DISPATCH_WORKER, (h)                                                                              \
+        (n), RPC_KIND_SERVER_STREAM, RPC_DISPATCH_WORKER, (h), false                                                                       \
     }
 
 #define RPC_BIDI(n, h)                                                                                                                     \
     {                                                                                                                                      \
-        (n), RPC_KIND_BIDI_STREAM, RPC_DISPATCH_WORKER, (h)                                                                                \
+        (n), RPC_KIND_BIDI_STREAM, RPC_DISPATCH_WORKER, (h), false                                                                         \
     }
 
+/* A large request of n bytes takes so many times that, with its unpacked form and what its handler makes of it; the
+ * budget has room for that, for reading another one, and for one that arrives. */
+enum { RPC_REQUEST_COPIES = 4, RPC_LARGEST_REQUESTS = RPC_REQUEST_COPIES + 2 };
+
 struct rpc_server_options {
-    const char *listen;       /* "127.0.0.1:7700"; port 0: any free one */
-    size_t max_message_bytes; /* received; larger ones end in RESOURCE_EXHAUSTED */
-    size_t max_calls;         /* in flight; one more is RESOURCE_EXHAUSTED, not applied */
-    size_t max_request_bytes; /* of all requests in flight, the budget of the process */
+    const char *listen;          /* "127.0.0.1:7700"; port 0: any free one */
+    size_t max_message_bytes;    /* received; larger ones end in RESOURCE_EXHAUSTED */
+    size_t max_calls;            /* in flight; one more is RESOURCE_EXHAUSTED, not applied */
+    size_t max_request_bytes;    /* of all requests in flight, the budget of the process: RPC_LARGEST_REQUESTS at least */
+    int64_t request_wait_micros; /* a large request waits so long for its share of that, then is refused; 0: for ever */
     size_t worker_threads;
     int64_t stall_micros; /* a stream whose reader takes no message for so long is cut off; 0: never */
     /* A connection is asked to go after about so long, so that clients find new replicas; its streams get

@@ -86,11 +86,12 @@ bool call_post(struct rpc_server *server, const struct method_slot *slot)
     }
     atomic_fetch_add(&server->live, 1);
     tag_arm(&call->arrived, on_arrived);
-    grpc_call_error error =
-        slot ? grpc_server_request_registered_call(server->server, slot->handle, &call->call, &call->grpc_deadline, &call->metadata,
-                                                   call->is_bidi ? NULL : &call->payload, server->queue, server->queue, &call->arrived)
-             : grpc_server_request_call(server->server, &call->call, &call->details, &call->metadata, server->queue, server->queue,
-                                        &call->arrived);
+    grpc_call_error error = slot
+                                ? grpc_server_request_registered_call(server->server, slot->handle, &call->call, &call->grpc_deadline,
+                                                                      &call->metadata, slot->reads || call->is_bidi ? NULL : &call->payload,
+                                                                      server->queue, server->queue, &call->arrived)
+                                : grpc_server_request_call(server->server, &call->call, &call->details, &call->metadata, server->queue,
+                                                           server->queue, &call->arrived);
     if (error != GRPC_CALL_OK)
         call_unref(call);
     return error == GRPC_CALL_OK;
@@ -110,10 +111,10 @@ static void on_arrived(struct rpc_tag *tag, bool ok)
 
 bool call_unpack(struct rpc_call *call, struct error *err)
 {
-    if (!codec_unpack(call->payload, call->slot->request_type, &call->arena, &call->request, err))
-        return false;
-    grpc_byte_buffer_destroy(call->payload);
+    grpc_byte_buffer *payload = call->payload;
     call->payload = NULL;
+    if (!codec_unpack_take(payload, call->slot->request_type, &call->arena, &call->request, err))
+        return false;
     if (call->arena.total > call->charged && !call->slot->exempt) {
         /* what is held now is the message in memory */
         size_t grown = call->arena.total - call->charged;
@@ -200,22 +201,52 @@ void call_finish_when_idle(struct rpc_call *call)
         finish(call);
 }
 
-static void on_woken(struct rpc_tag *tag, bool ok)
+static void see_end(struct rpc_call *call)
 {
-    (void)ok;
-    struct rpc_call *call = CONTAINER_OF(tag, struct rpc_call, woken);
-    bool ended = atomic_load_explicit(&call->ended, memory_order_acquire);
-    assert(ended);
-    (void)ended;
     call->end_seen = true;
     call_finish_when_idle(call);
     call_unref(call); /* the handler's */
 }
 
+/* A call that ends elsewhere goes on a list, and wakes the poller when that was empty: a group that ends together
+ * costs one event. Only that event takes the list, so the call that carries it is still there. */
+static void hand_over(struct rpc_call *call)
+{
+    struct rpc_server *server = call->server;
+    struct rpc_call *before = atomic_load_explicit(&server->ended, memory_order_relaxed);
+    do
+        call->next = before;
+    while (!atomic_compare_exchange_weak_explicit(&server->ended, &before, call, memory_order_release, memory_order_relaxed));
+    if (before)
+        return;
+    tag_arm(&call->woken, on_woken);
+    if (grpc_call_start_batch(call->call, NULL, 0, &call->woken, NULL) != GRPC_CALL_OK)
+        abort();
+}
+
+static void on_woken(struct rpc_tag *tag, bool ok)
+{
+    (void)ok;
+    struct rpc_server *server = CONTAINER_OF(tag, struct rpc_call, woken)->server;
+    struct rpc_call *newest = atomic_exchange_explicit(&server->ended, NULL, memory_order_acquire), *ended = NULL;
+    for (struct rpc_call *next; newest; newest = next) { /* who came first is answered first */
+        next = newest->next;
+        newest->next = ended;
+        ended = newest;
+    }
+    for (struct rpc_call *next; ended; ended = next) {
+        next = ended->next;
+        see_end(ended);
+    }
+}
+
 static void on_finished(struct rpc_tag *tag, bool ok)
 {
     (void)ok;
-    call_unref(CONTAINER_OF(tag, struct rpc_call, finished));
+    struct rpc_call *call = CONTAINER_OF(tag, struct rpc_call, finished);
+    struct rpc_server *server = call->server;
+    reads_go_on(server); /* before the call is counted off: the server is there as long */
+    call_unref(call);
 }
 
 static void end(struct rpc_call *call)
@@ -224,11 +255,10 @@ static void end(struct rpc_call *call)
     bool before = atomic_exchange_explicit(&call->ended, true, memory_order_acq_rel);
     assert(!before && "a call ends once");
     (void)before;
-    tag_arm(&call->woken, on_woken);
     if (polled_here == call->server)
-        on_woken(&call->woken, true);
-    else if (grpc_call_start_batch(call->call, NULL, 0, &call->woken, NULL) != GRPC_CALL_OK)
-        abort();
+        see_end(call);
+    else
+        hand_over(call);
 }
 
 void rpc_reply(struct rpc_call *call, const ProtobufCMessage *response)

@@ -109,8 +109,11 @@ void exchange_init_take(struct client_exchange *exchange, struct rpc_client *cli
     grpc_metadata_array_init(&exchange->initial);
     grpc_metadata_array_init(&exchange->trailing);
     exchange->request = codec_buffer_take(encoded);
-    exchange->n_metadata = options->n_metadata;
-    exchange->metadata = mem_alloc(options->n_metadata * sizeof *exchange->metadata);
+    bool large = grpc_byte_buffer_length(exchange->request) > RPC_SMALL_REQUEST;
+    exchange->n_metadata = options->n_metadata + large;
+    exchange->metadata = mem_alloc(exchange->n_metadata * sizeof *exchange->metadata);
+    if (large)
+        exchange->metadata[options->n_metadata] = metadata_copy(RPC_LARGE_HEADER, "1");
     for (size_t i = 0; i < options->n_metadata; i++) {
         assert(grpc_header_key_is_legal(grpc_slice_from_static_string(options->metadata[i].key)) && "a lower-case header name");
         exchange->metadata[i] = metadata_copy(options->metadata[i].key, options->metadata[i].value);
@@ -417,10 +420,9 @@ bool rpc_client_call(struct rpc_client *client, const char *method, const Protob
     condition_init(&waiter.changed);
     bool ok = call_until_answered(&waiter, client, method, encoded, options, &failure);
     if (ok) {
-        ok = codec_unpack(waiter.response, response_type, arena, response, &failure);
+        ok = codec_unpack_take(waiter.response, response_type, arena, response, &failure);
         if (!ok && failure.code == ERROR_INVALID_ARGUMENT) /* not the caller's fault */
             failure.code = ERROR_INTERNAL;
-        grpc_byte_buffer_destroy(waiter.response);
     }
     mutex_destroy(&waiter.lock);
     condition_destroy(&waiter.changed);

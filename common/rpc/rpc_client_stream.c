@@ -256,8 +256,7 @@ static bool take(struct rpc_client_stream *stream, int64_t until, struct arena *
     mutex_unlock(&stream->lock);
     if (!buffer)
         return !*arrived || end_of_stream(stream, message, err);
-    bool ok = codec_unpack(buffer, stream->type, arena, message, &stream->broken);
-    grpc_byte_buffer_destroy(buffer);
+    bool ok = codec_unpack_take(buffer, stream->type, arena, message, &stream->broken);
     if (ok)
         return true;
     if (stream->broken.code == ERROR_INVALID_ARGUMENT) /* not the caller's fault */

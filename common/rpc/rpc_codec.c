@@ -175,11 +175,16 @@ static bool check_strings(const ProtobufCMessageDescriptor *type, struct bytes m
     return true;
 }
 
-bool codec_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *type, struct arena *arena, ProtobufCMessage **message,
-                  struct error *err)
+bool codec_unpack_take(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *type, struct arena *arena, ProtobufCMessage **message,
+                       struct error *err)
 {
     struct codec_view view;
-    if (!codec_view_open(buffer, &view, err))
+    bool opened = codec_view_open(buffer, &view, err);
+    if (!opened || view.copy) { /* a large one is not kept twice */
+        grpc_byte_buffer_destroy(buffer);
+        buffer = NULL;
+    }
+    if (!opened)
         return false;
     struct arena_allocator allocator = { .base = { .alloc = allocate, .free = leave }, .arena = arena };
     allocator.base.allocator_data = &allocator;
@@ -188,6 +193,8 @@ bool codec_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *ty
         protobuf_c_message_unpack(type, &allocator.base, view.bytes.len, view.bytes.data ? view.bytes.data : &nothing);
     bool strings_hold = !unpacked || check_strings(type, view.bytes, err);
     codec_view_close(&view);
+    if (buffer)
+        grpc_byte_buffer_destroy(buffer);
     if (!strings_hold)
         return false;
     if (unpacked) {

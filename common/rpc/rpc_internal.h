@@ -62,10 +62,10 @@ struct codec_view {
 CHECKED bool codec_view_open(grpc_byte_buffer *buffer, struct codec_view *view, struct error *err);
 void codec_view_close(struct codec_view *view);
 
-/* The message lives in the arena and does not refer to the buffer. INVALID_ARGUMENT: not such a message;
+/* Takes the buffer; the message lives in the arena and does not refer to it. INVALID_ARGUMENT: not such a message;
  * RESOURCE_EXHAUSTED: the arena is at its limit. */
-CHECKED bool codec_unpack(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *type, struct arena *arena, ProtobufCMessage **message,
-                          struct error *err);
+CHECKED bool codec_unpack_take(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *type, struct arena *arena,
+                               ProtobufCMessage **message, struct error *err);
 
 /* The bytes of the next field of an encoded message; empty for one that is not length-delimited. False: no more, or
  * malformed. */
@@ -100,6 +100,7 @@ struct method_slot {
     void *handle; /* what gRPC knows the method by */
     char *path;   /* "/package.Service/Method" */
     bool exempt;  /* from the limits and from draining: health */
+    bool reads;   /* its requests are read by rpc_reads.c */
 };
 
 /* What a call that is driven by the poller wants to hear; all run on the poller. */
@@ -115,9 +116,12 @@ struct call_events {
  *   POSTED --arrived--> RUNNING --reply, fail, finish--> ENDED --no message in flight--> FINISHING --> freed
  *
  * Each outstanding tag holds a reference, and so does the handler until it ends the call; the last one to
- * go frees the call, always on the poller. Batches are started by the poller, with two exceptions that gRPC
- * allows: the empty batch by which a thread wakes the poller, and the messages of a stream, which its
- * worker sends while nobody else sends. */
+ * go frees the call, always on the poller. Batches are started by the poller, with three exceptions that gRPC
+ * allows: the empty batch by which a thread wakes the poller, the watch for the close of a call that is deferred
+ * to a worker, and the messages of a stream, which its worker sends while nobody else sends.
+ *
+ * An answer costs two events, the call's arrival and its end, and a share of the one by which a group of answers
+ * wakes the poller; who watches for the close pays one more. */
 struct rpc_call {
     struct rpc_server *server;
     const struct method_slot *slot; /* NULL: a method that nobody registered */
@@ -135,7 +139,7 @@ struct rpc_call {
     size_t charged; /* to the byte budget */
     struct arena arena;
     ProtobufCMessage *request;
-    struct rpc_call *next; /* in the workers' queue */
+    struct rpc_call *next; /* in the workers' queue, or among the ended */
 
     /* the answer: written by the thread that ends the call, read by the poller once `ended` is seen */
     enum error_code status;
@@ -148,8 +152,8 @@ struct rpc_call {
     bool initial_sent;
     atomic_bool ended;
 
-    bool close_requested; /* the poller only, from here */
-    bool end_seen;
+    bool close_requested; /* whoever has the call; then the poller */
+    bool end_seen;        /* the poller only, from here */
     bool finishing;
     int close_cancelled; /* written by gRPC */
     atomic_bool cancelled;
@@ -178,10 +182,18 @@ struct rpc_call {
         bool later;   /* wants to when the pauses end */
         bool telling; /* the poller of that */
     } steps;
-    struct rpc_call *other, **link; /* among the server's parkable streams; under the server's lock */
+    struct rpc_call *other, **link; /* among the server's parkable streams, under the server's lock; or in a list of reads */
+    int64_t waits_since;            /* in a list of reads */
 
     const struct call_events *events;
     void *events_ctx;
+};
+
+/* Calls whose handler has not got its large request yet (rpc_reads.c); the poller's. */
+struct reads {
+    struct rpc_call *waiting, *waiting_large, *reading, *read;
+    size_t held; /* charged to those that are reading or read */
+    int64_t now; /* of the last tick */
 };
 
 struct worker_pool {
@@ -219,11 +231,13 @@ struct rpc_server {
     struct worker_pool workers;
 
     atomic_bool draining;
-    atomic_size_t live;  /* rpc_call objects, posted ones too */
-    atomic_size_t calls; /* admitted and not yet freed */
-    atomic_size_t bytes; /* charged */
-    struct mutex lock;   /* rank 905; `emptied` is signalled while draining whenever a counter falls */
+    atomic_size_t live;               /* rpc_call objects, posted ones too */
+    atomic_size_t calls;              /* admitted and not yet freed */
+    atomic_size_t bytes;              /* charged */
+    _Atomic(struct rpc_call *) ended; /* by other threads, newest first; while it is not empty the poller has an event for it */
+    struct mutex lock;                /* rank 905; `emptied` is signalled while draining whenever a counter falls */
     struct condition emptied;
+    struct reads reads;
     struct rpc_call *parkable; /* streams that may wait for something other than a reader; under lock */
 };
 
@@ -237,13 +251,19 @@ CHECKED bool server_add_slots(struct rpc_server *server, const ProtobufCServiceD
 /* rpc_call.c */
 bool call_post(struct rpc_server *server, const struct method_slot *slot); /* waits for one call of the method */
 bool call_unpack(struct rpc_call *call, struct error *err);
-void call_watch_close(struct rpc_call *call); /* poller; once */
+void call_watch_close(struct rpc_call *call); /* whoever has the call; once */
 void call_poke(struct rpc_call *call);        /* any thread that knows the call to live; not again before events->poked */
 void call_ref(struct rpc_call *call);
 void call_unref(struct rpc_call *call);            /* poller, workers, drain: all end before the server does */
 void call_finish_when_idle(struct rpc_call *call); /* poller */
 void call_poller_enter(struct rpc_server *server);
-void call_arrived(struct rpc_call *call); /* rpc_server.c: decides what becomes of a new call */
+void call_arrived(struct rpc_call *call);  /* rpc_server.c: decides what becomes of a new call */
+void call_dispatch(struct rpc_call *call); /* rpc_server.c: to its handler, with the request if it has one */
+
+/* rpc_reads.c; the poller only */
+void reads_enter(struct rpc_call *call);     /* an admitted call whose request is still to be read */
+void reads_go_on(struct rpc_server *server); /* memory may have been given back */
+void reads_tick(struct rpc_server *server);
 
 /* rpc_stream.c */
 /* Poller, when nothing is being sent; takes the slice; events->sent follows. */

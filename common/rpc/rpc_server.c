@@ -3,19 +3,19 @@
  * One completion queue and one poller thread; each method has POSTED_AHEAD requests waiting for calls, and
  * a few wait for methods that nobody registered, which otherwise would hang until their deadline.
  *
- * Bounds. A call whose request has arrived is admitted or refused at once; requests are always posted again.
- * (Not posting would bound nothing: gRPC reads the request of a registered method before it looks for a
- * posted one, and keeps both without limit.) A call is admitted when
+ * Bounds. A call that has arrived is admitted or refused at once; requests are always posted again. (Not posting
+ * would bound nothing: gRPC keeps what comes without limit.) A call is admitted when
  *
  *   - fewer than max_calls are in flight, from arrival until the last byte of the answer is taken, and
  *   - its bytes fit into max_request_bytes; they are charged until the call ends, as received at first,
- *     as unpacked when its handler starts, when the growth must fit too.
+ *     as unpacked when its handler starts, when the growth must fit too. A method with large requests is admitted
+ *     without its bytes: those are read when there is room, and until then stay with the client (rpc_reads.c).
  *
  * Refusal is RESOURCE_EXHAUSTED with the outcome "not applied", so that whoever can wait comes back later.
- * What gRPC itself holds, above all requests that have arrived in part, counts against a resource quota of
- * twice max_request_bytes and some: near it gRPC narrows the flow control windows, above it streams are
- * reset. Requests are not decompressed: a small one could not be bounded. Health is exempt from these
- * limits; watches have a limit of their own.
+ * A call that is not read costs up to 64 KiB of flow control window. What gRPC itself holds, above all requests of the
+ * other methods that have arrived in part, counts against a resource quota of twice max_request_bytes and some: near
+ * it gRPC narrows the flow control windows, above it streams are reset. Requests are not decompressed: a small one
+ * could not be bounded. Health is exempt from these limits; watches have a limit of their own.
  *
  * Stopping. SERVING --drain--> REFUSING (health says so, new calls get UNAVAILABLE, not applied, streams that wait
  * for something to send end)
@@ -106,49 +106,57 @@ static bool admit(struct rpc_call *call, struct error *err)
                          (const char *)GRPC_SLICE_START_PTR(call->details.method));
     if (!call->slot->exempt && !enter(call, err))
         return false;
-    return call->payload || call->is_bidi || error_set(err, ERROR_INVALID_ARGUMENT, "the call has no request");
+    return call->payload || call->is_bidi || call->slot->reads || error_set(err, ERROR_INVALID_ARGUMENT, "the call has no request");
 }
 
-void call_arrived(struct rpc_call *call)
+void call_dispatch(struct rpc_call *call)
 {
-    struct error err;
-    if (!admit(call, &err))
-        goto refuse;
     if (call->slot->method->dispatch == RPC_DISPATCH_WORKER) {
         call_watch_close(call);
         workers_push(&call->server->workers, call);
         return;
     }
-    if (!call_unpack(call, &err))
-        goto refuse;
-    call->slot->method->handle(call->slot->context, call, call->request);
-    /* an immediate answer waits for the close in its own batch; a deferred one wants to hear of it early */
-    if (!call->close_requested)
-        call_watch_close(call);
-    return;
-refuse:
+    struct error err;
+    if (call_unpack(call, &err)) {
+        call->slot->method->handle(call->slot->context, call, call->request);
+        return;
+    }
     err.outcome = OUTCOME_NOT_APPLIED;
     rpc_fail(call, &err);
 }
 
-/* How often the poller looks for stalled readers: cutting one off is late by a quarter of its patience at most. */
-static int64_t tick_period(int64_t stall_micros)
+void call_arrived(struct rpc_call *call)
 {
-    int64_t quarter = (stall_micros + 3) / 4;
-    return quarter < MICROS_PER_SECOND ? quarter : MICROS_PER_SECOND;
+    struct error err;
+    if (!admit(call, &err)) {
+        err.outcome = OUTCOME_NOT_APPLIED;
+        rpc_fail(call, &err);
+    } else if (call->slot->reads) {
+        reads_enter(call);
+    } else {
+        call_dispatch(call);
+    }
 }
 
-static int64_t next_tick(int64_t period)
+/* How often the poller looks for those who have no patience left: late by a quarter of it at most. */
+static int64_t tick_period(const struct rpc_server_options *options)
 {
-    return period ? clock_monotonic_micros() + period : NO_DEADLINE;
+    int64_t period = MICROS_PER_SECOND;
+    for (int i = 0; i < 2; i++) {
+        int64_t patience = i ? options->stall_micros : options->request_wait_micros;
+        if (patience && (patience + 3) / 4 < period)
+            period = (patience + 3) / 4;
+    }
+    return period;
 }
 
 static void *run_poller(void *ctx)
 {
     struct rpc_server *server = ctx;
     call_poller_enter(server);
-    const int64_t period = tick_period(server->options.stall_micros);
-    int64_t tick = next_tick(period);
+    const int64_t period = tick_period(&server->options);
+    int64_t tick = clock_monotonic_micros() + period;
+    server->reads.now = tick - period;
     server->pauses_end = NO_DEADLINE;
     for (unsigned n = 0;; n++) {
         int64_t until = tick < server->pauses_end ? tick : server->pauses_end;
@@ -161,9 +169,12 @@ static void *run_poller(void *ctx)
             server->pauses_end = NO_DEADLINE;
             streams_end_pauses(server);
         }
-        if (tick != NO_DEADLINE && (event.type == GRPC_QUEUE_TIMEOUT || n % EVENTS_PER_LOOK == 0) && clock_monotonic_micros() >= tick) {
-            streams_cut_stalled(server);
-            tick = next_tick(period);
+        if ((event.type == GRPC_QUEUE_TIMEOUT || n % EVENTS_PER_LOOK == 0) && clock_monotonic_micros() >= tick) {
+            if (server->options.stall_micros)
+                streams_cut_stalled(server);
+            if (server->options.request_wait_micros)
+                reads_tick(server);
+            tick = clock_monotonic_micros() + period;
         }
     }
 }
@@ -174,9 +185,9 @@ bool rpc_server_new(const struct rpc_server_options *options, struct rpc_server 
 {
     if (options->max_message_bytes == 0 || options->max_message_bytes > INT32_MAX)
         return error_set(err, ERROR_INVALID_ARGUMENT, "a message limit of %zu bytes is not possible", options->max_message_bytes);
-    if (options->max_request_bytes < options->max_message_bytes)
-        return error_set(err, ERROR_INVALID_ARGUMENT, "the budget of %zu request bytes is below the limit of one message, %zu bytes",
-                         options->max_request_bytes, options->max_message_bytes);
+    if (options->max_request_bytes / RPC_LARGEST_REQUESTS < options->max_message_bytes)
+        return error_set(err, ERROR_INVALID_ARGUMENT, "the budget of %zu request bytes is below %d times the limit of a message, %zu bytes",
+                         options->max_request_bytes, RPC_LARGEST_REQUESTS, options->max_message_bytes);
     if (options->max_calls == 0 || options->max_calls > INT32_MAX - STREAMS_BEYOND_CALLS)
         return error_set(err, ERROR_INVALID_ARGUMENT, "a limit of %zu calls in flight is not possible", options->max_calls);
     if (options->max_connection_streams > INT32_MAX)
@@ -230,6 +241,7 @@ bool server_add_slots(struct rpc_server *server, const ProtobufCServiceDescripto
             .context = context,
             .path = path,
             .exempt = exempt,
+            .reads = methods[i].large,
         };
     }
     health_set(server->health, service->name, true);
@@ -265,6 +277,7 @@ static grpc_server *create_server(const struct rpc_server_options *options)
         INTEGER(GRPC_ARG_MAX_CONNECTION_AGE_MS, milliseconds(options->connection_age_micros)),
         INTEGER(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, milliseconds(options->connection_grace_micros)),
         INTEGER(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1 << GRPC_COMPRESS_NONE),
+        INTEGER(GRPC_ARG_HTTP2_BDP_PROBE, 0), /* else what a connection takes ahead of a read grows to mebibytes a call */
         INTEGER(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, MIN_PING_INTERVAL_MS),
         INTEGER(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
         INTEGER(GRPC_ARG_KEEPALIVE_TIME_MS, milliseconds(options->keepalive_micros)),
@@ -306,7 +319,9 @@ bool rpc_server_start(struct rpc_server *server, struct error *err)
     for (size_t i = 0; i < server->n_slots; i++)
         server->slots[i].handle = grpc_server_register_method(
             server->server, server->slots[i].path, NULL,
-            server->slots[i].method->kind == RPC_KIND_BIDI_STREAM ? GRPC_SRM_PAYLOAD_NONE : GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
+            server->slots[i].reads || server->slots[i].method->kind == RPC_KIND_BIDI_STREAM ? GRPC_SRM_PAYLOAD_NONE
+                                                                                            : GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER,
+            0);
     if (!bind_port(server, err))
         return false;
     server->started = true;

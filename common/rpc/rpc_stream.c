@@ -391,7 +391,5 @@ bool rpc_stream_receive(struct rpc_call *call, struct arena *arena, ProtobufCMes
         *message = NULL;
         return true;
     }
-    ok = codec_unpack(buffer, call->slot->request_type, arena, message, err);
-    grpc_byte_buffer_destroy(buffer);
-    return ok;
+    return codec_unpack_take(buffer, call->slot->request_type, arena, message, err);
 }

@@ -106,6 +106,8 @@ void workers_push(struct worker_pool *pool, struct rpc_call *call)
 void rpc_call_defer(struct rpc_call *call, rpc_handler_fn *handle)
 {
     call->deferred = handle;
+    if (!call->close_requested)
+        call_watch_close(call);
     workers_push(&call->server->workers, call);
 }
 

@@ -20,6 +20,14 @@ import (
 
 const project = "example-go"
 
+// a service that stops drops calls (docs/errors.md); this one is sent again, because it has a request_id
+const retry = `{"methodConfig": [{
+	"name": [{"service": "argon.branch.v1.Documents", "method": "UpdateMany"}],
+	"waitForReady": true,
+	"retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.1s", "maxBackoff": "2s", "backoffMultiplier": 2,
+		"retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"]}
+}]}`
+
 func check(err error) {
 	if err != nil {
 		log.Fatal(err)
@@ -56,7 +64,7 @@ func main() {
 	if endpoint == "" {
 		endpoint = "127.0.0.1:7800"
 	}
-	connection, err := grpc.Dial(endpoint, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	connection, err := grpc.Dial(endpoint, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultServiceConfig(retry))
 	check(err)
 	projects, branches := pb.NewProjectsClient(connection), pb.NewBranchesClient(connection)
 	documents := pb.NewDocumentsClient(connection)
@@ -78,7 +86,7 @@ func main() {
 	created, err := branches.CreateBranch(ctx, &pb.CreateBranchRequest{Project: project, Name: "sale"})
 	check(err)
 
-	// repeated with the same request_id, on any replica, it has one effect: safe to retry
+	// repeated with the same request_id, on any replica, it has one effect: gRPC sends it again by `retry`
 	updated, err := documents.UpdateMany(ctx, &pb.UpdateRequest{
 		Target: on("sale"),
 		Filter: json(`{}`),

@@ -12,10 +12,21 @@ const project = "example-node";
 
 const definition = protoLoader.loadSync("argon/branch/v1/branch.proto", { includeDirs: [protoFolder], longs: String, enums: String });
 const argon = grpc.loadPackageDefinition(definition).argon.branch.v1;
+// a service that stops drops calls (docs/errors.md); this one is sent again, because it has a requestId
+const retry = {
+  methodConfig: [{
+    name: [{ service: "argon.branch.v1.Documents", method: "UpdateMany" }],
+    waitForReady: true,
+    retryPolicy: {
+      maxAttempts: 5, initialBackoff: "0.1s", maxBackoff: "2s", backoffMultiplier: 2,
+      retryableStatusCodes: ["UNAVAILABLE", "CANCELLED"],
+    },
+  }],
+};
 const credentials = grpc.credentials.createInsecure();
 const projects = new argon.Projects(endpoint, credentials);
 const branches = new argon.Branches(endpoint, credentials);
-const documents = new argon.Documents(endpoint, credentials);
+const documents = new argon.Documents(endpoint, credentials, { "grpc.service_config": JSON.stringify(retry) });
 
 const call = (service, method, request) => promisify(service[method].bind(service))(request);
 const on = (branch) => ({ project, branch, collection: "items" });
@@ -36,7 +47,7 @@ await call(documents, "InsertMany", { target: on("main"), documents: [json({ _id
 // a branch costs one small record, however much there is
 const created = await call(branches, "CreateBranch", { project, name: "sale" });
 
-// repeated with the same requestId, on any replica, it has one effect: safe to retry
+// repeated with the same requestId, on any replica, it has one effect: gRPC sends it again by `retry`
 const updated = await call(documents, "UpdateMany", {
   target: on("sale"),
   filter: json({}),

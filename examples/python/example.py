@@ -15,6 +15,13 @@ from argon.branch.v1 import branch_pb2 as pb
 from argon.branch.v1 import branch_pb2_grpc as rpc
 
 PROJECT = "example-python"
+# a service that stops drops calls (docs/errors.md); this one is sent again, because it has a request_id
+RETRY = {"methodConfig": [{
+    "name": [{"service": "argon.branch.v1.Documents", "method": "UpdateMany"}],
+    "waitForReady": True,
+    "retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.1s", "maxBackoff": "2s", "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"]},
+}]}
 
 
 def on(branch):
@@ -33,7 +40,7 @@ def show(documents, branch):
 
 
 endpoint = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("ARGON_ENDPOINT", "127.0.0.1:7800")
-with grpc.insecure_channel(endpoint) as channel:
+with grpc.insecure_channel(endpoint, [("grpc.service_config", json.dumps(RETRY))]) as channel:
     projects, branches, documents = rpc.ProjectsStub(channel), rpc.BranchesStub(channel), rpc.DocumentsStub(channel)
     try:
         projects.DeleteProject(pb.DeleteProjectRequest(name=PROJECT), timeout=30)
@@ -47,7 +54,7 @@ with grpc.insecure_channel(endpoint) as channel:
     # a branch costs one small record, however much there is
     created = branches.CreateBranch(pb.CreateBranchRequest(project=PROJECT, name="sale"), timeout=30)
 
-    # repeated with the same request_id, on any replica, it has one effect: safe to retry
+    # repeated with the same request_id, on any replica, it has one effect: RETRY sends it again
     write = pb.WriteOptions(request_id=str(uuid.uuid4()), since_lsn=created.lsn, actor="example")
     cheaper = pb.UpdateRequest(target=on("sale"), filter=document({}), update=document({"$inc": {"price": -1}}), write=write)
     print(documents.UpdateMany(cheaper, timeout=30).modified, "items are cheaper on sale")

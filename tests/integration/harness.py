@@ -180,8 +180,8 @@ class MongoServer:
 class Client:
     """Calls any RPC by name: client.InsertOne(target=..., ...)."""
 
-    def __init__(self, address, package, services):
-        self.channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+    def __init__(self, address, package, services, options=()):
+        self.channel = grpc.insecure_channel(address, options=[*CHANNEL_OPTIONS, *options])
         self.methods = {}
         for service in services:
             for method in service.methods:
@@ -198,8 +198,8 @@ class Client:
     def __getattr__(self, name):
         call, request, streams = self.methods[name]
 
-        def invoke(timeout=30, metadata=None, **fields):
-            answer = call(request(**fields), timeout=timeout, metadata=metadata)
+        def invoke(timeout=30, metadata=None, wait_for_ready=None, **fields):
+            answer = call(request(**fields), timeout=timeout, metadata=metadata, wait_for_ready=wait_for_ready)
             return list(answer) if streams else answer
 
         return invoke
@@ -229,9 +229,9 @@ def not_applied(error):
 class Argon:
     """The branch service's RPCs in few words, for one endpoint."""
 
-    def __init__(self, address):
+    def __init__(self, address, options=()):
         services = branch_pb2.DESCRIPTOR.services_by_name.values()
-        self.rpc = Client(address, "argon.branch.v1", services)
+        self.rpc = Client(address, "argon.branch.v1", services, options)
 
     def close(self):
         self.rpc.close()

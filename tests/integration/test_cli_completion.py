@@ -69,6 +69,9 @@ CASES = [
     ("argon docs find -p p users -o ", {"table", "json", "ndjson"}),
     ("argon docs find --at", {"--at-lsn", "--at-time"}),
     ("argon import x -p p -c u", {"users"}),
+    ("argon import mongo", {"mongodb", "mongodump"}),
+    ("argon import mongodb --ver", {"--verify"}),
+    ("argon import mongodump x --on", {"--on-duplicate"}),
     ("argon context set b", {"branch="}),
     ("argon config set wal.r", {"wal.rollout_percent"}),
 ]

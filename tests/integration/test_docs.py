@@ -43,5 +43,5 @@ def test_every_option_in_the_documents_exists():
     helps = "".join(subprocess.run([str(BIN / program), "--help"], capture_output=True, text=True).stdout for program in ("wal-service", "branch-service"))
     for path in ("README.md", "docs/limits.md", "docs/rollout.md"):
         for option in set(re.findall(r"`(?:\w+-service )?(--[a-z-]+)", (ROOT / path).read_text())):
-            if option not in ("--help", "--at-lsn", "--stop", "--force"):
+            if option not in ("--help", "--at-lsn", "--stop", "--force", "--use-wal", "--traditional"):  # of argon
                 assert option in helps, f"{path} names {option}"

@@ -25,6 +25,8 @@ def collection(argon, name):
     return argon.rpc.CreateCollection(target=argon.target("p", name))
 
 
+DIVIDES_BY_ZERO = {"$expr": {"$divide": [1, {"$subtract": ["$n", 1]}]}}
+
 WRONG_WRITES = {
     "unknown project": (NOT_FOUND, "project 'nope' does not exist", lambda a: a.insert("nope", "c", {})),
     "unknown branch": (NOT_FOUND, "branch 'nope' does not exist", lambda a: a.insert("p", "c", {}, branch="nope")),
@@ -73,7 +75,10 @@ WRONG_WRITES = {
     "too many documents": (INVALID, "99999", lambda a: a.insert_many("p", "c", [{"_id": i} for i in range(100_000)])),
     "duplicate within the request": (EXISTS, '"_id"', lambda a: a.insert_many("p", "c", [{"_id": 50}, {"_id": 50}])),
     "one bad document of many": (INVALID, "document 1", lambda a: a.insert_many("p", "c", [{"_id": 51}, {"_id": [1]}])),
-    "unknown filter operator": (INVALID, "$gt", lambda a: a.update("p", "c", {"n": {"$gt": 1}}, {"$set": {"n": 1}})),
+    "unknown filter operator": (INVALID, "$nosuch", lambda a: a.update("p", "c", {"n": {"$nosuch": 1}}, {"$set": {"n": 1}})),
+    "filter that fails on a document": (INVALID, "by zero", lambda a: a.update("p", "c", DIVIDES_BY_ZERO, {"$set": {"n": 5}}, many=True)),
+    "filter that fails on one document": (INVALID, "by zero", lambda a: a.update("p", "c", {"_id": 1, **DIVIDES_BY_ZERO}, {"$set": {"n": 5}})),
+    "filter of a delete that fails": (INVALID, "by zero", lambda a: a.delete("p", "c", DIVIDES_BY_ZERO, many=True)),
     "unknown update operator": (INVALID, "$push", lambda a: a.update("p", "c", {}, {"$push": {"n": 1}})),
     "$inc of text": (INVALID, "", lambda a: a.update("p", "c", {"_id": 1}, {"$inc": {"text": 1}})),
     "changed _id": (INVALID, "_id", lambda a: a.update("p", "c", {"_id": 1}, {"$set": {"_id": 2}})),
@@ -87,6 +92,9 @@ WRONG_READS = {
     "beyond the head": (grpc.StatusCode.OUT_OF_RANGE, "0..", lambda a: a.find("p", "c", at=10**9)),
     "page too large": (INVALID, "1000", lambda a: a.rpc.ListBranches(project="p", page_size=1001)),
     "unknown operator": (INVALID, "$where", lambda a: a.find("p", "c", {"$where": "1"})),
+    "filter that fails on a document": (INVALID, "by zero", lambda a: a.find("p", "c", DIVIDES_BY_ZERO)),
+    "filter that fails on one document": (INVALID, "by zero", lambda a: a.rpc.FindOne(target=a.target("p", "c"), filter=a.document({"_id": 1, **DIVIDES_BY_ZERO}))),
+    "filter that fails in a count": (INVALID, "by zero", lambda a: a.count("p", "c", DIVIDES_BY_ZERO)),
 }
 
 

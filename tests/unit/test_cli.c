@@ -372,7 +372,7 @@ static const struct rpc_method project_methods[] = {
 static const struct rpc_method branch_methods[] = {
     RPC_UNARY("CreateBranch", on_create_branch), RPC_UNARY("GetBranch", on_get_branch),       RPC_UNARY("ListBranches", on_list_branches),
     RPC_UNARY("RenameBranch", on_other),         RPC_UNARY("DeleteBranch", on_delete_branch), RPC_STREAM("Watch", on_watch),
-    RPC_STREAM("Materialize", on_materialize),
+    RPC_UNARY("AdoptBranch", on_other),          RPC_STREAM("Materialize", on_materialize),
 };
 static const struct rpc_method admin_methods[] = {
     RPC_UNARY("GetStatus", on_get_status), RPC_UNARY("GetConfig", on_other),   RPC_UNARY("ListConfig", on_other),
@@ -395,7 +395,7 @@ static int start_service(void **state)
         .listen = "127.0.0.1:0",
         .max_message_bytes = MAX_MESSAGE_BYTES,
         .max_calls = 100,
-        .max_request_bytes = 4ull * MAX_MESSAGE_BYTES,
+        .max_request_bytes = MIN_REQUEST_MEMORY,
         .worker_threads = 2,
     };
     struct error err;

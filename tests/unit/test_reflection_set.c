@@ -260,7 +260,7 @@ static void a_server_refuses_a_schema_that_it_cannot_read(void **state)
             .listen = "127.0.0.1:0",
             .max_message_bytes = 1 << 20,
             .max_calls = 8,
-            .max_request_bytes = 1 << 20,
+            .max_request_bytes = 8 << 20,
             .worker_threads = 1,
             .reflection = &reflection,
         };

@@ -331,7 +331,22 @@ static const struct rpc_method echo_methods[] = {
     RPC_UNARY("GetHeads", on_get_heads), RPC_UNARY("FindLsn", on_find_lsn), RPC_UNARY_INLINE("GetStatus", on_get_status),
 };
 
-/* Answers the deferred calls; those with the header argon-hold when their client has given up. */
+static void hold(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct toy *toy = service;
+    (void)message;
+    struct error err;
+    mutex_lock(&toy->lock);
+    toy->waiting++;
+    condition_broadcast(&toy->changed);
+    mutex_unlock(&toy->lock);
+    wait_for_cancel(call);
+    atomic_fetch_add(&toy->cancelled, 1);
+    error_set(&err, ERROR_DEADLINE_EXCEEDED, "too late");
+    rpc_fail(call, &err);
+}
+
+/* Answers the deferred calls; those with the header argon-hold go on on a worker, until they are over. */
 static void *run_replier(void *ctx)
 {
     struct toy *toy = ctx;
@@ -344,11 +359,7 @@ static void *run_replier(void *ctx)
         struct rpc_call *call = toy->deferred[--toy->n_deferred];
         mutex_unlock(&toy->lock);
         if (rpc_call_metadata(call, "argon-hold")) {
-            struct error err;
-            wait_for_cancel(call);
-            atomic_fetch_add(&toy->cancelled, 1);
-            error_set(&err, ERROR_DEADLINE_EXCEEDED, "too late");
-            rpc_fail(call, &err);
+            rpc_call_defer(call, hold);
         } else {
             Argon__Wal__V1__GetHeadResponse response = ARGON__WAL__V1__GET_HEAD_RESPONSE__INIT;
             response.commit_lsn = 42;
@@ -603,19 +614,39 @@ static void a_deferred_call_is_answered_from_another_thread(void **state)
     }
 }
 
-static void a_deferred_call_learns_that_its_client_gave_up(void **state)
+static void a_deferred_call_learns_on_its_worker_that_it_is_over(void **state)
 {
     struct fixture *f = *state;
     Argon__Wal__V1__GetHeadRequest request = ARGON__WAL__V1__GET_HEAD_REQUEST__INIT;
-    struct rpc_call_options options = within(SECOND / 10);
+    struct rpc_call_options options = { .deadline = NO_DEADLINE };
     options.metadata = &(struct rpc_metadata) { "argon-hold", "1" };
     options.n_metadata = 1;
-    Argon__Wal__V1__GetHeadResponse *head;
-    assert_false(rpc_client_call(f->client, GET_HEAD, &request.base, &argon__wal__v1__get_head_response__descriptor, &options, &f->arena,
-                                 (ProtobufCMessage **)&head, &f->err));
-    assert_int_equal(f->err.code, ERROR_DEADLINE_EXCEEDED);
-    assert_int_equal(f->err.outcome, OUTCOME_UNKNOWN);
-    wait_for_count(&f->toy.cancelled, 1);
+    struct pending pending;
+    pending_init(&pending);
+    pending.started++;
+    rpc_client_start(f->client, GET_HEAD, &request.base, &options, pending_done, &pending);
+    wait_at_gate(&f->toy, 1);
+    rpc_server_drain(f->server, SECOND / 10);
+    pending_wait(&pending);
+    assert_int_equal(pending.last.code, ERROR_UNAVAILABLE);
+    assert_int_equal(pending.last.outcome, OUTCOME_UNKNOWN);
+    assert_int_equal(atomic_load(&f->toy.cancelled), 1);
+}
+
+/* They end together, on one thread: the poller is woken once for as many as there are, and forgets none. */
+static void calls_that_end_together_are_all_answered(void **state)
+{
+    struct fixture *f = *state;
+    Argon__Wal__V1__GetHeadRequest request = ARGON__WAL__V1__GET_HEAD_REQUEST__INIT;
+    struct rpc_call_options options = within(PATIENCE);
+    for (int round = 0; round < 50; round++) {
+        struct pending pending;
+        pending_init(&pending);
+        for (pending.started = 0; pending.started < ARRAY_LEN(f->toy.deferred); pending.started++)
+            rpc_client_start(f->client, GET_HEAD, &request.base, &options, pending_done, &pending);
+        pending_wait(&pending);
+        assert_int_equal(pending.failed, 0);
+    }
 }
 
 static void many_calls_run_at_once(void **state)
@@ -865,7 +896,8 @@ static void request_bytes_over_the_budget_are_refused_as_not_applied(void **stat
     (void)state;
     struct fixture f = { 0 };
     struct rpc_server_options options = default_options;
-    options.max_request_bytes = 2 * MIB;
+    options.max_request_bytes = 6 * MIB;
+    options.worker_threads = 8;
     start_with(&f, options);
     size_t size = MIB - MIB / 8;
     uint8_t *data = calloc(1, size);
@@ -874,7 +906,7 @@ static void request_bytes_over_the_budget_are_refused_as_not_applied(void **stat
     request.incarnation = (ProtobufCBinaryData) { size, data };
     struct pending pending;
     pending_init(&pending);
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < 6; i++) {
         struct rpc_call_options patient = within(PATIENCE);
         pending.started++;
         rpc_client_start(f.client, APPEND, &request.base, &patient, pending_done, &pending);
@@ -892,7 +924,7 @@ static void request_bytes_over_the_budget_are_refused_as_not_applied(void **stat
     free(data);
     stop(&f);
     struct error err;
-    options.max_request_bytes = options.max_message_bytes - 1; /* the largest message would never fit */
+    options.max_request_bytes = RPC_LARGEST_REQUESTS * options.max_message_bytes - 1; /* the largest message could wait for ever */
     assert_false(rpc_server_new(&options, &f.server, &err));
     assert_int_equal(err.code, ERROR_INVALID_ARGUMENT);
 }
@@ -1733,7 +1765,8 @@ int main(int argc, char **argv)
         WITH_SERVER(unary_calls_are_answered),
         WITH_SERVER(an_empty_request_and_an_inline_answer),
         WITH_SERVER(a_deferred_call_is_answered_from_another_thread),
-        WITH_SERVER(a_deferred_call_learns_that_its_client_gave_up),
+        WITH_SERVER(a_deferred_call_learns_on_its_worker_that_it_is_over),
+        WITH_SERVER(calls_that_end_together_are_all_answered),
         WITH_SERVER(many_calls_run_at_once),
         WITH_SERVER(large_messages_arrive_whole),
         WITH_SERVER(failures_carry_code_message_and_outcome),

@@ -1,0 +1,39 @@
+/* What the files of traditional_collection share: its operations, and the checks that come before them. */
+#ifndef ARGON_BRANCH_TRADITIONAL_INTERNAL_H
+#define ARGON_BRANCH_TRADITIONAL_INTERNAL_H
+
+#include "branch-service/collection/collection.h"
+#include "branch-service/collection/traditional.h"
+
+/* The filter as MongoDB takes it: one that is not there is {}. */
+struct bytes traditional_filter(struct bytes filter);
+
+/* Begins an operation on one collection. `name` lives until traditional_end. */
+CHECKED bool traditional_begin_write(struct traditional *operation, struct registry *registry, const struct collection_path *path,
+                                     const struct write_request *request, const char **name, struct error *err);
+/* collection NULL: of all of them. */
+CHECKED bool traditional_begin_read(struct traditional *operation, struct registry *registry, const char *project, const char *branch,
+                                    const char *collection, const struct read_options *read, const char **name, struct error *err);
+
+CHECKED bool traditional_insert(struct registry *registry, const struct collection_path *path, const struct insert_spec *spec,
+                                const struct write_request *request, struct write_result *result, struct item_errors *errors,
+                                struct error *err);
+CHECKED bool traditional_update(struct registry *registry, const struct collection_path *path, const struct update_spec *spec,
+                                const struct write_request *request, struct write_result *result, struct error *err);
+CHECKED bool traditional_delete(struct registry *registry, const struct collection_path *path, const struct delete_spec *spec,
+                                const struct write_request *request, struct write_result *result, struct error *err);
+CHECKED bool traditional_find(struct registry *registry, const struct collection_path *path, const struct find_spec *spec,
+                              const struct read_options *read, struct find **find, struct error *err);
+CHECKED bool traditional_count(struct registry *registry, const struct collection_path *path, const struct find_spec *spec,
+                               const struct read_options *read, uint64_t *count, uint64_t *lsn, struct error *err);
+CHECKED bool traditional_list(struct registry *registry, const char *project, const char *branch, const struct read_options *read,
+                              const char *after, size_t n, struct arena *arena, struct collection_record *collections,
+                              size_t *n_collections, bool *more, uint64_t *lsn, struct error *err);
+CHECKED bool traditional_create(struct registry *registry, const struct collection_path *path, const struct write_request *request,
+                                struct arena *arena, struct collection_record *collection, uint64_t *lsn, struct error *err);
+CHECKED bool traditional_rename(struct registry *registry, const struct collection_path *path, const char *new_name,
+                                const struct write_request *request, uint64_t *lsn, struct error *err);
+CHECKED bool traditional_drop(struct registry *registry, const struct collection_path *path, const struct write_request *request,
+                              uint64_t *lsn, struct error *err);
+
+#endif

@@ -1,0 +1,13 @@
+#include "branch-service/collection/collection.h"
+
+const struct collection_kind wal_collection = {
+    .insert = documents_insert,
+    .update = documents_update,
+    .remove = documents_delete,
+    .find = documents_find,
+    .count = documents_count,
+    .list = collections_list,
+    .create = collections_create,
+    .rename = collections_rename,
+    .drop = collections_drop,
+};

@@ -16,8 +16,34 @@ bool branch_sink_begin(struct branch_sink *sink, struct cli *cli, const char *co
         return false;
     snprintf(sink->base_id, sizeof sink->base_id, "%s", cli->connection.base_id);
     sink->lsn = write.since_lsn;
+    sink->without_id = cli->connection.without_id;
     mutex_init(&sink->lock, 20);
     return true;
+}
+
+/* With the write's id; without it where the branch takes none. */
+static bool send(struct branch_sink *sink, const struct insert_batch *batch, Argon__Branch__V1__Target *target,
+                 const struct insert_rules *rules, Argon__Branch__V1__WriteOptions *write, struct arena *arena,
+                 const Argon__Branch__V1__InsertManyResponse **response, struct error *err)
+{
+    struct connection *connection = &sink->cli->connection;
+    mutex_lock(&sink->lock);
+    bool without_id = sink->without_id;
+    write->since_lsn = sink->lsn;
+    mutex_unlock(&sink->lock);
+    if (!without_id) {
+        if (insert_batch_call(batch, connection, connection_read, target, rules, write, arena, response, err))
+            return true;
+        if (!connection_refuses_id(err))
+            return false;
+        mutex_lock(&sink->lock);
+        sink->without_id = true;
+        mutex_unlock(&sink->lock);
+    }
+    write->request_id = "";
+    write->since_lsn = 0;
+    return insert_batch_call(batch, connection, connection_call_once, target, rules, write, arena, response, err) ||
+           insert_batch_send_again(batch, connection, target, rules, write, arena, response, err);
 }
 
 bool branch_sink_write(void *ctx, size_t writer, const struct transfer_batch *batch, struct error *err)
@@ -33,9 +59,6 @@ bool branch_sink_write(void *ctx, size_t writer, const struct transfer_batch *ba
     Argon__Branch__V1__WriteOptions write = ARGON__BRANCH__V1__WRITE_OPTIONS__INIT;
     write.request_id = id;
     write.actor = (char *)sink->cli->options->actor;
-    mutex_lock(&sink->lock);
-    write.since_lsn = sink->lsn;
-    mutex_unlock(&sink->lock);
     struct insert_rules rules = sink->rules;
     if (batch->again)
         rules.on_duplicate = ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_REPLACE;
@@ -43,7 +66,7 @@ bool branch_sink_write(void *ctx, size_t writer, const struct transfer_batch *ba
     arena_init(&arena, 0);
     const struct insert_batch documents = { .documents = batch->documents, .n = batch->n };
     const Argon__Branch__V1__InsertManyResponse *response;
-    bool ok = insert_batch_call(&documents, &sink->cli->connection, connection_read, &target, &rules, &write, &arena, &response, err);
+    bool ok = send(sink, &documents, &target, &rules, &write, &arena, &response, err);
     if (ok) {
         mutex_lock(&sink->lock);
         sink->lsn = response->lsn > sink->lsn ? response->lsn : sink->lsn;

@@ -1,5 +1,6 @@
 /* Where an import ends: documents go to a branch by InsertMany, several at a time, each under a request_id of its own, so that
- * one whose answer is lost is repeated and has one effect.
+ * one whose answer is lost is repeated and has one effect. A traditional branch takes no ids: there the repetition passes over what is
+ * in, or replaces it where that is asked for.
  *
  * Threads    branch_sink_write: any; the rest: one.
  */
@@ -21,7 +22,8 @@ struct branch_sink {
     char base_id[MAX_REQUEST_ID_BYTES + 1];
     struct mutex lock; /* rank 20 */
     /* under lock */
-    uint64_t lsn; /* the highest that was answered */
+    bool without_id; /* the branch takes no request_id */
+    uint64_t lsn;    /* the highest that was answered */
     uint64_t inserted, replaced, skipped;
 };
 

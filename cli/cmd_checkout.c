@@ -1,5 +1,8 @@
 /* Checkout: a branch, as it is at an LSN, becomes a database of a MongoDB; release drops it again.
  *
+ * A traditional branch has no LSNs, its mark has LSN 0: it comes as it is when it is read, so nobody goes on with what an earlier checkout
+ * left, and a count that differs is no failure.
+ *
  * Documents go in the order of _id in batches, several at a time. Who goes on counts what is there: at most TRANSFER_SLOTS batches were
  * under way, so what lies further back is whole, and the rest is inserted again, where what is there is passed over. */
 #include <inttypes.h>
@@ -37,6 +40,7 @@ struct checkout {
     struct transfer *transfer;
     struct progress progress;
     size_t current;
+    bool traditional;
     bool went_on; /* from an earlier run */
     int64_t patience;
     uint64_t documents;
@@ -49,7 +53,7 @@ static bool choose_state(struct checkout *checkout, struct error *err)
     struct cli *cli = checkout->cli;
     Argon__Branch__V1__ReadOptions read;
     if (!read_state_fill(cli, &read, err) || !branch_collections_list(cli, &read, &checkout->branch, err) ||
-        !cli_find_ids(cli, &checkout->mark.project_id, &checkout->mark.branch_id, err))
+        !cli_find_ids(cli, &checkout->mark.project_id, &checkout->mark.branch_id, &checkout->traditional, err))
         return false;
     for (size_t i = 0; i < checkout->branch.n; i++)
         if (strcmp(checkout->branch.items[i].name, MONGO_MARK_COLLECTION) == 0)
@@ -92,10 +96,11 @@ static bool take_database(struct checkout *checkout, struct error *err)
     if (!found && !empty)
         return error_set(err, ERROR_FAILED_PRECONDITION, "database '%s' is there, and is no checkout: nothing is written into it",
                          checkout->database);
-    if (found && !is_same(&there, &checkout->mark))
+    char at_lsn[OUTPUT_AT_LSN_SIZE];
+    if (found && (checkout->traditional || !is_same(&there, &checkout->mark)))
         return error_set(err, ERROR_FAILED_PRECONDITION,
-                         "database '%s' is %s checkout of branch '%s' of project '%s' at LSN %" PRIu64 "; argon release drops it",
-                         checkout->database, there.complete ? "a" : "an unfinished", there.branch, there.project, there.lsn);
+                         "database '%s' is %s checkout of branch '%s' of project '%s'%s; argon release drops it", checkout->database,
+                         there.complete ? "a" : "an unfinished", there.branch, there.project, output_at_lsn(there.lsn, at_lsn));
     checkout->mark.complete = found && there.complete;
     checkout->went_on = found && !there.complete;
     if (checkout->went_on)
@@ -168,7 +173,10 @@ static bool verify(struct checkout *checkout, const struct branch_collection *co
     if (!branch_collections_count(checkout->cli, collection->name, checkout->mark.lsn, &branch, err) ||
         !mongo_source_count(&target, collection->name, true, &there, err))
         return false;
-    if (branch != there)
+    if (branch != there && checkout->traditional && !options.verify)
+        fprintf(stderr, "argon: '%s' has changed meanwhile: the branch has %" PRIu64 " documents now, the database %" PRIu64 "\n",
+                collection->name, branch, there);
+    else if (branch != there)
         return error_set(err, ERROR_FAILED_PRECONDITION, "collection '%s': the branch has %" PRIu64 " documents, the database %" PRIu64,
                          collection->name, branch, there);
     if (!options.verify)
@@ -187,12 +195,18 @@ static bool verify(struct checkout *checkout, const struct branch_collection *co
 
 static bool check_out(struct checkout *checkout, struct error *err)
 {
+    struct mongo_source target = as_source(checkout);
     uint64_t counted = 0;
     progress_begin(&checkout->progress, options.progress);
     bool ok = true;
     for (checkout->current = 0; ok && !checkout->mark.complete && checkout->current < checkout->branch.n; checkout->current++)
         ok = check_out_collection(checkout, &checkout->branch.items[checkout->current], err);
     progress_end(&checkout->progress);
+    if (!ok && checkout->traditional) {
+        fprintf(stderr, "argon: the checkout stopped; argon release %s drops what is there%s\n", checkout->database,
+                err->code == ERROR_FAILED_PRECONDITION ? ", --no-indexes leaves the indexes out" : "");
+        return false;
+    }
     if (!ok) {
         fprintf(stderr, "argon: the checkout stopped; to go on, repeat the command with --at-lsn %" PRIu64 "%s\n", checkout->mark.lsn,
                 err->code == ERROR_FAILED_PRECONDITION ? "; --no-indexes leaves the indexes out" : "");
@@ -202,7 +216,7 @@ static bool check_out(struct checkout *checkout, struct error *err)
         if ((!checkout->mark.complete || options.verify) && !verify(checkout, &checkout->branch.items[i], err))
             return error_wrap(err, "verification");
         uint64_t n;
-        if (!branch_collections_count(checkout->cli, checkout->branch.items[i].name, checkout->mark.lsn, &n, err))
+        if (!mongo_source_count(&target, checkout->branch.items[i].name, true, &n, err))
             return false;
         counted += n;
     }
@@ -221,8 +235,9 @@ static bool print_checkout(struct checkout *checkout, struct error *err)
     if (!uri)
         return error_out_of_memory(err);
     if (for_people) {
-        fprintf(stderr, "Checked out branch %s at LSN %" PRIu64 ": %" PRIu64 " documents of %zu collections.\n", checkout->mark.branch,
-                checkout->mark.lsn, checkout->documents, checkout->branch.n);
+        char at_lsn[OUTPUT_AT_LSN_SIZE];
+        fprintf(stderr, "Checked out branch %s%s: %" PRIu64 " documents of %zu collections.\n", checkout->mark.branch,
+                output_at_lsn(checkout->mark.lsn, at_lsn), checkout->documents, checkout->branch.n);
         output_result(&cli->out, uri, NULL, 0);
         return true;
     }
@@ -292,8 +307,9 @@ static bool release(struct cli *cli, struct mongo_server *server, const char *da
         return error_set(err, ERROR_NOT_FOUND, "there is no database '%s'", database);
     if (!found)
         return error_set(err, ERROR_FAILED_PRECONDITION, "database '%s' is no checkout: it is not dropped", database);
-    if (!cli_confirm(cli, err, "Drop database %s, a checkout of branch %s in project %s at LSN %" PRIu64 "?", database, mark.branch,
-                     mark.project, mark.lsn) ||
+    char at_lsn[OUTPUT_AT_LSN_SIZE];
+    if (!cli_confirm(cli, err, "Drop database %s, a checkout of branch %s in project %s%s?", database, mark.branch, mark.project,
+                     output_at_lsn(mark.lsn, at_lsn)) ||
         !mongo_target_drop(server, database, err))
         return false;
     const struct field fields[] = { FIELD_STRING("database", database), FIELD_BOOL("dropped", true) };

@@ -31,6 +31,7 @@ static bool export_to(struct cli *cli, FILE *file, uint64_t *n, uint64_t *lsn, s
 static bool run_export(struct cli *cli, struct error *err)
 {
     const char *path = cli->n_args > 0 ? cli->args[0] : "-";
+    char at_lsn[OUTPUT_AT_LSN_SIZE];
     uint64_t n, lsn;
     if (!options.collection[0])
         return error_set(err, ERROR_INVALID_ARGUMENT, "which collection? Say -c COLLECTION");
@@ -38,7 +39,7 @@ static bool run_export(struct cli *cli, struct error *err)
         if (!export_to(cli, stdout, &n, &lsn, err))
             return false;
         /* standard output has the documents and nothing else */
-        fprintf(stderr, "Exported %" PRIu64 " documents at LSN %" PRIu64 ".\n", n, lsn);
+        fprintf(stderr, "Exported %" PRIu64 " documents%s.\n", n, output_at_lsn(lsn, at_lsn));
         return true;
     }
 
@@ -53,7 +54,7 @@ static bool run_export(struct cli *cli, struct error *err)
         return false;
     const struct field fields[] = { FIELD_STRING("file", path), FIELD_U64("documents", n), FIELD_U64("lsn", lsn) };
     char sentence[512];
-    snprintf(sentence, sizeof sentence, "Exported %" PRIu64 " documents at LSN %" PRIu64 " to %s.", n, lsn, path);
+    snprintf(sentence, sizeof sentence, "Exported %" PRIu64 " documents%s to %s.", n, output_at_lsn(lsn, at_lsn), path);
     output_result(&cli->out, sentence, fields, ARRAY_LEN(fields));
     return true;
 }

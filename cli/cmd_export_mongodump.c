@@ -115,9 +115,9 @@ bool export_mongodump_run(struct cli *cli, struct error *err)
     }
     if (!dump_writer_commit(export.writer, err))
         return false;
-    char sentence[512];
-    snprintf(sentence, sizeof sentence, "Exported %" PRIu64 " documents of %zu collections at LSN %" PRIu64 " to %s.", export.documents,
-             export.n, export.branch.lsn, path);
+    char sentence[512], at_lsn[OUTPUT_AT_LSN_SIZE];
+    snprintf(sentence, sizeof sentence, "Exported %" PRIu64 " documents of %zu collections%s to %s.", export.documents, export.n,
+             output_at_lsn(export.branch.lsn, at_lsn), path);
     if (strcmp(path, "-") == 0) {
         /* standard output has the archive and nothing else */
         fprintf(stderr, "%s\n", sentence);

@@ -42,6 +42,7 @@ struct import {
     struct insert_rules rules;
     struct import_state state;
     int64_t saved;
+    bool again;   /* the next batch may be in, from an earlier run */
     bool refused; /* the last batch, by a service that looked at it: nothing has taken effect under its id */
     /* the batch at hand */
     struct insert_batch batch;
@@ -173,6 +174,21 @@ static bool save(struct import *import, int64_t interval, struct error *err)
     return import_state_save(state, err);
 }
 
+/* Under its id a batch that is in already has no effect. Without one, what is there by its _id stays. */
+static bool send(struct import *import, Argon__Branch__V1__WriteOptions *write, struct arena *arena,
+                 const Argon__Branch__V1__InsertManyResponse **response, struct error *err)
+{
+    struct connection *connection = &import->cli->connection;
+    const struct insert_rules rules = import->again && connection->without_id ? insert_rules_again(&import->rules) : import->rules;
+    if (insert_batch_send(&import->batch, connection, &import->target, &rules, write, arena, response, err))
+        return true;
+    if (!connection->without_id || !connection->unresolved)
+        return false;
+    bool ok = insert_batch_send_again(&import->batch, connection, &import->target, &rules, write, arena, response, err);
+    connection->unresolved = !ok && err->outcome != OUTCOME_NOT_APPLIED;
+    return ok;
+}
+
 static bool send_batch(struct import *import, struct error *err)
 {
     struct connection *connection = &import->cli->connection;
@@ -183,8 +199,7 @@ static bool send_batch(struct import *import, struct error *err)
     if (interrupted)
         return error_set(err, ERROR_CANCELLED, "interrupted");
     arena_init(&arena, 0);
-    bool sent = connection_next_write(connection, state->batches, state->lsn, &write, err) &&
-                insert_batch_send(&import->batch, connection, &import->target, &import->rules, &write, &arena, &response, err);
+    bool sent = connection_next_write(connection, state->batches, state->lsn, &write, err) && send(import, &write, &arena, &response, err);
     bool ok = sent;
     if (sent) {
         state->inserted += response->inserted;
@@ -195,7 +210,9 @@ static bool send_batch(struct import *import, struct error *err)
         import->batch_failed += response->n_errors;
         ok = report_failures(import, response, err);
         finish_batch(import);
-        ok = ok && save(import, SAVE_MICROS, err);
+        import->again = false;
+        /* without ids, who goes on must know which batch may be in: the one behind this */
+        ok = ok && save(import, connection->without_id ? 0 : SAVE_MICROS, err);
         show_progress(import);
     } else {
         /* INVALID_ARGUMENT may say that other documents went in under this id */
@@ -324,7 +341,7 @@ static bool begin(struct import *import, struct error *err)
     describe_settings(import, settings);
     if (keeps) {
         const char *project_id, *branch_id;
-        if (!cli_find_ids(cli, &project_id, &branch_id, err))
+        if (!cli_find_ids(cli, &project_id, &branch_id, &cli->connection.without_id, err))
             return false;
         if (!import_state_open(state, import->file, project_id, branch_id, import->target.collection, &found, err)) {
             if (err->code != ERROR_INTERNAL)
@@ -344,6 +361,7 @@ static bool begin(struct import *import, struct error *err)
     cli->connection.remembers = state->file.path != NULL;
     if (state->request_id[0] && !state->clean) {
         connection_resume_write(&cli->connection, state->request_id, state->lsn);
+        import->again = true;
     } else {
         if (!connection_begin_write(&cli->connection, import->target.project, &cli->arena, &write, err))
             return false;
@@ -377,11 +395,10 @@ static bool print_imported(const struct import *import, struct error *err)
     const struct field fields[] = { FIELD_U64("read", state->read),         FIELD_U64("inserted", state->inserted),
                                     FIELD_U64("replaced", state->replaced), FIELD_U64("skipped", state->skipped),
                                     FIELD_U64("failed", state->failed),     FIELD_U64("lsn", state->lsn) };
-    char sentence[256];
+    char sentence[256], at_lsn[OUTPUT_AT_LSN_SIZE];
     snprintf(sentence, sizeof sentence,
-             "Read %" PRIu64 " documents, inserted %" PRIu64 ", replaced %" PRIu64 ", skipped %" PRIu64 " whose _id exists, at LSN %" PRIu64
-             ".",
-             state->read, state->inserted, state->replaced, state->skipped, state->lsn);
+             "Read %" PRIu64 " documents, inserted %" PRIu64 ", replaced %" PRIu64 ", skipped %" PRIu64 " whose _id exists%s%s.",
+             state->read, state->inserted, state->replaced, state->skipped, state->lsn ? "," : "", output_at_lsn(state->lsn, at_lsn));
     output_result(&import->cli->out, sentence, fields, ARRAY_LEN(fields));
     if (import->failed > 0)
         return error_set(err, import->failed_code, "%" PRIu64 " of %" PRIu64 " documents were not imported", import->failed,

@@ -197,7 +197,7 @@ static bool begin(struct import *import, struct error *err)
     struct buffer text = { 0 };
     if (!hosts)
         return error_out_of_memory(err);
-    if (!cli_find_ids(cli, &project_id, &branch_id, err))
+    if (!cli_find_ids(cli, &project_id, &branch_id, &cli->connection.without_id, err))
         return false;
     const char *const parts[] = { "mongodb", hosts, import->source.database, project_id, branch_id };
     if (!resume_file_open(&import->file, "import", parts, ARRAY_LEN(parts), "import of this database into this branch", &text, err)) {
@@ -406,9 +406,9 @@ static void print_imported(const struct import *import)
                                     FIELD_BOOL("one_point_in_time", !why[0]),
                                     FIELD_OPTIONAL("why_not", why),
                                     FIELD_U64("lsn", sink->lsn) };
-    char sentence[768];
-    snprintf(sentence, sizeof sentence, "Imported %" PRIu64 " documents of %zu collections at LSN %" PRIu64 ".\n%s%s%s.",
-             all_imported(import), import->mark.n, sink->lsn, why[0] ? "Not one point in time: " : "All of one point in time", why, "");
+    char sentence[768], at_lsn[OUTPUT_AT_LSN_SIZE];
+    snprintf(sentence, sizeof sentence, "Imported %" PRIu64 " documents of %zu collections%s.\n%s%s%s.", all_imported(import),
+             import->mark.n, output_at_lsn(sink->lsn, at_lsn), why[0] ? "Not one point in time: " : "All of one point in time", why, "");
     output_result(&import->cli->out, sentence, fields, ARRAY_LEN(fields));
 }
 

@@ -123,11 +123,12 @@ static void print_imported(const struct import *import, const char *database, co
                                     FIELD_U64("skipped", sink->skipped),
                                     FIELD_U64("passed_over", import->n_passed_over),
                                     FIELD_U64("lsn", sink->lsn) };
-    char sentence[384];
+    char sentence[384], at_lsn[OUTPUT_AT_LSN_SIZE];
     snprintf(sentence, sizeof sentence,
              "Read %" PRIu64 " documents of %zu collections, inserted %" PRIu64 ", replaced %" PRIu64 ", skipped %" PRIu64
-             " whose _id exists, at LSN %" PRIu64 ".",
-             import->documents, import->n_wanted, sink->inserted, sink->replaced, sink->skipped, sink->lsn);
+             " whose _id exists%s%s.",
+             import->documents, import->n_wanted, sink->inserted, sink->replaced, sink->skipped, sink->lsn ? "," : "",
+             output_at_lsn(sink->lsn, at_lsn));
     output_result(&import->cli->out, sentence, fields, ARRAY_LEN(fields));
 }
 

@@ -63,7 +63,7 @@ bool cli_reach_branch(struct cli *cli, const char *project, const char *branch, 
                            &argon__branch__v1__get_branch_response__descriptor, &cli->arena, &message, err);
 }
 
-bool cli_find_ids(struct cli *cli, const char **project_id, const char **branch_id, struct error *err)
+bool cli_find_ids(struct cli *cli, const char **project_id, const char **branch_id, bool *traditional, struct error *err)
 {
     Argon__Branch__V1__GetProjectRequest project = ARGON__BRANCH__V1__GET_PROJECT_REQUEST__INIT;
     Argon__Branch__V1__GetBranchRequest branch = ARGON__BRANCH__V1__GET_BRANCH_REQUEST__INIT;
@@ -81,6 +81,7 @@ bool cli_find_ids(struct cli *cli, const char **project_id, const char **branch_
         return error_set(err, ERROR_INTERNAL, "the service answered without a project or branch");
     *project_id = found_project->project->id;
     *branch_id = found_branch->branch->id;
+    *traditional = found_branch->branch->kind == ARGON__BRANCH__V1__BRANCH_KIND__BRANCH_KIND_TRADITIONAL;
     return true;
 }
 

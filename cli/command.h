@@ -97,8 +97,8 @@ CHECKED bool cli_document(struct cli *cli, const char *what, const char *json, A
 CHECKED bool cli_refuse_request_id(const struct cli *cli, struct error *err);
 /* A short call, within --timeout: is the branch there? Before a stream that has no deadline. */
 CHECKED bool cli_reach_branch(struct cli *cli, const char *project, const char *branch, struct error *err);
-/* By which project and branch are the same, whatever they are called. */
-CHECKED bool cli_find_ids(struct cli *cli, const char **project_id, const char **branch_id, struct error *err);
+/* By which project and branch are the same, whatever they are called; and whether the branch is a traditional one. */
+CHECKED bool cli_find_ids(struct cli *cli, const char **project_id, const char **branch_id, bool *traditional, struct error *err);
 /* Asks before something is lost, if a person sits there and has not said --yes. CANCELLED when it is not wanted. */
 CHECKED bool cli_confirm(const struct cli *cli, struct error *err, const char *question, ...) PRINTF_LIKE(3, 4);
 

@@ -34,11 +34,28 @@ static int64_t unary_deadline(const struct connection *connection)
     return clock_monotonic_micros() + (int64_t)timeout;
 }
 
+static bool call(struct connection *connection, bool repeatable, const char *method, const ProtobufCMessage *request,
+                 const ProtobufCMessageDescriptor *response_type, struct arena *arena, ProtobufCMessage **response, struct error *err)
+{
+    const struct rpc_call_options options = { .deadline = unary_deadline(connection), .repeatable = repeatable };
+    atomic_store(&connection->asked, true);
+    bool ok = rpc_client_call(connection->client, method, request, response_type, &options, arena, response, err);
+    if (ok || (err->code != ERROR_UNAVAILABLE && err->code != ERROR_DEADLINE_EXCEEDED))
+        atomic_store(&connection->reached, true);
+    return ok;
+}
+
 bool connection_read(struct connection *connection, const char *method, const ProtobufCMessage *request,
                      const ProtobufCMessageDescriptor *response_type, struct arena *arena, ProtobufCMessage **response, struct error *err)
 {
-    const struct rpc_call_options options = { .deadline = unary_deadline(connection), .repeatable = true };
-    return rpc_client_call(connection->client, method, request, response_type, &options, arena, response, err);
+    return call(connection, true, method, request, response_type, arena, response, err);
+}
+
+bool connection_call_once(struct connection *connection, const char *method, const ProtobufCMessage *request,
+                          const ProtobufCMessageDescriptor *response_type, struct arena *arena, ProtobufCMessage **response,
+                          struct error *err)
+{
+    return call(connection, false, method, request, response_type, arena, response, err);
 }
 
 static void fill_write(struct connection *connection, uint64_t since_lsn, Argon__Branch__V1__WriteOptions *write)
@@ -118,24 +135,25 @@ bool connection_next_write(struct connection *connection, uint64_t number, uint6
     return true;
 }
 
-/* A traditional branch. It was refused for its id alone, and that is how the log has it: no late copy will be applied. */
-static bool takes_no_id(const struct connection *connection, const struct error *err)
+static bool needs_wal_branch(const struct error *err)
 {
-    return !connection->without_id && !connection->options->request_id[0] && err->code == ERROR_FAILED_PRECONDITION && err->reason &&
-           strcmp(err->reason, "NEEDS_WAL_BRANCH") == 0 && strcmp(err->keys, "request_id") == 0;
+    return err->reason && strcmp(err->reason, "NEEDS_WAL_BRANCH") == 0;
+}
+
+bool connection_refuses_id(const struct error *err)
+{
+    return err->code == ERROR_FAILED_PRECONDITION && needs_wal_branch(err) && strcmp(err->keys, "request_id") == 0;
 }
 
 bool connection_write(struct connection *connection, const char *method, const ProtobufCMessage *request,
                       const ProtobufCMessageDescriptor *response_type, struct arena *arena, ProtobufCMessage **response, struct error *err)
 {
     connection->unresolved = true;
-    bool ok = connection_read(connection, method, request, response_type, arena, response, err);
-    if (!ok && takes_no_id(connection, err)) {
+    bool ok = call(connection, !connection->without_id, method, request, response_type, arena, response, err);
+    if (!ok && !connection->without_id && !connection->options->request_id[0] && connection_refuses_id(err)) {
         connection->without_id = true;
         fill_write(connection, 0, connection->write);
-        /* without an id nothing is sent twice */
-        const struct rpc_call_options once = { .deadline = unary_deadline(connection) };
-        ok = rpc_client_call(connection->client, method, request, response_type, &once, arena, response, err);
+        ok = connection_call_once(connection, method, request, response_type, arena, response, err);
     }
     /* Overload and shutdown refuse a call before anybody looks at its request_id: of an earlier copy they say nothing. */
     bool repeats = connection->options->request_id[0] || connection->goes_on;
@@ -151,6 +169,19 @@ bool connection_stream(struct connection *connection, const char *method, const 
     return rpc_client_stream_open(connection->client, method, request, response_type, &options, stream, err);
 }
 
+/* The option by which the user knows what the service calls so. */
+static const char *option_of(const char *key, size_t len)
+{
+    static const char *const options[][2] = { { "as_of_lsn", "--at-lsn" },      { "as_of_time", "--at-time" },
+                                              { "min_lsn", "--min-lsn" },       { "stale_ok", "--stale-ok" },
+                                              { "request_id", "--request-id" }, { "since_lsn", "--since-lsn" },
+                                              { "at_lsn", "--at-lsn" },         { "at_time", "--at-time" } };
+    for (size_t i = 0; i < ARRAY_LEN(options); i++)
+        if (strlen(options[i][0]) == len && memcmp(options[i][0], key, len) == 0)
+            return options[i][1];
+    return NULL;
+}
+
 void connection_report(const struct connection *connection, const struct error *err)
 {
     fprintf(stderr, "argon: %s: %s\n", error_code_name(err->code), err->message);
@@ -159,10 +190,19 @@ void connection_report(const struct connection *connection, const struct error *
     const char *next;
     for (const char *key = err->keys; *key; key = next) {
         size_t len = strcspn(key, "\n");
-        fprintf(stderr, "argon: in the way: %.*s\n", (int)len, key);
+        const char *option = needs_wal_branch(err) ? option_of(key, len) : NULL;
+        if (option)
+            fprintf(stderr, "argon: %s needs a WAL branch\n", option);
+        else
+            fprintf(stderr, "argon: in the way: %.*s\n", (int)len, key);
         next = key + len + (key[len] == '\n');
     }
-    if (connection->unresolved && connection->without_id)
+    if (connection->unresolved && connection->without_id && connection->remembers)
+        fputs(
+            "argon: whether the write took effect is unknown, and a traditional branch cannot tell; the same command goes on, and does not "
+            "fail over what is in by then\n",
+            stderr);
+    else if (connection->unresolved && connection->without_id)
         fprintf(stderr,
                 "argon: whether the write took effect is unknown, and a traditional branch cannot tell: look before you repeat it\n");
     else if (connection->unresolved && connection->remembers)

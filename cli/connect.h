@@ -2,6 +2,7 @@
 #ifndef ARGON_CLI_CONNECT_H
 #define ARGON_CLI_CONNECT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,6 +27,8 @@ struct connection {
     bool goes_on;    /* an earlier run of the command may have sent it, too */
     bool remembers;  /* the same command finds the id again */
     bool without_id; /* the branch takes none */
+    /* whether anything was asked, and the service answered, if only once: then it is where it is looked for */
+    atomic_bool asked, reached;
     Argon__Branch__V1__WriteOptions *write;
 };
 
@@ -36,6 +39,14 @@ void connection_close(struct connection *connection);
 CHECKED bool connection_read(struct connection *connection, const char *method, const ProtobufCMessage *request,
                              const ProtobufCMessageDescriptor *response_type, struct arena *arena, ProtobufCMessage **response,
                              struct error *err);
+
+/* The same, but nothing is repeated: for what has no request_id, and is not known to have no effect a second time. */
+CHECKED bool connection_call_once(struct connection *connection, const char *method, const ProtobufCMessage *request,
+                                  const ProtobufCMessageDescriptor *response_type, struct arena *arena, ProtobufCMessage **response,
+                                  struct error *err);
+
+/* A traditional branch: it was refused for its id alone, and that is how the log has it, so no late copy will be applied. */
+bool connection_refuses_id(const struct error *err);
 
 /* Chooses a request_id and learns since_lsn, unless the options give them: from the project or, for what happens to
  * projects themselves (project NULL), from the list of them. The strings of *write belong to the connection and the options. */

@@ -55,7 +55,9 @@ bool find_documents(struct cli *cli, const char *collection, uint64_t lsn, uint6
             deadline = clock_monotonic_micros() + patience;
             backoff = (struct backoff) { 0 };
         }
-        if (!broken || err->code != ERROR_UNAVAILABLE || !backoff_wait(&backoff, deadline))
+        /* what has been counted may lie elsewhere by now, unless the state is that of an LSN */
+        bool goes_on = lsn > 0 || request.skip == skip;
+        if (!broken || !goes_on || err->code != ERROR_UNAVAILABLE || !backoff_wait(&backoff, deadline))
             return error_wrap(err, "collection '%s'", collection);
     }
 }

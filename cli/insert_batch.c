@@ -1,5 +1,7 @@
 #include "cli/insert_batch.h"
 
+#include "common/bson/element.h"
+
 bool insert_rules_parse(const char *on_duplicate, struct insert_rules *rules, struct error *err)
 {
     static const struct {
@@ -16,6 +18,14 @@ bool insert_rules_parse(const char *on_duplicate, struct insert_rules *rules, st
             return true;
         }
     return error_set(err, ERROR_INVALID_ARGUMENT, "option --on-duplicate: '%s' is none of fail, skip, replace", on_duplicate);
+}
+
+struct insert_rules insert_rules_again(const struct insert_rules *rules)
+{
+    struct insert_rules again = *rules;
+    if (again.on_duplicate != ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_REPLACE)
+        again.on_duplicate = ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_SKIP;
+    return again;
 }
 
 void insert_batch_destroy(struct insert_batch *batch)
@@ -80,4 +90,23 @@ bool insert_batch_send(const struct insert_batch *batch, struct connection *conn
                        const Argon__Branch__V1__InsertManyResponse **response, struct error *err)
 {
     return insert_batch_call(batch, connection, connection_write, target, rules, write, arena, response, err);
+}
+
+static bool all_have_ids(const struct insert_batch *batch)
+{
+    struct element id;
+    const uint8_t *at = batch->documents.data;
+    for (size_t i = 0; i < batch->n; at += get_u32(at), i++)
+        if (!element_find(bytes_of(at, get_u32(at)), "_id", 3, &id))
+            return false;
+    return true;
+}
+
+bool insert_batch_send_again(const struct insert_batch *batch, struct connection *connection, Argon__Branch__V1__Target *target,
+                             const struct insert_rules *rules, Argon__Branch__V1__WriteOptions *write, struct arena *arena,
+                             const Argon__Branch__V1__InsertManyResponse **response, struct error *err)
+{
+    const struct insert_rules again = insert_rules_again(rules);
+    return err->code == ERROR_UNAVAILABLE && all_have_ids(batch) &&
+           insert_batch_call(batch, connection, connection_read, target, &again, write, arena, response, err);
 }

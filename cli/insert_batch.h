@@ -25,7 +25,10 @@ void insert_batch_destroy(struct insert_batch *batch);
 void insert_batch_clear(struct insert_batch *batch);
 CHECKED bool insert_batch_add(struct insert_batch *batch, struct bytes bson, struct error *err);
 
-/* connection_read or connection_write: a write may be sent by either, once it has a request_id. */
+/* For documents that may be in already: what is there stays, unless it was to be replaced anyhow. */
+struct insert_rules insert_rules_again(const struct insert_rules *rules);
+
+/* connection_write, connection_read for what has a request_id, connection_call_once for what has none. */
 typedef bool insert_batch_call_fn(struct connection *, const char *method, const ProtobufCMessage *request,
                                   const ProtobufCMessageDescriptor *response_type, struct arena *, ProtobufCMessage **response,
                                   struct error *);
@@ -38,5 +41,11 @@ CHECKED bool insert_batch_call(const struct insert_batch *batch, struct connecti
 CHECKED bool insert_batch_send(const struct insert_batch *batch, struct connection *connection, Argon__Branch__V1__Target *target,
                                const struct insert_rules *rules, Argon__Branch__V1__WriteOptions *write, struct arena *arena,
                                const Argon__Branch__V1__InsertManyResponse **response, struct error *err);
+
+/* After a failure without a request_id, when it may be in: sends it again where nobody answered and every document has an _id,
+ * without which it would be in twice. Else it is false at once, and err is as it was. */
+CHECKED bool insert_batch_send_again(const struct insert_batch *batch, struct connection *connection, Argon__Branch__V1__Target *target,
+                                     const struct insert_rules *rules, Argon__Branch__V1__WriteOptions *write, struct arena *arena,
+                                     const Argon__Branch__V1__InsertManyResponse **response, struct error *err);
 
 #endif

@@ -67,7 +67,9 @@ static enum cli_exit usage_error(const struct command_group *group, const struct
 static void report(const struct connection *connection, const struct error *err)
 {
     connection_report(connection, err);
-    program_explain(stderr, err->code);
+    /* where the endpoint comes from explains a service that nobody has heard of, and not what a MongoDB says */
+    if (err->code == ERROR_UNAVAILABLE ? connection->asked && !connection->reached : connection->asked)
+        program_explain(stderr, err->code);
 }
 
 static enum cli_exit run_command(const struct command_group *group, const struct command *command, struct cli *cli)

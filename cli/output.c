@@ -315,3 +315,11 @@ bool output_finish(struct output *out, struct error *err)
     bool full = out->errnum == ENOSPC || out->errnum == EDQUOT || out->errnum == ENOMEM;
     return error_set_errno(err, full ? ERROR_RESOURCE_EXHAUSTED : ERROR_INTERNAL, out->errnum, "cannot write the output");
 }
+
+const char *output_at_lsn(uint64_t lsn, char text[OUTPUT_AT_LSN_SIZE])
+{
+    text[0] = '\0';
+    if (lsn)
+        snprintf(text, OUTPUT_AT_LSN_SIZE, " at LSN %" PRIu64, lsn);
+    return text;
+}

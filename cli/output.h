@@ -65,6 +65,10 @@ void output_object(struct output *out, const struct field *fields, size_t n);
 /* What a write did: the sentence for people, else the fields. */
 void output_result(struct output *out, const char *sentence, const struct field *fields, size_t n);
 
+/* " at LSN 120", into the text and back; "" for 0: what happens on a traditional branch has none. */
+enum { OUTPUT_AT_LSN_SIZE = 32 };
+const char *output_at_lsn(uint64_t lsn, char text[OUTPUT_AT_LSN_SIZE]);
+
 /* A list is of rows that all have the same fields, or of documents. */
 void output_list_begin(struct output *out);
 void output_list_row(struct output *out, const struct field *fields, size_t n);

@@ -38,6 +38,8 @@ struct collection_kind {
                    uint64_t *lsn, struct error *err);
     bool (*drop)(struct registry *registry, const struct collection_path *path, const struct write_request *request, uint64_t *lsn,
                  struct error *err);
+    bool (*set_indexes)(struct registry *registry, const struct collection_path *path, struct bytes indexes,
+                        const struct write_request *request, uint64_t *lsn, struct error *err);
 };
 
 extern const struct collection_kind wal_collection;

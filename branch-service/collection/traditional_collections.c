@@ -2,6 +2,7 @@
 
 #include "branch-service/collection/traditional_internal.h"
 #include "branch-service/names.h"
+#include "common/base/limits.h"
 
 /* ---- listing ---------------------------------------------------------------------------------------- */
 
@@ -83,14 +84,19 @@ bool traditional_list(struct registry *registry, const char *project, const char
     struct listing listing;
     if (!traditional_begin_read(&operation, registry, project, branch, NULL, read, NULL, err))
         return false;
-    bool ok = list_all(&operation, after, arena, &listing, err) && traditional_settle(&operation, err);
+    bool ok = list_all(&operation, after, arena, &listing, err);
+    size_t found = 0, index_bytes = 0;
+    for (; ok && found < listing.n && found < n && index_bytes < MAX_INDEX_DEFINITION_BYTES; found++) {
+        collections[found] = listing.records[found];
+        ok = traditional_read_indexes(&operation, listing.records[found].name, arena, &collections[found].indexes, err);
+        index_bytes += collections[found].indexes.len;
+    }
+    ok = ok && traditional_settle(&operation, err);
     traditional_end(&operation);
     if (!ok)
         return false;
-    *n_collections = listing.n < n ? listing.n : n;
-    *more = listing.n > n;
-    if (listing.n)
-        memcpy(collections, listing.records, *n_collections * sizeof *collections);
+    *n_collections = found;
+    *more = listing.n > found;
     *lsn = 0;
     return true;
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "branch-service/collection/traditional.h"
+#include "branch-service/index_definitions.h"
 
 /* What goes to MongoDB at a time. */
 enum { PART_DOCUMENTS = 1000, PART_BYTES = 8 * 1024 * 1024 };
@@ -124,6 +125,22 @@ static bool send_documents(struct mongo *mongo, const char *database, const char
     return ok && send_part(mongo, database, name, part, n, deadline, err);
 }
 
+/* Behind the documents, which are faster in without them. A branch on the log does not enforce a unique one: its documents may break it. */
+static bool create_indexes(struct mongo *mongo, const char *database, const char *name, struct bytes indexes, struct arena *arena,
+                           int64_t deadline, struct error *err)
+{
+    struct bytes *definitions;
+    size_t n;
+    if (!index_definitions_unpack(indexes, arena, &definitions, &n, err))
+        return false;
+    if (mongo_create_indexes(mongo, database, name, definitions, n, deadline, err))
+        return true;
+    err->outcome = OUTCOME_UNKNOWN; /* of the whole creation it says nothing */
+    if (err->code == ERROR_ALREADY_EXISTS || err->code == ERROR_INVALID_ARGUMENT)
+        err->code = ERROR_FAILED_PRECONDITION;
+    return error_wrap(err, "its indexes");
+}
+
 static bool copy_from_view(struct project *project, struct mongo *mongo, const struct branch_record *branch,
                            const struct branch_record *parent, const struct collection_record *collection, struct arena *arena,
                            int64_t deadline, struct error *err)
@@ -133,7 +150,8 @@ static bool copy_from_view(struct project *project, struct mongo *mongo, const s
     if (!to || !project_view(project, parent->id, collection->id, branch->cut, deadline, &documents, err))
         return false;
     bool ok = mongo_create_collection(mongo, branch->database, to, (struct bytes) { 0 }, deadline, err) &&
-              send_documents(mongo, branch->database, to, documents, deadline, err);
+              send_documents(mongo, branch->database, to, documents, deadline, err) &&
+              create_indexes(mongo, branch->database, to, collection->indexes, arena, deadline, err);
     tree_unref(documents);
     return ok || error_wrap(err, "collection '%s'", collection->name);
 }

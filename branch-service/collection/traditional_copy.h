@@ -6,7 +6,7 @@
 #include "branch-service/registry.h"
 
 /* Copies the collections of the parent to those of a branch: a traditional parent's inside the server, with their options and
- * indexes; a WAL parent's as they are at the cut. A part may be there when this fails. */
+ * indexes; a WAL parent's as they are at the cut, with the indexes that are recorded there. A part may be there when this fails. */
 CHECKED bool traditional_copy_parent(struct registry *registry, struct project *project, const struct branch_record *branch,
                                      const struct branch_record *parent, int64_t deadline, struct error *err);
 

@@ -35,5 +35,13 @@ CHECKED bool traditional_rename(struct registry *registry, const struct collecti
                                 const struct write_request *request, uint64_t *lsn, struct error *err);
 CHECKED bool traditional_drop(struct registry *registry, const struct collection_path *path, const struct write_request *request,
                               uint64_t *lsn, struct error *err);
+/* The collection has these indexes afterwards, beside that of _id: others are dropped, missing ones made. What is there as it is wanted
+ * is left alone. A failure in the middle leaves what is done; the same call goes on. */
+CHECKED bool traditional_set_indexes(struct registry *registry, const struct collection_path *path, struct bytes indexes,
+                                     const struct write_request *request, uint64_t *lsn, struct error *err);
+
+/* An array as index_definitions.h has them, without that of _id. */
+CHECKED bool traditional_read_indexes(struct traditional *operation, const char *collection, struct arena *arena, struct bytes *indexes,
+                                      struct error *err);
 
 #endif

@@ -227,4 +227,5 @@ const struct collection_kind traditional_collection = {
     .create = traditional_create,
     .rename = traditional_rename,
     .drop = traditional_drop,
+    .set_indexes = traditional_set_indexes,
 };

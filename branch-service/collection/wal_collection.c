@@ -10,4 +10,5 @@ const struct collection_kind wal_collection = {
     .create = collections_create,
     .rename = collections_rename,
     .drop = collections_drop,
+    .set_indexes = collections_set_indexes,
 };

@@ -140,19 +140,25 @@ bool mongo_rename_collection(struct mongo *mongo, const char *database, const ch
     return ok;
 }
 
-bool mongo_drop_collection(struct mongo *mongo, const char *database, const char *collection, int64_t deadline, struct error *err)
+/* What is not there is dropped already. */
+static bool run_drop(struct mongo *mongo, const char *database, const bson_t *command, int64_t deadline, struct error *err)
 {
     struct error why;
-    bson_t command;
-    bson_init(&command);
-    BSON_APPEND_UTF8(&command, "drop", collection);
-    bool ok = mongo_run(mongo, database, MONGO_COMMAND_WRITE, &command, deadline, NULL, &why);
-    bson_destroy(&command);
-    if (ok || why.code == ERROR_NOT_FOUND)
+    if (mongo_run(mongo, database, MONGO_COMMAND_WRITE, command, deadline, NULL, &why) || why.code == ERROR_NOT_FOUND)
         return true;
     if (err)
         *err = why;
     return false;
+}
+
+bool mongo_drop_collection(struct mongo *mongo, const char *database, const char *collection, int64_t deadline, struct error *err)
+{
+    bson_t command;
+    bson_init(&command);
+    BSON_APPEND_UTF8(&command, "drop", collection);
+    bool ok = run_drop(mongo, database, &command, deadline, err);
+    bson_destroy(&command);
+    return ok;
 }
 
 bool mongo_list_indexes(struct mongo *mongo, const char *database, const char *collection, int64_t deadline, mongo_document_fn *visit,
@@ -202,6 +208,18 @@ bool mongo_create_indexes(struct mongo *mongo, const char *database, const char 
     bson_append_array_end(&command, &indexes);
     if (ok && wanted)
         ok = mongo_run(mongo, database, MONGO_COMMAND_WRITE, &command, deadline, NULL, err);
+    bson_destroy(&command);
+    return ok;
+}
+
+bool mongo_drop_index(struct mongo *mongo, const char *database, const char *collection, const char *index, int64_t deadline,
+                      struct error *err)
+{
+    bson_t command;
+    bson_init(&command);
+    BSON_APPEND_UTF8(&command, "dropIndexes", collection);
+    BSON_APPEND_UTF8(&command, "index", index);
+    bool ok = run_drop(mongo, database, &command, deadline, err);
     bson_destroy(&command);
     return ok;
 }

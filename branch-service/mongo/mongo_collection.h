@@ -132,6 +132,9 @@ CHECKED bool mongo_list_indexes(struct mongo *mongo, const char *database, const
 /* From definitions as listed; the one of _id is there anyhow and is left out. */
 CHECKED bool mongo_create_indexes(struct mongo *mongo, const char *database, const char *collection, const struct bytes *definitions,
                                   size_t n, int64_t deadline, struct error *err);
+/* One that is not there is dropped already. */
+CHECKED bool mongo_drop_index(struct mongo *mongo, const char *database, const char *collection, const char *index, int64_t deadline,
+                              struct error *err);
 /* {}: none. Documents that are there already are not checked, new ones and changed ones are. */
 CHECKED bool mongo_set_validator(struct mongo *mongo, const char *database, const char *collection, struct bytes validator,
                                  int64_t deadline, struct error *err);

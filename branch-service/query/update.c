@@ -4,6 +4,7 @@
 
 #include "branch-service/query/document.h"
 #include "branch-service/query/query_error.h"
+#include "branch-service/query/update_pipeline.h"
 #include "branch-service/query/update_resolve.h"
 #include "branch-service/query/update_spec.h"
 #include "branch-service/query/update_upsert.h"
@@ -11,6 +12,11 @@
 #include "common/base/memory.h"
 #include "common/bson/bson_check.h"
 #include "common/bson/value_compare.h"
+
+enum {
+    EMPTY_DOCUMENT = 5,                     /* bytes */
+    MAX_PIPELINE_BYTES = 100 * 1024 * 1024, /* for what lies between the stages of one document */
+};
 
 struct update {
     struct arena arena;
@@ -25,6 +31,8 @@ struct update {
 
     /* UPDATE_REPLACEMENT */
     struct element id; /* name NULL: the old document's _id is kept */
+
+    struct update_pipeline *pipeline; /* UPDATE_PIPELINE */
 };
 
 static bool compile_operators(struct update *update, struct bytes array_filters, struct error *err)
@@ -34,6 +42,21 @@ static bool compile_operators(struct update *update, struct bytes array_filters,
     update->filters = compiler.filters;
     update->writes_time = compiler.writes_time;
     return ok;
+}
+
+static bool compile_replacement(struct update *update, const struct update_options *options, struct error *err)
+{
+    if (options->many)
+        return query_error(err, MONGO_FAILED_TO_PARSE, "a replacement changes one document only: use operators such as $set for many");
+    return document_check_storable(update->spec, &update->id, err);
+}
+
+static bool compile_pipeline(struct update *update, const struct update_options *options, struct error *err)
+{
+    if (options->array_filters.data && options->array_filters.len > EMPTY_DOCUMENT)
+        return query_error(err, MONGO_FAILED_TO_PARSE, "arrayFilters may not be specified for pipeline-style updates");
+    int64_t now = options->now ? options->now : (int64_t)(clock_wall_micros() / 1000);
+    return update_pipeline_compile(update->spec, options->let, now, &update->arena, &update->pipeline, err);
 }
 
 static bool copy_bytes(struct arena *arena, struct bytes *bytes, struct error *err)
@@ -50,7 +73,7 @@ bool update_compile(struct bytes spec, const struct update_options *options, str
     struct update *update = mem_zalloc(sizeof *update);
     struct element_reader reader;
     struct element first;
-    bool ok;
+    bool ok = false;
     options = options ? options : &none;
     struct bytes array_filters = options->array_filters;
     arena_init(&update->arena, 0);
@@ -60,13 +83,19 @@ bool update_compile(struct bytes spec, const struct update_options *options, str
         goto failed;
     /* as in MongoDB the first field decides */
     element_reader_init(&reader, update->spec);
-    update->kind = element_next(&reader, &first) && element_name_is_operator(&first) ? UPDATE_OPERATORS : UPDATE_REPLACEMENT;
-    if (update->kind == UPDATE_OPERATORS)
+    bool operators = element_next(&reader, &first) && element_name_is_operator(&first);
+    update->kind = options->is_pipeline ? UPDATE_PIPELINE : operators ? UPDATE_OPERATORS : UPDATE_REPLACEMENT;
+    switch (update->kind) {
+    case UPDATE_OPERATORS:
         ok = compile_operators(update, array_filters, err);
-    else if (options->many)
-        ok = query_error(err, MONGO_FAILED_TO_PARSE, "a replacement changes one document only: use operators such as $set for many");
-    else
-        ok = document_check_storable(update->spec, &update->id, err);
+        break;
+    case UPDATE_REPLACEMENT:
+        ok = compile_replacement(update, options, err);
+        break;
+    case UPDATE_PIPELINE:
+        ok = compile_pipeline(update, options, err);
+        break;
+    }
     if (!ok)
         goto failed;
     *out = update;
@@ -82,6 +111,7 @@ void update_free(struct update *update)
         return;
     for (struct update_filter *owned = update->filters; owned; owned = owned->next)
         filter_free(owned->filter);
+    update_pipeline_free(update->pipeline);
     arena_destroy(&update->arena);
     free(update);
 }
@@ -136,6 +166,18 @@ static bool write_whole(struct bytes document, const struct element *new_id, str
     return true;
 }
 
+static bool write_piped(const struct update *update, struct bytes document, struct builder *out, struct error *err)
+{
+    struct arena arena;
+    struct bytes piped;
+    struct element id;
+    arena_init(&arena, MAX_PIPELINE_BYTES);
+    bool ok = update_pipeline_apply(update->pipeline, document, &arena, &piped, err) && document_check_storable(piped, &id, err) &&
+              write_whole(document, &id, piped, out, err);
+    arena_destroy(&arena);
+    return ok;
+}
+
 /* As builder_finish, with MongoDB's codes. */
 static bool finish(struct builder *builder, struct bytes *result, struct error *err)
 {
@@ -156,19 +198,31 @@ static bool check_nesting(struct bytes document, struct error *err)
     return query_error(err, MONGO_OVERFLOW, "the updated document: %s", plain.message);
 }
 
+static bool write_changed(const struct update *update, struct bytes document, bool inserting, struct builder *out, struct error *err)
+{
+    switch (update->kind) {
+    case UPDATE_OPERATORS:
+        return write_operators(update, document, inserting, out, err);
+    case UPDATE_REPLACEMENT:
+        return write_whole(document, &update->id, update->spec, out, err);
+    case UPDATE_PIPELINE:
+        return write_piped(update, document, out, err);
+    }
+    return false;
+}
+
 /* The new image, in the builder. */
 static bool write_image(const struct update *update, struct bytes document, bool inserting, struct builder *builder, struct bytes *image,
                         struct error *err)
 {
-    bool operators = update->kind == UPDATE_OPERATORS;
-    if (operators ? !write_operators(update, document, inserting, builder, err)
-                  : !write_whole(document, &update->id, update->spec, builder, err))
+    if (!write_changed(update, document, inserting, builder, err))
         return builder_failed(builder) ? finish(builder, image, err) : false;
     if (!finish(builder, image, err))
         return false;
-    if (!operators || bytes_equal(*image, document))
+    if (update->kind == UPDATE_REPLACEMENT || bytes_equal(*image, document))
         return true;
-    return check_id_is_kept(document, *image, err) && (!update->operators.can_nest || check_nesting(*image, err));
+    bool can_nest = update->kind == UPDATE_PIPELINE || update->operators.can_nest;
+    return (update->kind == UPDATE_PIPELINE || check_id_is_kept(document, *image, err)) && (!can_nest || check_nesting(*image, err));
 }
 
 bool update_apply(const struct update *update, struct bytes document, bson_t *out, bool *changed, struct error *err)

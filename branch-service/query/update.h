@@ -1,7 +1,8 @@
-/* Updates: operators ($set, $push, ...) or a whole-document replacement, compiled once, applied to many documents.
- * Knows neither RPC nor log. Semantics are MongoDB 7.0's; update_ops.c has the table of operators.
+/* Updates: operators ($set, $push, ...), a whole-document replacement or a pipeline ($set, $unset, $replaceWith),
+ * compiled once, applied to many documents. Knows neither RPC nor log. Semantics are MongoDB 7.0's; update_ops.c
+ * has the table of operators.
  *
- * Ownership  a compiled update copies what it needs, but for the filter in its options.
+ * Ownership  a compiled update copies what it needs, but for the filter and the variables in its options.
  * Threads    a compiled update is immutable.
  * Errors     INVALID_ARGUMENT naming operator or path, with MongoDB's code (query_error.h); also from apply: a
  *            type that an operator cannot change, a changed _id, a result over the size or nesting limit.
@@ -11,17 +12,21 @@
 
 #include <bson/bson.h>
 
+#include "branch-service/query/expression.h"
 #include "branch-service/query/filter.h"
 #include "common/base/bytes.h"
 #include "common/base/error.h"
 
-enum update_kind { UPDATE_OPERATORS, UPDATE_REPLACEMENT };
+enum update_kind { UPDATE_OPERATORS, UPDATE_REPLACEMENT, UPDATE_PIPELINE };
 
 struct update_options {
-    bool many;                   /* for more than one document, which a replacement is not */
-    struct bytes array_filters;  /* an array; data NULL: none */
-    const struct filter *filter; /* what chooses the documents, for the positional "$". Borrowed as long as the
-                                  * update lives; NULL: nothing is known about the documents */
+    bool is_pipeline;                       /* the spec is an array, of stages */
+    bool many;                              /* for more than one document, which a replacement is not */
+    struct bytes array_filters;             /* an array; data NULL: none */
+    const struct filter *filter;            /* what chooses the documents, for the positional "$". Borrowed as long as the
+                                             * update lives; NULL: nothing is known about the documents */
+    const struct expression_variables *let; /* for a pipeline; borrowed as long; NULL: none */
+    int64_t now;                            /* $$NOW of a pipeline, for all documents: milliseconds since the epoch; 0: as the clock says */
 };
 
 struct update;

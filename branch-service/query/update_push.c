@@ -7,6 +7,8 @@
 #include "common/bson/utf8.h"
 #include "common/bson/value_compare.h"
 
+enum { MAX_SORT_KEYS = 32 }; /* as MongoDB has for other sorts */
+
 struct sort_key {
     struct path path;
     bool descending;
@@ -68,6 +70,8 @@ static bool compile_sort(struct arena *arena, const struct element *clause, stru
         n++;
     if (n == 0)
         return query_error(err, MONGO_BAD_VALUE, "the $sort pattern is empty when it should be a set of fields");
+    if (n > MAX_SORT_KEYS)
+        return query_error(err, MONGO_BAD_VALUE, "the $sort pattern has more than %d fields", MAX_SORT_KEYS);
     push->keys = arena_alloc(arena, n * sizeof *push->keys);
     if (!push->keys)
         return error_out_of_memory(err);

@@ -309,7 +309,7 @@ static bool compile_array_filters(struct bytes array, struct update_compiler *co
 {
     struct element_reader reader;
     struct element e;
-    enum { MAX_ARRAY_FILTERS = 1000 }; /* each is asked about each element, and compared with each other one's name */
+    enum { MAX_ARRAY_FILTERS = 100 }; /* each is asked about each element */
     size_t n = array.data ? count_fields(array) : 0;
     if (n > MAX_ARRAY_FILTERS)
         return query_error(err, MONGO_BAD_VALUE, "more than %d array filters", MAX_ARRAY_FILTERS);

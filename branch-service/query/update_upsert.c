@@ -5,6 +5,7 @@
 #include "branch-service/query/path.h"
 #include "branch-service/query/query_error.h"
 #include "branch-service/query/update_ops.h"
+#include "branch-service/query/value_type.h"
 #include "common/bson/utf8.h"
 
 struct equality {
@@ -61,17 +62,6 @@ static bool single(const struct element *array, struct element *e)
     return element_next(&reader, e) && !element_next(&reader, &more);
 }
 
-static bool is_operators(const struct element *e)
-{
-    struct element_reader reader;
-    struct element first;
-    if (e->type != BSON_TYPE_DOCUMENT)
-        return false;
-    element_reader_init(&reader, e->value);
-    return element_next(&reader, &first) && element_name_is_operator(&first) && !element_is_named(&first, "$ref", 4) &&
-           !element_is_named(&first, "$id", 3) && !element_is_named(&first, "$db", 3);
-}
-
 static bool add_conditions(struct equalities *all, const struct element *field, struct error *err)
 {
     struct element_reader reader, values;
@@ -87,7 +77,7 @@ static bool add_conditions(struct equalities *all, const struct element *field, 
         } else if (element_is_named(&condition, "$all", 4) && condition.type == BSON_TYPE_ARRAY) {
             element_reader_init(&values, condition.value);
             while (element_next(&values, &value)) {
-                if (value.type != BSON_TYPE_REGEX && !is_operators(&value) && !add(all, field, &value, err))
+                if (value.type != BSON_TYPE_REGEX && !is_operator_document(&value) && !add(all, field, &value, err))
                     return false;
             }
         }
@@ -111,7 +101,7 @@ static bool add_filter(struct equalities *all, struct bytes filter, struct error
             if (single(&field, &part) && part.type == BSON_TYPE_DOCUMENT && !add_filter(all, part.value, err))
                 return false;
         } else if (!element_name_is_operator(&field) && field.type != BSON_TYPE_REGEX) {
-            if (is_operators(&field) ? !add_conditions(all, &field, err) : !add(all, &field, &field, err))
+            if (is_operator_document(&field) ? !add_conditions(all, &field, err) : !add(all, &field, &field, err))
                 return false;
         }
     }
@@ -139,7 +129,7 @@ static int compare_components(const void *x, const void *y)
 
 static bool check_paths(const struct equalities *all, struct error *err)
 {
-    if (all->n)
+    if (all->n > 0)
         qsort(all->items, all->n, sizeof *all->items, compare_components);
     for (size_t i = 1; i < all->n; i++) {
         const char *shorter = all->items[i - 1].path.text, *longer = all->items[i].path.text;
@@ -185,9 +175,8 @@ bool update_write_equalities(struct bytes filter, bool only_id, struct builder *
         return query_error(err, MONGO_QUERY_FEATURE_NOT_ALLOWED, "$expr is not allowed in the query predicate for an upsert");
     arena_init(&all.arena, 0);
     bool ok = add_filter(&all, filter, err) && check_paths(&all, err);
-    if (ok) {
-        if (all.n)
-            qsort(all.items, all.n, sizeof *all.items, compare_texts);
+    if (ok && all.n > 0) {
+        qsort(all.items, all.n, sizeof *all.items, compare_texts);
         write_items(all.items, all.items + all.n, 0, out);
         ok = !builder_failed(out) || builder_error(out, err);
     }

@@ -21,6 +21,29 @@ bool is_operator_document(const struct element *value)
     return element_next(&reader, &first) && element_name_is_operator(&first) && !is_dbref(value->value, false);
 }
 
+bool value_is_true(const struct element *value)
+{
+    switch (value->type) {
+    case BSON_TYPE_BOOL:
+        return *value->value.data != 0;
+    case BSON_TYPE_EOD: /* missing */
+    case BSON_TYPE_NULL:
+    case BSON_TYPE_UNDEFINED:
+        return false;
+    case BSON_TYPE_INT32:
+    case BSON_TYPE_INT64:
+        return element_integer(value) != 0;
+    case BSON_TYPE_DOUBLE:
+        return element_double(value) != 0; /* NaN is not 0 */
+    case BSON_TYPE_DECIMAL128: {
+        struct decimal128 decimal = decimal128_load(value->value.data);
+        return decimal.class != DECIMAL128_FINITE || decimal.coefficient != 0;
+    }
+    default:
+        return true;
+    }
+}
+
 type_set type_by_alias(struct bytes name)
 {
     if (bytes_equal(name, bytes_of_string("number")))

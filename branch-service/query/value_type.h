@@ -11,6 +11,9 @@ bool is_operator_document(const struct element *value);
 /* A DBRef; an incomplete one has any of its fields. */
 bool is_dbref(struct bytes document, bool incomplete);
 
+/* What counts as true for $exists and the like: all but false, null, undefined and numbers that are 0. */
+bool value_is_true(const struct element *value);
+
 static inline int value_rank(const struct element *value)
 {
     return value_type_rank(value->type == (uint8_t)BSON_TYPE_MINKEY ? BSON_TYPE_MINKEY : (bson_type_t)value->type);

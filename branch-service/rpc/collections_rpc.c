@@ -150,13 +150,18 @@ static void on_set_indexes(void *service, struct rpc_call *call, const ProtobufC
     Argon__Branch__V1__SetIndexesRequest *request = (Argon__Branch__V1__SetIndexesRequest *)message;
     Argon__Branch__V1__SetIndexesResponse response = ARGON__BRANCH__V1__SET_INDEXES_RESPONSE__INIT;
     struct collection_path path;
+    struct collection_way way;
     struct write_request write;
     struct bytes indexes;
     struct error err;
     convert_write(call, "SetIndexes", message, &request->write, rpc_call_arena(call), &write);
-    if (!convert_target(request->target, &path, &err) || !pack_indexes(request, rpc_call_arena(call), &indexes, &err))
+    if (!convert_target(request->target, &path, &err) || !pack_indexes(request, rpc_call_arena(call), &indexes, &err)) {
         fail_not_applied(call, &err);
-    else if (collections_set_indexes(service, &path, indexes, &write, &response.lsn, &err))
+        return;
+    }
+    for (collection_begin(&way, service, path.project, path.branch, write.request_id); collection_go(&way, &err);)
+        way.ok = way.kind->set_indexes(service, &path, indexes, &write, &response.lsn, &err);
+    if (way.ok)
         rpc_reply(call, &response.base);
     else
         rpc_fail(call, &err);

@@ -137,7 +137,8 @@ bool bson_check(struct bytes document, struct error *err)
         const uint8_t *start = at;
         if (*at == 0)
             return refuse(&check, NULL, start, "a document that ends before its length says", err);
-        struct element field = { .type = *at++, .name = (const char *)at };
+        struct element field = { .type = *at, .name = (const char *)at + 1 };
+        at++;
         const uint8_t *nul = memchr(at, 0, (size_t)(end - at));
         if (!nul)
             return refuse(&check, NULL, start, "a field name without its end", err);

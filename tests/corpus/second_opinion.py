@@ -210,7 +210,7 @@ def run_update(collection, case):
     update = case["update"]
     statement = {
         "q": raw(case.get("filter", [])),
-        "u": raw(update) if isinstance(update, Document) else [raw(stage) for stage in update],
+        "u": raw(update) if isinstance(update, Document) else [raw(stage) if isinstance(stage, Document) else stage for stage in update],
         "multi": how.get("multi", False),
         "upsert": how.get("upsert", False),
     }

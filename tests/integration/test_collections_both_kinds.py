@@ -94,6 +94,18 @@ class Branch:
     def drop(self, name):
         self.client.rpc.DropCollection(target=self.target(name))
 
+    def set_indexes(self, definitions, collection="c"):
+        self.client.rpc.SetIndexes(target=self.target(collection), indexes=[self.document(definition) for definition in definitions])
+
+    def indexes(self):
+        """Of each collection, without the version that MongoDB adds."""
+        listed = self.client.rpc.ListCollections(project="p", branch=self.name).collections
+        definitions = {item.name: [bson.decode(document.bson) for document in item.indexes] for item in listed}
+        return {
+            name: sorted(([(key, value) for key, value in index.items() if key != "v"] for index in found), key=str)
+            for name, found in definitions.items()
+        }
+
 
 def outcome(call):
     """What a caller sees: the answer, or the status."""
@@ -512,6 +524,86 @@ def test_lists_page(both):
     assert same(both, script) == [["c0", "c1"], ["c2", "c3"], ["c4"]]
 
 
+OF_ID = {"v": 2, "key": {"_id": 1}, "name": "_id_"}
+BY_NAME = {"key": {"name": 1}, "name": "by name"}
+BY_AGE = {"key": {"age": -1, "name": 1}, "name": "by age", "sparse": True}
+
+
+def listed(*definitions):
+    return sorted((list(definition.items()) for definition in definitions), key=str)
+
+
+@pytest.mark.parametrize(
+    "definitions",
+    [
+        [],
+        [OF_ID],
+        [BY_NAME],
+        [BY_AGE, BY_NAME],
+        [BY_NAME, BY_AGE, {"key": {"x": 1}, "name": "x"}],
+        [{**BY_NAME, "unique": True}, BY_AGE],
+        [{**BY_NAME, "key": {"name": -1}}, BY_AGE],
+        [{**BY_NAME, "name": "another name"}, BY_AGE],
+        [{**BY_NAME, "key": BY_AGE["key"]}, {**BY_AGE, "key": BY_NAME["key"]}],
+    ],
+    ids=["none", "that of _id", "one dropped", "the same", "one more", "unique", "another key", "another name", "keys exchanged"],
+)
+def test_indexes_are_those_that_were_set(both, definitions):
+    def script(branch):
+        branch.set_indexes([BY_NAME, BY_AGE])
+        made = branch.indexes()
+        branch.insert_many([{"_id": n, "name": f"n{n}", "age": n, "x": n} for n in range(10)])
+        branch.insert({"_id": 1}, collection="other")
+        branch.set_indexes(definitions)
+        return made, branch.indexes(), branch.count()
+
+    expected = listed(*(definition for definition in definitions if definition is not OF_ID))
+    assert same(both, script) == ({"c": listed(BY_NAME, BY_AGE)}, {"c": expected, "other": []}, 10)
+
+
+def test_indexes_go_along_with_a_rename_and_away_with_a_drop(both):
+    def script(branch):
+        branch.set_indexes([BY_NAME], collection="a")
+        branch.rename("a", "b")
+        seen = [branch.indexes()]
+        branch.drop("b")
+        branch.create("b")
+        return [*seen, branch.indexes()]
+
+    assert same(both, script) == [{"b": listed(BY_NAME)}, {"b": []}]
+
+
+@pytest.mark.parametrize("definition", [{"key": {"a": 1}}, {"name": "x"}, {"name": "x", "key": {}}])
+def test_what_is_no_index_definition(both, definition):
+    def script(branch):
+        return outcome(lambda: branch.set_indexes([definition])), branch.collections()
+
+    assert same(both, script) == (INVALID, [])
+
+
+def test_a_unique_index_of_a_traditional_branch_is_one(service):
+    branch = make(service, TRADITIONAL)
+    branch.set_indexes([BY_AGE])
+    branch.insert_many([{"_id": 1, "name": "same"}, {"_id": 2, "name": "same"}])
+    with pytest.raises(grpc.RpcError) as caught:
+        branch.set_indexes([{**BY_NAME, "unique": True}, BY_AGE])
+    assert caught.value.code() == PRECONDITION
+    assert caught.value.details().startswith("collection 'c': ")
+    branch.delete({"_id": 2})
+    branch.set_indexes([{**BY_NAME, "unique": True}, BY_AGE])
+    assert outcome(lambda: branch.insert({"_id": 3, "name": "same"})) == EXISTS
+
+
+def test_pages_of_lists_have_the_indexes_of_their_collections(both):
+    def script(branch):
+        for n in range(3):
+            branch.set_indexes([{"key": {f"f{n}": 1}, "name": f"i{n}"}], collection=f"c{n}")
+        page = branch.client.rpc.ListCollections(project="p", branch=branch.name, page_size=1, page_token="c0")
+        return [(item.name, [bson.decode(index.bson)["name"] for index in item.indexes]) for item in page.collections], page.next_page_token
+
+    assert same(both, script) == ([("c1", ["i1"])], "c1")
+
+
 @pytest.mark.parametrize("name", ["", "$a", "a$b", "system.x", ".a", "_collections", "_requests", "a\nb", "x" * 129])
 def test_names_that_no_collection_has(both, name):
     def script(branch):
@@ -522,10 +614,11 @@ def test_names_that_no_collection_has(both, name):
             lambda: branch.count(collection=name),
             lambda: branch.drop(name),
             lambda: branch.rename("a", name),
+            lambda: branch.set_indexes([BY_NAME], collection=name),
         ]
         return [outcome(call) for call in calls]
 
-    assert same(both, script) == [INVALID] * 6
+    assert same(both, script) == [INVALID] * 7
 
 
 @pytest.mark.parametrize("name", ["a.b", "ä", "with space", "x" * 128, "a/b", "-"])
@@ -570,6 +663,7 @@ WRITES = {
     "CreateCollection": lambda b: {},
     "DropCollection": lambda b: {},
     "RenameCollection": lambda b: {"new_name": "d"},
+    "SetIndexes": lambda b: {"indexes": [b.document(BY_NAME)]},
 }
 
 

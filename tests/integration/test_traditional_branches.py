@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 
+import bson
 import grpc
 import pymongo
 import pytest
 
 from argon.branch.v1 import branch_pb2
 from harness import BIN, in_parallel, not_applied
+from test_indexes import indexes, set_indexes
 from traditional import DATABASE, TRADITIONAL, WAL, branch_of, code_of, collections_of, create, options, start
 
 
@@ -42,15 +44,31 @@ def argon(cluster, mongodb):
 def test_a_copy_of_a_wal_parent(argon, mongodb):
     argon.insert_many("p", "items", [{"_id": n, "v": n} for n in range(2500)])
     argon.rpc.CreateCollection(target=argon.target("p", "empty"))
+    set_indexes(argon, "items", [{"v": 2, "key": {"v": -1}, "name": "by_v", "unique": True}])
     made = create(argon, "old").branch
     assert (made.kind, made.use_wal, made.state, made.database) == (TRADITIONAL, False, branch_pb2.BRANCH_STATE_READY, DATABASE)
     assert made.prefix == f"b_{made.id}_1_"
     argon.insert("p", "items", {"_id": "later"})
     assert argon.collections("p", "old") == ["empty", "items"]
     assert argon.count("p", "items", branch="old") == 2500
+    assert [bson.decode(index)["name"] for index in indexes(argon, "items", "old")] == ["by_v"]
+    assert mongodb.client()[DATABASE][made.prefix + "items"].index_information()["by_v"]["unique"]
     argon.delete("p", "items", {}, branch="old", many=True)
     assert argon.count("p", "items") == 2501
     assert collections_of(mongodb) == [made.prefix + "empty", made.prefix + "items"]
+
+
+def test_a_copy_whose_documents_break_a_recorded_index(argon, mongodb):
+    argon.insert_many("p", "items", [{"_id": 1, "v": 1}, {"_id": 2, "v": 1}])
+    set_indexes(argon, "items", [{"v": 2, "key": {"v": -1}, "name": "by_v", "unique": True}])
+    with pytest.raises(grpc.RpcError) as caught:
+        create(argon, "old")
+    assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert "collection 'items': its indexes: " in caught.value.details()
+    argon.rpc.DeleteBranch(project="p", name="old")
+    set_indexes(argon, "items", [])
+    create(argon, "old")
+    assert argon.count("p", "items", branch="old") == 2
 
 
 def test_a_copy_of_the_past_of_a_wal_parent(argon):
@@ -71,6 +89,7 @@ def test_a_copy_of_a_traditional_parent(argon, mongodb):
     assert made.kind == TRADITIONAL
     assert made.parent == "one"
     assert argon.count("p", "items", branch="two") == 1500
+    assert [bson.decode(index)["name"] for index in indexes(argon, "items", "two")] == ["by_v"]
     assert "by_v" in mongodb.client()[DATABASE][made.prefix + "items"].index_information()
     argon.update("p", "items", {"_id": 1}, {"$set": {"v": -1}}, branch="two")
     assert argon.find_one("p", "items", {"_id": 1}, branch="one") == {"_id": 1, "v": 1}

@@ -5,10 +5,12 @@ import signal
 import threading
 import uuid
 
+import bson
 import grpc
 import pytest
 
 from harness import MongoServer, in_parallel, not_applied, wait_until
+from test_indexes import indexes, set_indexes
 from traditional import CREATING, DATABASE, DELETING, WAL, branch_of, code_of, collections_of, create, options, start, uri
 
 
@@ -110,6 +112,27 @@ def test_a_late_answer_of_a_branch_that_is_gone_is_unknown(argon, mongodb):
     assert caught[0].code() == grpc.StatusCode.UNAVAILABLE
     assert "outcome unknown" in caught[0].details()
     assert not not_applied(caught[0])
+
+
+def test_indexes_that_are_there_are_left_alone(argon, mongodb):
+    create(argon, "old")
+    wanted = [{"v": 2, "key": {"a": 1}, "name": "a", "unique": True}, {"key": {"b": 1, "c": -1}, "name": "bc"}]
+    set_indexes(argon, "c", wanted, branch="old")
+    fail(mongodb, ["dropIndexes", "createIndexes"], errorCode=13)
+    set_indexes(argon, "c", [wanted[1], wanted[0]], branch="old")
+    with pytest.raises(grpc.RpcError) as caught:
+        set_indexes(argon, "c", wanted[:1], branch="old")
+    assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert len(indexes(argon, "c", "old")) == 2
+    # dropped and not made: the same call goes on
+    heal(mongodb)
+    fail(mongodb, ["createIndexes"], errorCode=13)
+    with pytest.raises(grpc.RpcError) as caught:
+        set_indexes(argon, "c", [{"key": {"a": -1}, "name": "a"}, wanted[1]], branch="old")
+    assert not not_applied(caught.value)
+    heal(mongodb)
+    set_indexes(argon, "c", [{"key": {"a": -1}, "name": "a"}, wanted[1]], branch="old")
+    assert sorted(bson.decode(index)["name"] for index in indexes(argon, "c", "old")) == ["a", "bc"]
 
 
 def test_wrong_password(cluster, mongo_server):

@@ -79,7 +79,7 @@ WRONG_WRITES = {
     "filter that fails on a document": (INVALID, "by zero", lambda a: a.update("p", "c", DIVIDES_BY_ZERO, {"$set": {"n": 5}}, many=True)),
     "filter that fails on one document": (INVALID, "by zero", lambda a: a.update("p", "c", {"_id": 1, **DIVIDES_BY_ZERO}, {"$set": {"n": 5}})),
     "filter of a delete that fails": (INVALID, "by zero", lambda a: a.delete("p", "c", DIVIDES_BY_ZERO, many=True)),
-    "unknown update operator": (INVALID, "$push", lambda a: a.update("p", "c", {}, {"$push": {"n": 1}})),
+    "unknown update operator": (INVALID, "$nosuch", lambda a: a.update("p", "c", {}, {"$nosuch": {"n": 1}})),
     "$inc of text": (INVALID, "", lambda a: a.update("p", "c", {"_id": 1}, {"$inc": {"text": 1}})),
     "changed _id": (INVALID, "_id", lambda a: a.update("p", "c", {"_id": 1}, {"$set": {"_id": 2}})),
     "replacement of many": (INVALID, "replacement", lambda a: a.update("p", "c", {}, {"n": 1}, many=True)),

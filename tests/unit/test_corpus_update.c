@@ -3,7 +3,7 @@
  *   {"docs", "filter", "update", "options": {"multi", "upsert", "arrayFilters"},
  *    "expect": {"docs", "n", "nModified", "upserted"}}
  *
- * The docs in expect are the whole collection afterwards. */
+ * An update that is an array is a pipeline. The docs in expect are the whole collection afterwards. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -86,7 +86,7 @@ static bool execute(struct bytes root, struct collection *c, struct error *err)
     assert_true(corpus_field(root, "update", &spec));
     struct bytes conditions = corpus_field(root, "filter", &filter_spec) ? filter_spec.value : bytes_of(NULL, 0);
     bool ok = filter_compile(conditions, &filter, err);
-    struct update_options options = { .many = is_on(root, "multi"), .filter = filter };
+    struct update_options options = { .is_pipeline = spec.type == BSON_TYPE_ARRAY, .many = is_on(root, "multi"), .filter = filter };
     if (ok && option(root, "arrayFilters", &array_filters)) {
         options.array_filters = array_filters.value;
         if (array_filters.type != BSON_TYPE_ARRAY) /* what a request's type rules out */

@@ -667,6 +667,10 @@ static void indexes_are_listed_and_made_from_the_list(void **state)
     assert_ok(insert_text(mongo, "indexed", "{\"_id\": 1, \"a\": 1, \"b\": 1}", SOON, &err), err);
     assert_fails(insert_text(mongo, "indexed", "{\"_id\": 2, \"a\": 1, \"b\": 1}", SOON, &err), err, ERROR_ALREADY_EXISTS,
                  OUTCOME_NOT_APPLIED);
+    assert_ok(mongo_drop_index(mongo, DB, "indexed", "ab", SOON, &err), err);
+    assert_ok(mongo_drop_index(mongo, DB, "indexed", "ab", SOON, &err), err); /* already */
+    assert_ok(mongo_drop_index(mongo, DB, "not there", "ab", SOON, &err), err);
+    assert_ok(insert_text(mongo, "indexed", "{\"_id\": 2, \"a\": 1, \"b\": 1}", SOON, &err), err);
     bson_destroy(unique);
     bson_destroy(id);
 }

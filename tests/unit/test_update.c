@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "branch-service/query/query_error.h"
 #include "branch-service/query/update.h"
 #include "branch-service/query/update_tree.h"
 #include "common/base/limits.h"
@@ -98,6 +99,14 @@ static void the_first_field_decides_the_kind(void **state)
         update_free(update);
     }
     update_free(NULL);
+    struct update *update;
+    struct error err;
+    bson_t *stages = bson_of_text("{\"0\":{\"$set\":{\"a\":1}}}");
+    const struct update_options options = { .is_pipeline = true };
+    assert_true(update_compile(bytes_of_bson(stages), &options, &update, &err));
+    assert_int_equal(update_kind(update), UPDATE_PIPELINE);
+    update_free(update);
+    bson_destroy(stages);
 }
 
 static void specs_are_refused_by_name(void **state)
@@ -229,7 +238,7 @@ static void results_nest_to_the_limit(void **state)
         struct update *update = compile_text((char *)spec.data);
         assert_int_equal(update_apply(update, bytes_of_bson(document), &out, &changed, &err), !over);
         if (over) {
-            assert_int_equal(err.code, ERROR_INVALID_ARGUMENT);
+            assert_int_equal(query_error_code(&err), MONGO_OVERFLOW);
             assert_non_null(strstr(err.message, "nested deeper than 100 levels"));
         } else {
             assert_true(bson_check(bytes_of_bson(&out), &err));
@@ -281,7 +290,7 @@ static void results_grow_to_the_limit(void **state)
         struct update *update = compile(bytes_of_bson(&spec));
         assert_int_equal(update_apply(update, bytes_of_bson(&document), &out, &changed, &err), !over);
         if (over) {
-            assert_int_equal(err.code, ERROR_INVALID_ARGUMENT);
+            assert_int_equal(query_error_code(&err), 17419);
             assert_non_null(strstr(err.message, "larger than 16777216 bytes"));
         } else {
             assert_int_equal(out.len, MAX_DOCUMENT_BYTES);
@@ -346,6 +355,106 @@ static void many_paths_are_no_trouble(void **state)
     bson_destroy(&document);
     bson_destroy(&fields);
     bson_destroy(&spec);
+}
+
+/* A spec of n fields {"a0": value, "a1": value, ...}, or (array) of n values. */
+static bson_t *many(int n, const char *value, bool array)
+{
+    bson_t *made = bson_new(), *inner = bson_of_text(value);
+    for (int i = 0; i < n; i++) {
+        char name[32];
+        snprintf(name, sizeof name, array ? "%d" : "a%d", i);
+        bson_append_document(made, name, -1, inner);
+    }
+    bson_destroy(inner);
+    return made;
+}
+
+static void numbers_of_parts_are_bounded(void **state)
+{
+    (void)state;
+    struct update *update;
+    struct error err;
+    /* array filters, of which the 101st is not even looked at */
+    bson_t *filters = many(101, "{\"i\":1}", true), *spec = bson_of_text("{\"$set\":{\"a.$[i]\":1}}");
+    struct update_options options = { .array_filters = bytes_of_bson(filters) };
+    assert_false(update_compile(bytes_of_bson(spec), &options, &update, &err));
+    assert_int_equal(query_error_code(&err), MONGO_BAD_VALUE);
+    assert_non_null(strstr(err.message, "more than 100 array filters"));
+    bson_destroy(filters);
+    bson_destroy(spec);
+    /* the stages of a pipeline */
+    for (int n = 1000; n <= 1001; n++) {
+        bson_t *stages = many(n, "{\"$set\":{\"b\":1}}", true);
+        options = (struct update_options) { .is_pipeline = true };
+        bool accepted = update_compile(bytes_of_bson(stages), &options, &update, &err);
+        assert_int_equal(accepted, n == 1000);
+        if (accepted)
+            update_free(update);
+        else
+            assert_int_equal(query_error_code(&err), MONGO_FAILED_TO_PARSE);
+        bson_destroy(stages);
+    }
+    /* the keys of a sort */
+    for (int n = 32; n <= 33; n++) {
+        struct buffer text = { 0 };
+        static const char start[] = "{\"$push\":{\"a\":{\"$each\":[],\"$sort\":{";
+        buffer_append(&text, start, sizeof start - 1);
+        for (int i = 0; i < n; i++) {
+            char key[32];
+            int len = snprintf(key, sizeof key, "%s\"k%d\":1", i ? "," : "", i);
+            buffer_append(&text, key, (size_t)len);
+        }
+        buffer_append(&text, "}}}}", 5);
+        spec = bson_of_text((char *)text.data);
+        bool accepted = update_compile(bytes_of_bson(spec), NULL, &update, &err);
+        assert_int_equal(accepted, n == 32);
+        if (accepted)
+            update_free(update);
+        bson_destroy(spec);
+        buffer_destroy(&text);
+    }
+}
+
+/* Long arrays and long sets: no more than a sort's time. */
+static void long_sets_are_no_trouble(void **state)
+{
+    (void)state;
+    enum { N = 200000 };
+    static const char *const operators[] = { "$addToSet", "$pullAll" };
+    bson_t array = BSON_INITIALIZER, document = BSON_INITIALIZER;
+    for (int i = 0; i < N; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "%d", i);
+        bson_append_int32(&array, name, -1, (i * 7919) % N);
+    }
+    bson_append_array(&document, "a", 1, &array);
+    for (size_t i = 0; i < ARRAY_LEN(operators); i++) {
+        struct error err;
+        bson_t each = BSON_INITIALIZER, fields = BSON_INITIALIZER, spec = BSON_INITIALIZER, out;
+        bool changed, adds = i == 0;
+        bson_append_array(&each, "$each", 5, &array);
+        if (adds)
+            bson_append_document(&fields, "a", 1, &each);
+        else
+            bson_append_array(&fields, "a", 1, &array);
+        bson_append_document(&spec, operators[i], -1, &fields);
+        struct update *update = compile(bytes_of_bson(&spec));
+        assert_true(update_apply(update, bytes_of_bson(&document), &out, &changed, &err));
+        assert_int_equal(changed, !adds);
+        if (changed) {
+            bson_t *empty = bson_of_text("{\"a\":[]}");
+            assert_bson_equal(bytes_of_bson(&out), bytes_of_bson(empty), operators[i]);
+            bson_destroy(empty);
+            bson_destroy(&out);
+        }
+        update_free(update);
+        bson_destroy(&each);
+        bson_destroy(&fields);
+        bson_destroy(&spec);
+    }
+    bson_destroy(&array);
+    bson_destroy(&document);
 }
 
 static void prepared_is(const char *before, const char *after)
@@ -429,7 +538,8 @@ int main(void)
         cmocka_unit_test(replacements_keep_the_id_first),    cmocka_unit_test(arrays_keep_their_names_and_bytes),
         cmocka_unit_test(of_equal_names_the_first_is_meant), cmocka_unit_test(results_nest_to_the_limit),
         cmocka_unit_test(results_grow_to_the_limit),         cmocka_unit_test(many_backfills_end_early),
-        cmocka_unit_test(many_paths_are_no_trouble),         cmocka_unit_test(documents_are_prepared),
+        cmocka_unit_test(many_paths_are_no_trouble),         cmocka_unit_test(numbers_of_parts_are_bounded),
+        cmocka_unit_test(long_sets_are_no_trouble),          cmocka_unit_test(documents_are_prepared),
         cmocka_unit_test(missing_ids_are_generated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

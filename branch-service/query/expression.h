@@ -67,9 +67,6 @@ CHECKED bool expression_check_variable_name(const char *name, size_t len, struct
 /* The operators there are, from 0 on; NULL behind the last. */
 const char *expression_operator_name(size_t index);
 
-/* Everything but false, null, missing, undefined and the numbers 0. */
-bool value_is_true(const struct element *value);
-
 static inline bool value_is_missing(const struct element *value)
 {
     return value->type == BSON_TYPE_EOD;

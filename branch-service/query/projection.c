@@ -5,6 +5,7 @@
 
 #include "branch-service/query/projection_internal.h"
 #include "branch-service/query/query_error.h"
+#include "branch-service/query/value_type.h"
 #include "common/base/memory.h"
 #include "common/bson/builder.h"
 #include "common/bson/number.h"

@@ -341,29 +341,6 @@ uint8_t wider_type(uint8_t a, uint8_t b)
     return width(a) >= width(b) ? a : b;
 }
 
-bool value_is_true(const struct element *e)
-{
-    switch (e->type) {
-    case BSON_TYPE_EOD:
-    case BSON_TYPE_NULL:
-    case BSON_TYPE_UNDEFINED:
-        return false;
-    case BSON_TYPE_BOOL:
-        return *e->value.data != 0;
-    case BSON_TYPE_INT32:
-    case BSON_TYPE_INT64:
-        return element_integer(e) != 0;
-    case BSON_TYPE_DOUBLE:
-        return element_double(e) != 0; /* NaN is not 0 */
-    case BSON_TYPE_DECIMAL128: {
-        struct decimal128 d = decimal128_load(e->value.data);
-        return d.class != DECIMAL128_FINITE || d.coefficient != 0;
-    }
-    default:
-        return true;
-    }
-}
-
 /* ---- text ---- */
 
 void text_of_double(double value, char text[32])

@@ -3,6 +3,7 @@
 #define ARGON_BRANCH_QUERY_EXPRESSION_VALUE_H
 
 #include "branch-service/query/expression.h"
+#include "branch-service/query/value_type.h"
 #include "common/base/arena.h"
 #include "common/bson/decimal128.h"
 #include "common/bson/element.h"

@@ -61,6 +61,9 @@ const struct element *expression_constant(const struct expression *expression);
 CHECKED bool expression_let(struct bytes let, const struct expression_variables *outer, int64_t now, struct arena *arena,
                             struct expression_variables *variables, struct error *err);
 
+/* May a user name a variable so? */
+CHECKED bool expression_check_variable_name(const char *name, size_t len, struct error *err);
+
 /* The operators there are, from 0 on; NULL behind the last. */
 const char *expression_operator_name(size_t index);
 

@@ -133,16 +133,29 @@ static void only_loopback_is_served_without_asking(void **state)
     }
 }
 
+static void a_cleared_arena_keeps_one_block(void **state)
+{
+    (void)state;
+    struct arena arena;
+    arena_init(&arena, 64 * 1024);
+    for (int round = 0; round < 100; round++) {
+        for (int i = 0; i < 30; i++)
+            assert_non_null(memset(arena_alloc(&arena, 1000), 1, 1000));
+        assert_non_null(arena_alloc(&arena, 20000));
+        arena_clear(&arena);
+        assert_true(arena.total <= 64 * 1024 && arena.left > 0);
+    }
+    arena_destroy(&arena);
+    assert_int_equal(arena.total, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(crc32c_matches_the_published_vectors),
-        cmocka_unit_test(arena_obeys_its_limit),
-        cmocka_unit_test(errors_carry_context),
-        cmocka_unit_test(options_come_from_one_table),
-        cmocka_unit_test(ids_are_24_hex_digits),
-        cmocka_unit_test(varints_are_protobufs),
-        cmocka_unit_test(only_loopback_is_served_without_asking),
+        cmocka_unit_test(a_cleared_arena_keeps_one_block), cmocka_unit_test(crc32c_matches_the_published_vectors),
+        cmocka_unit_test(arena_obeys_its_limit),           cmocka_unit_test(errors_carry_context),
+        cmocka_unit_test(options_come_from_one_table),     cmocka_unit_test(ids_are_24_hex_digits),
+        cmocka_unit_test(varints_are_protobufs),           cmocka_unit_test(only_loopback_is_served_without_asking),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }

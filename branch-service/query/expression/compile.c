@@ -196,6 +196,12 @@ bool check_variable_name(struct compiler *c, const char *name, size_t len)
     return check_name(c, name, len, true);
 }
 
+bool expression_check_variable_name(const char *name, size_t len, struct error *err)
+{
+    struct compiler c = { .err = err };
+    return check_name(&c, name, len, true);
+}
+
 static const struct expression *compile_variable(struct compiler *c, const char *text, size_t len)
 {
     const char *dot = memchr(text, '.', len);

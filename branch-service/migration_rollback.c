@@ -160,6 +160,7 @@ struct image {
     const char *collection; /* id */
     struct bytes key;
     struct bytes document; /* empty: it was deleted */
+    bool was_there;        /* before the round */
     uint8_t name[];        /* collection, 0, key */
 };
 
@@ -183,6 +184,7 @@ static bool note_image(struct round *round, const char *collection, const struct
         image = made;
         image->collection = (const char *)image->name;
         image->key = bytes_of(image->name + prefix, entry->document_id.len);
+        image->was_there = entry->operation != LOG_INSERT;
         HASH_ADD_KEYPTR(hh, round->images, image->name, len, image);
         round->n++;
     }
@@ -261,13 +263,10 @@ static bool insert_part(struct part *part, struct error *err)
     struct error refused = { 0 };
     size_t n = 0;
     for (size_t i = 0; i < part->n; i++)
-        if (part->images[i]->document.len)
-            documents[n++] = part->images[i]->document;
+        documents[n++] = part->images[i]->document;
     const struct mongo_insert insert = {
         .documents = documents, .n = n, .bypass_validation = true, .items = items, .refused = note_refused, .ctx = &refused
     };
-    if (n == 0)
-        return true;
     if (!mongo_insert_many(run->mongo, run->record.database, part->name, &insert, base_step_deadline(run->call->deadline), err))
         return false;
     for (size_t i = 0; i < n; i++)
@@ -276,24 +275,23 @@ static bool insert_part(struct part *part, struct error *err)
     return true;
 }
 
-/* Nobody reads the copies yet, so a document may be away for a moment. `apply`: remove_part or insert_part. */
-static bool apply_parts(struct rollback *rollback, const struct round *round, const struct twin *twin,
-                        bool (*apply)(struct part *, struct error *), struct error *err)
+/* Nobody reads the copies yet, so a document may be away for a moment. */
+static bool apply_parts(struct rollback *rollback, const struct round *round, const struct twin *twin, bool insert, struct error *err)
 {
     struct part *part = mem_zalloc(sizeof *part);
     bool ok = migration_join(rollback->run, rollback->prefix, twin->name, &part->name, err);
     part->rollback = rollback;
     for (const struct image *image = round->images; ok && image; image = image->hh.next) {
-        if (strcmp(image->collection, twin->id) != 0)
+        if (strcmp(image->collection, twin->id) != 0 || !(insert ? image->document.len > 0 : image->was_there))
             continue;
         if (part->n == PART_DOCUMENTS || (part->n && part->bytes + image->document.len > PART_BYTES)) {
-            ok = apply(part, err);
+            ok = (insert ? insert_part : remove_part)(part, err);
             part->n = part->bytes = 0;
         }
         part->images[part->n++] = image;
         part->bytes += image->document.len;
     }
-    ok = ok && (part->n == 0 || apply(part, err));
+    ok = ok && (part->n == 0 || (insert ? insert_part : remove_part)(part, err));
     free(part);
     return ok || error_wrap(err, "collection '%s'", twin->name);
 }
@@ -324,9 +322,9 @@ static bool apply_round(struct rollback *rollback, size_t *changes, struct error
                               &complete, err);
     /* all that goes before anything that comes: an index may let only one of the two be there */
     for (size_t i = 0; ok && i < now.n; i++)
-        ok = apply_parts(rollback, &round, &now.items[i], remove_part, err);
+        ok = apply_parts(rollback, &round, &now.items[i], false, err);
     for (size_t i = 0; ok && i < now.n; i++)
-        ok = apply_parts(rollback, &round, &now.items[i], insert_part, err);
+        ok = apply_parts(rollback, &round, &now.items[i], true, err);
     if (ok) {
         rollback->applied = through;
         *changes = round.n;

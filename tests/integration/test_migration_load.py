@@ -52,7 +52,7 @@ def persist(clients, method):
     for turn in range(200):
         client = clients[turn % len(clients)]
         try:
-            return getattr(client.rpc, method)(project="p", branch="x", timeout=60)
+            return getattr(client.rpc, method)(project="p", branch="x", timeout=120)
         except grpc.RpcError as error:
             # somebody else has taken it over: the call before, which its replica has not given up yet
             if error.code() not in (*AWAY, grpc.StatusCode.FAILED_PRECONDITION):
@@ -71,7 +71,7 @@ def test_a_hundred_thousand_documents_under_writers_and_kills(cluster, mongo_ser
     other = cluster.client(paused)
     create(argon, "x")
     keys = load(argon, "x", COLLECTIONS, DOCUMENTS)
-    writers = [Writer((argon, other)[i % 2], "x", f"w{i}", COLLECTIONS, share, timeout=20) for i, share in enumerate(shares(keys, 4))]
+    writers = [Writer((argon, other)[i % 2], "x", f"w{i}", COLLECTIONS, share, timeout=20, pause=0.01) for i, share in enumerate(shares(keys, 4))]
     wait_until(lambda: all(len(writer.inserted) > 5 for writer in writers), "writes before the start")
 
     # the start, which one of the two replicas sleeps through

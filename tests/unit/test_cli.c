@@ -369,10 +369,84 @@ static const struct rpc_method project_methods[] = {
     RPC_UNARY("ListProjects", on_other),
     RPC_UNARY("DeleteProject", on_other),
 };
+static void on_copy_base(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    Argon__Branch__V1__CopyBaseResponse response = ARGON__BRANCH__V1__COPY_BASE_RESPONSE__INIT;
+    const Argon__Branch__V1__CopyBaseRequest *request = (const void *)message;
+    (void)service;
+    response.base_id = "base1";
+    response.collection = "users";
+    response.documents = 3;
+    if (rpc_stream_send(call, &response.base) && strcmp(request->branch, "short") != 0) {
+        response.done = true;
+        response.isolated = strcmp(request->branch, "quiet") == 0;
+        assert_true(rpc_stream_send(call, &response.base));
+    }
+    rpc_finish(call);
+}
+
+/* A migration that is interrupted once, and done by then or when it goes on. */
+static _Atomic unsigned interruptions;
+
+static void on_get_migration(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    Argon__Branch__V1__GetMigrationResponse response = ARGON__BRANCH__V1__GET_MIGRATION_RESPONSE__INIT;
+    const Argon__Branch__V1__GetMigrationRequest *request = (const void *)message;
+    (void)service;
+    response.branch = request->branch;
+    response.state = ARGON__BRANCH__V1__MIGRATION_STATE__MIGRATION_STATE_CONFIRMED;
+    response.collections = 2;
+    rpc_reply(call, &response.base);
+}
+
+static void interrupt_or(struct rpc_call *call, enum error_code then)
+{
+    Argon__Branch__V1__MigrationProgress progress = ARGON__BRANCH__V1__MIGRATION_PROGRESS__INIT;
+    struct error err = { 0 };
+    progress.state = ARGON__BRANCH__V1__MIGRATION_STATE__MIGRATION_STATE_STARTED;
+    progress.collection = "users";
+    progress.documents = 7;
+    progress.message = "copying";
+    if (!rpc_stream_send(call, &progress.base) || interruptions++ == 0)
+        error_fill(&err, ERROR_UNAVAILABLE, "going down");
+    else if (then != ERROR_OK)
+        error_fill(&err, then, "not in this state");
+    if (err.code == ERROR_OK)
+        rpc_finish(call);
+    else
+        rpc_fail(call, &err);
+}
+
+static void on_start_migration(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    (void)service, (void)message;
+    interrupt_or(call, ERROR_OK);
+}
+
+static void on_confirm_migration(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    (void)service, (void)message;
+    interrupt_or(call, ERROR_FAILED_PRECONDITION);
+}
+
+static void on_rollback_migration(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    (void)service, (void)message;
+    interrupt_or(call, ERROR_FAILED_PRECONDITION);
+}
+
 static const struct rpc_method branch_methods[] = {
-    RPC_UNARY("CreateBranch", on_create_branch), RPC_UNARY("GetBranch", on_get_branch),       RPC_UNARY("ListBranches", on_list_branches),
-    RPC_UNARY("RenameBranch", on_other),         RPC_UNARY("DeleteBranch", on_delete_branch), RPC_STREAM("Watch", on_watch),
+    RPC_UNARY("CreateBranch", on_create_branch), RPC_UNARY("GetBranch", on_get_branch),
+    RPC_UNARY("ListBranches", on_list_branches), RPC_UNARY("RenameBranch", on_other),
+    RPC_UNARY("DeleteBranch", on_delete_branch), RPC_STREAM("Watch", on_watch),
     RPC_UNARY("AdoptBranch", on_other),          RPC_STREAM("Materialize", on_materialize),
+    RPC_STREAM("CopyBase", on_copy_base),        RPC_UNARY("ListBases", on_other),
+};
+static const struct rpc_method migration_methods[] = {
+    RPC_STREAM("StartMigration", on_start_migration),
+    RPC_UNARY("GetMigration", on_get_migration),
+    RPC_STREAM("ConfirmMigration", on_confirm_migration),
+    RPC_STREAM("RollbackMigration", on_rollback_migration),
 };
 static const struct rpc_method admin_methods[] = {
     RPC_UNARY("GetStatus", on_get_status), RPC_UNARY("GetConfig", on_other),   RPC_UNARY("ListConfig", on_other),
@@ -402,6 +476,8 @@ static int start_service(void **state)
     assert_true(rpc_server_new(&options, &server, &err));
     assert_true(rpc_server_add(server, &argon__branch__v1__projects__descriptor, project_methods, ARRAY_LEN(project_methods), NULL, &err));
     assert_true(rpc_server_add(server, &argon__branch__v1__branches__descriptor, branch_methods, ARRAY_LEN(branch_methods), NULL, &err));
+    assert_true(
+        rpc_server_add(server, &argon__branch__v1__migrations__descriptor, migration_methods, ARRAY_LEN(migration_methods), NULL, &err));
     assert_true(
         rpc_server_add(server, &argon__branch__v1__documents__descriptor, document_methods, ARRAY_LEN(document_methods), NULL, &err));
     assert_true(rpc_server_add(server, &argon__branch__v1__admin__descriptor, admin_methods, ARRAY_LEN(admin_methods), NULL, &err));
@@ -582,6 +658,41 @@ static void a_branch_is_shown_in_full(void **state)
     assert_string_equal(out,
                         "{\"name\":\"dev\",\"id\":\"b1\",\"parent\":\"main\",\"base_lsn\":7,\"cut_lsn\":6,\"head_lsn\":9,\"use_wal\":true,"
                         "\"created_at\":\"2023-11-14T22:13:20.000000Z\"}\n");
+}
+
+static void a_migration_goes_on_after_an_interruption(void **state)
+{
+    (void)state;
+    interruptions = 0;
+    assert_runs("$A -p shop -b old migrate start -o ndjson", 0);
+    assert_string_equal(out, "{\"state\":\"started\",\"collection\":\"users\",\"documents\":7,\"bytes\":0,\"message\":\"copying\"}\n"
+                             "{\"state\":\"started\",\"collection\":\"users\",\"documents\":7,\"bytes\":0,\"message\":\"copying\"}\n");
+    assert_int_equal(interruptions, 2);
+}
+
+static void what_an_interrupted_call_did_is_not_an_error_of_the_next(void **state)
+{
+    (void)state;
+    assert_runs("$A -p shop -b old migrate confirm </dev/null", 2);
+    assert_non_null(strstr(errors, "--yes"));
+    interruptions = 0;
+    assert_runs("$A -p shop -b old migrate confirm --yes", 0);
+    assert_string_equal(out, "Branch old is a WAL branch for good; its collections in MongoDB are gone.\n");
+    interruptions = 0; /* it is confirmed: the rollback has not been done */
+    assert_runs("$A -p shop -b old migrate rollback", 5);
+    interruptions = 1; /* and what fails at once is an error in any case */
+    assert_runs("$A -p shop -b old migrate confirm --yes", 5);
+}
+
+static void a_copy_says_whether_it_is_one_point_in_time(void **state)
+{
+    (void)state;
+    assert_runs("$A -p shop branches copy-base busy", 0);
+    assert_string_equal(
+        out, "Copied branch busy to base base1; it is not one point in time: what was written meanwhile may be there in part.\n");
+    assert_runs("$A -p shop branches copy-base quiet -o json", 0);
+    assert_string_equal(out, "{\"base_id\":\"base1\",\"branch\":\"quiet\",\"isolated\":true}\n");
+    assert_runs("$A -p shop branches copy-base short", 1);
 }
 
 static void a_list_has_all_pages(void **state)
@@ -1000,6 +1111,9 @@ int main(void)
         cmocka_unit_test_setup(failures_have_codes_and_names, forget),
         cmocka_unit_test_setup(a_failure_names_what_stood_in_the_way, forget),
         cmocka_unit_test_setup(a_branch_is_shown_in_full, forget),
+        cmocka_unit_test_setup(a_migration_goes_on_after_an_interruption, forget),
+        cmocka_unit_test_setup(what_an_interrupted_call_did_is_not_an_error_of_the_next, forget),
+        cmocka_unit_test_setup(a_copy_says_whether_it_is_one_point_in_time, forget),
         cmocka_unit_test_setup(a_list_has_all_pages, forget),
         cmocka_unit_test_setup(a_write_knows_since_when_it_is, forget),
         cmocka_unit_test_setup(an_unavailable_service_gets_the_same_write_again, forget),

@@ -5,12 +5,13 @@ import os
 import pathlib
 import re
 import subprocess
+import threading
 
 import grpc
 import pytest
 
 from argon.branch.v1 import branch_pb2
-from harness import BIN
+from harness import BIN, wait_until
 from traditional import DATABASE, TRADITIONAL, WAL, branch_of, code_of, collections_of, create, start
 
 State = branch_pb2.MigrationState
@@ -108,6 +109,30 @@ def test_a_migrated_branch_has_no_states_before_it_was_one(argon):
     lsn = argon.insert("p", "items", {"_id": "later"}, branch="x").lsn
     watched = list(argon.rpc.stream("Watch", project="p", branch="x", after_lsn=base, stop_at_head=True))
     assert [change.lsn for message in watched for change in message.changes] == [lsn]
+
+
+def test_what_does_not_go_with_a_migration(argon):
+    fill(argon, n=10)
+    outcome = []
+    starting = threading.Thread(target=lambda: outcome.append(code_of(lambda: start_migration(argon))))
+    starting.start()
+    wait_until(lambda: state_of(argon) == State.MIGRATION_STATE_PREPARING, "the beginning")
+    assert branch_of(argon, "x").state == branch_pb2.BRANCH_STATE_MIGRATING
+    argon.insert("p", "items", {"_id": "meanwhile"}, branch="x")
+    for call in (
+        lambda: create(argon, "child", "x"),
+        lambda: create(argon, "child", "x", kind=WAL),
+        lambda: argon.rpc.CopyBase(project="p", branch="x"),
+        lambda: argon.rpc.RenameBranch(project="p", name="x", new_name="y"),
+        lambda: argon.rpc.DeleteBranch(project="p", name="x"),
+        lambda: confirm(argon),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            call()
+        assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    argon.delete_project("p")
+    starting.join()
+    assert outcome == [grpc.StatusCode.NOT_FOUND]
 
 
 # ---- back --------------------------------------------------------------------------------------------

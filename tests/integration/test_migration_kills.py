@@ -35,6 +35,7 @@ class Doomed:
     def __init__(self, cluster, mongodb, point, action="kill"):
         wrapper = ["env", f"ARGON_TEST_MIGRATION={action}:{point}"]
         self.process = Process(cluster.directory, "branch", ["--wal", cluster.wal.address, *options(mongodb)], wrapper).start()
+        cluster.branches.append(self.process)  # which stops it, if it has not ended
         self.client = cluster.client(self.process)
 
     def dies_at(self, method, branch):
@@ -167,6 +168,7 @@ def test_an_executor_that_was_stopped_hurts_nobody_when_it_goes_on(cluster, mong
         doomed.process.process.send_signal(signal.SIGCONT)
         straggler.join()
         assert outcome == [grpc.StatusCode.FAILED_PRECONDITION]
+        doomed.process.kill()
         end(argon, branch, keys, writers)
 
     points = ["before-frozen", "moved", "renamed", "copying"]

@@ -156,6 +156,9 @@ def same(got, expected):
         if kind2 == 0x03 and len(value2) == 1 and value2[0][1] == "$$type":
             if kind != TYPES[value2[0][2][4:-1].decode()]:
                 return False
+        elif kind == kind2 == 0x01 and struct.unpack("<d", value2)[0] != struct.unpack("<d", value2)[0]:
+            if struct.unpack("<d", value)[0] == struct.unpack("<d", value)[0]:  # any NaN is as good
+                return False
         elif kind != kind2 or (not same(value, value2) if kind in (0x03, 0x04) else value != value2):
             return False
     return True

@@ -64,7 +64,9 @@ static struct projection_field *place_field(struct parser *p, const struct path 
         bool last = i + 1 == path->n;
         node->computes |= computes;
         if (field && (last || field->action != FIELD_CHILD)) {
-            if (last)
+            if (p->kind == PROJECTION_ADD_FIELDS)
+                query_error(p->err, 40176, "specification contains two conflicting paths, at '%s'", path->text);
+            else if (last)
                 query_error(p->err, 31250, "Path collision at %s", path->text);
             else
                 query_error(p->err, 31249, "Path collision at %s", path->text);
@@ -88,7 +90,7 @@ static struct projection_field *place_field(struct parser *p, const struct path 
 }
 
 /* The first field decides; _id by itself does not. */
-static bool set_type(struct parser *p, const struct path *path, bool inclusion, bool computed)
+static bool set_type(struct parser *p, const struct path *path, bool inclusion, bool computed, bool literal)
 {
     if (!p->typed) {
         p->typed = true;
@@ -97,7 +99,7 @@ static bool set_type(struct parser *p, const struct path *path, bool inclusion, 
     if (p->projection->inclusion == inclusion)
         return true;
     if (computed)
-        return query_error(p->err, 31252, "Cannot use an expression %s in an exclusion projection", path->text);
+        return query_error(p->err, literal ? 31310 : 31252, "Cannot use an expression %s in an exclusion projection", path->text);
     return inclusion ? query_error(p->err, 31253, "Cannot do inclusion on field %s in exclusion projection", path->text)
                      : query_error(p->err, 31254, "Cannot do exclusion on field %s in inclusion projection", path->text);
 }
@@ -113,9 +115,10 @@ static bool keep_or_drop(struct parser *p, const struct path *path, bool keep)
     if (!field)
         return false;
     field->action = keep ? FIELD_INCLUDE : FIELD_EXCLUDE;
-    return is_id(path) || set_type(p, path, keep, false);
+    return is_id(path) || set_type(p, path, keep, false, false);
 }
 
+/* A spec's value, be it a constant, a path or an expression. */
 static bool compute(struct parser *p, const struct path *path, const struct element *spec)
 {
     struct projection_field *field = place_field(p, path, true);
@@ -124,7 +127,7 @@ static bool compute(struct parser *p, const struct path *path, const struct elem
     field->action = FIELD_COMPUTE;
     if (!expression_compile(spec, p->scope, &p->projection->arena, &field->expression, p->err))
         return query_wrap(p->err, "projection of '%s'", path->text);
-    return p->kind == PROJECTION_ADD_FIELDS || set_type(p, path, true, true);
+    return p->kind == PROJECTION_ADD_FIELDS || set_type(p, path, true, true, spec->type != BSON_TYPE_DOCUMENT);
 }
 
 /* ---- operators of queries ---- */
@@ -175,10 +178,10 @@ static bool add_elem_match(struct parser *p, const struct path *path, const stru
     struct bytes filter;
     if (spec->type != BSON_TYPE_DOCUMENT)
         return query_error(p->err, 31274, "elemMatch: Invalid argument, object required, but got %s", element_type_name(spec->type));
+    if (p->projection->has_positional)
+        return query_error(p->err, 31255, "Cannot specify positional operator and $elemMatch");
     if (path->n != 1)
         return query_error(p->err, 31275, "Cannot use $elemMatch projection on a nested field");
-    if (p->projection->has_positional)
-        return query_error(p->err, 31256, "Cannot specify positional operator and $elemMatch");
     struct projection_field *field = place_field(p, path, true);
     if (!field)
         return false;

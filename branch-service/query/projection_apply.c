@@ -80,8 +80,7 @@ static bool put_field(struct apply *a, struct list *list, const struct projectio
     return list_add_named(&a->run, list, field->name, field->len, value);
 }
 
-static bool apply_value(struct apply *a, const struct projection_node *node, const struct element *value, bool in_array,
-                        struct element *out);
+static bool apply_value(struct apply *a, const struct projection_node *node, const struct element *value, struct element *out);
 
 /* Depth: of the projection, and of the document within arrays. */
 static bool apply_document(struct apply *a, const struct projection_node *node, const struct element *document, struct element *out)
@@ -99,7 +98,7 @@ static bool apply_document(struct apply *a, const struct projection_node *node, 
                 return false;
             keep = true;
         } else if (field && field->action == FIELD_CHILD) {
-            if (!apply_value(a, field->child, &e, false, &value))
+            if (!apply_value(a, field->child, &e, &value))
                 return false;
             keep = !value_is_missing(&value);
         } else if (field && (field->action == FIELD_COMPUTE || field->action == FIELD_ELEM_MATCH)) {
@@ -117,7 +116,7 @@ static bool apply_document(struct apply *a, const struct projection_node *node, 
             if (!match_element(a, f, &value))
                 return false;
         } else if (f->action == FIELD_CHILD && f->child->computes && !element_find(document->value, f->name, f->len, &e)) {
-            if (!make_missing(&nothing) || !apply_value(a, f->child, &nothing, false, &value))
+            if (!make_missing(&nothing) || !apply_value(a, f->child, &nothing, &value))
                 return false;
         } else {
             continue;
@@ -135,16 +134,14 @@ static bool apply_array(struct apply *a, const struct projection_node *node, con
     struct list list = { 0 };
     element_reader_init(&reader, array->value);
     while (element_next(&reader, &e)) {
-        if (!apply_value(a, node, &e, true, &value) || (!value_is_missing(&value) && !list_add(&a->run, &list, &value)))
+        if (!apply_value(a, node, &e, &value) || (!value_is_missing(&value) && !list_add(&a->run, &list, &value)))
             return false;
     }
     return make_array(&a->run, &list, out);
 }
 
-/* What is no document has no fields to keep; computed ones make it one, but not where the elements of an array were to
- * be chosen from. */
-static bool apply_value(struct apply *a, const struct projection_node *node, const struct element *value, bool in_array,
-                        struct element *out)
+/* What is no document has no fields to keep; computed ones make it one. */
+static bool apply_value(struct apply *a, const struct projection_node *node, const struct element *value, struct element *out)
 {
     static const uint8_t nothing[] = { 5, 0, 0, 0, 0 };
     struct element empty = { .type = BSON_TYPE_DOCUMENT, .name = "", .value = bytes_of(nothing, sizeof nothing) };
@@ -152,7 +149,7 @@ static bool apply_value(struct apply *a, const struct projection_node *node, con
         return apply_document(a, node, value, out);
     if (value->type == BSON_TYPE_ARRAY)
         return apply_array(a, node, value, out);
-    if (node->computes && !(in_array && a->projection->inclusion))
+    if (node->computes)
         return apply_document(a, node, &empty, out);
     *out = *value;
     return !a->projection->inclusion || make_missing(out);

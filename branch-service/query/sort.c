@@ -19,10 +19,31 @@ struct sort {
     } keys[MAX_SORT_KEYS];
 };
 
+/* {$meta: ...}, which is there for text search and the like. */
+static bool refuse_meta(const struct element *e, struct error *err)
+{
+    static const char *const known[] = { "textScore", "randVal", "searchScore", "geoNearDistance" };
+    struct element_reader reader;
+    struct element meta;
+    int shown = utf8_fit(e->name, e->name_len, 80);
+    element_reader_init(&reader, e->value);
+    if (!element_next(&reader, &meta) || !element_is_named(&meta, "$meta", 5))
+        return query_error(err, 17312, "$meta is the only expression that a sort has: '%.*s'", shown, e->name);
+    if (element_next(&reader, &(struct element) { 0 }))
+        return query_error(err, MONGO_FAILED_TO_PARSE, "$meta has other keys beside it in the sort of '%.*s'", shown, e->name);
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        if (meta.type == BSON_TYPE_UTF8 && bytes_equal(element_string(&meta), bytes_of_string(known[i])))
+            return query_error(err, MONGO_COMMAND_NOT_SUPPORTED, "a sort by $meta is not supported: '%.*s'", shown, e->name);
+    }
+    return query_error(err, 31138, "Illegal $meta sort: '%.*s'", shown, e->name);
+}
+
 static bool read_direction(const struct element *e, int *direction, struct error *err)
 {
     int64_t whole;
     bool exact;
+    if (e->type == BSON_TYPE_DOCUMENT)
+        return refuse_meta(e, err);
     if (!element_is_number(e))
         return query_error(err, 15974, "Illegal key in sort specification: '%.*s'", utf8_fit(e->name, e->name_len, 80), e->name);
     if (!number_truncate(e, &whole, &exact) || (whole != 1 && whole != -1))

@@ -210,14 +210,18 @@ bool compile_accumulator(struct pipeline *pipeline, const struct element *field,
     struct element e;
     const struct accumulator_op *op = NULL;
     int shown = utf8_fit(field->name, field->name_len, 80);
+    bool operates = field->type == BSON_TYPE_DOCUMENT;
+    if (operates) {
+        element_reader_init(&reader, field->value);
+        operates = element_next(&reader, &e) && element_name_is_operator(&e);
+    }
+    if (!operates)
+        return query_error(err, 40234, "The field '%.*s' must be an accumulator object", shown, field->name);
     if (memchr(field->name, '.', field->name_len))
         return query_error(err, 40235, "The field name '%.*s' cannot contain '.'", shown, field->name);
     if (element_name_is_operator(field))
         return query_error(err, 40236, "The field name '%.*s' cannot be an operator name", shown, field->name);
-    if (field->type != BSON_TYPE_DOCUMENT)
-        return query_error(err, 40234, "The field '%.*s' must be an accumulator object", shown, field->name);
-    element_reader_init(&reader, field->value);
-    if (!element_next(&reader, &e) || element_next(&reader, &(struct element) { 0 }))
+    if (element_next(&reader, &(struct element) { 0 }))
         return query_error(err, 40238, "The field '%.*s' must specify one accumulator", shown, field->name);
     for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
         if (element_is_named(&e, ops[i].name, strlen(ops[i].name)))

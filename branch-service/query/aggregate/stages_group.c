@@ -258,9 +258,11 @@ static void write_open(struct builder *builder, const char *name)
 static bool compile_count(struct pipeline *pipeline, const struct element *spec, struct stage *stage, struct error *err)
 {
     struct builder builder;
-    if (spec->type != BSON_TYPE_UTF8 || element_string(spec).len == 0)
+    if (spec->type != BSON_TYPE_UTF8)
         return query_error(err, 40156, "the count field must be a non-empty string");
     struct bytes name = element_string(spec);
+    if (name.len == 0)
+        return query_error(err, 40157, "the count field must be a non-empty string");
     if (name.data[0] == '$')
         return query_error(err, 40158, "the count field cannot be a $-prefixed path");
     if (memchr(name.data, 0, name.len))

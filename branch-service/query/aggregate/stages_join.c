@@ -100,6 +100,7 @@ static bool compile_lookup(struct pipeline *pipeline, const struct element *spec
         }
     }
     lookup->by_field = lookup->local.n && lookup->foreign.n;
+    lookup->local.whole_arrays = true;
     if (!lookup->from.data)
         return query_error(err, MONGO_FAILED_TO_PARSE, "must specify 'from' field for a $lookup");
     if (!lookup->as.n)
@@ -150,9 +151,19 @@ static void close_foreign(void *ctx)
     free(foreign);
 }
 
-static void write_equality(struct builder *builder, const char *field, const struct element *value)
+/* {$or: [{foreign: {$eq: value}}, ...]}; $in would take regular expressions for patterns. */
+struct equalities {
+    struct builder *builder;
+    const char *field;
+    uint32_t n;
+};
+
+static void add_equality(struct equalities *equalities, const struct element *value)
 {
-    builder_name(builder, field, strlen(field));
+    struct builder *builder = equalities->builder;
+    builder_index(builder, equalities->n++);
+    builder_begin(builder, BSON_TYPE_DOCUMENT);
+    builder_name(builder, equalities->field, strlen(equalities->field));
     builder_begin(builder, BSON_TYPE_DOCUMENT);
     builder_name(builder, "$eq", 3);
     if (is_nullish(value))
@@ -160,53 +171,48 @@ static void write_equality(struct builder *builder, const char *field, const str
     else
         builder_value(builder, value->type, value->value);
     builder_end(builder);
+    builder_end(builder);
 }
 
-/* {foreign: {$eq: value}}; of an array, {$or: [one for each element]}. $in would take regular expressions for patterns. */
-static bool filter_of_local(const char *field, const struct element *value, struct filter **filter, struct error *err)
+/* Of an array at the end of the path, its elements. */
+static bool add_local(const struct element *value, void *ctx)
 {
-    struct builder builder;
     struct element_reader reader;
-    struct element e, none = { .type = BSON_TYPE_ARRAY };
-    struct bytes spec;
-    uint32_t i = 0;
-    builder_init(&builder);
-    if (value->type != BSON_TYPE_ARRAY) {
-        write_equality(&builder, field, value);
-    } else if (count_elements(value) == 0) { /* nothing is equal to none */
-        static const uint8_t empty[] = { 5, 0, 0, 0, 0 };
-        none.value = bytes_of(empty, sizeof empty);
-        builder_name(&builder, "_id", 3);
-        builder_begin(&builder, BSON_TYPE_DOCUMENT);
-        builder_name(&builder, "$in", 3);
-        builder_value(&builder, none.type, none.value);
-        builder_end(&builder);
-    } else {
-        builder_name(&builder, "$or", 3);
-        builder_begin(&builder, BSON_TYPE_ARRAY);
+    struct element e;
+    if (value && value->type == BSON_TYPE_ARRAY) {
         element_reader_init(&reader, value->value);
-        while (element_next(&reader, &e)) {
-            builder_index(&builder, i++);
-            builder_begin(&builder, BSON_TYPE_DOCUMENT);
-            write_equality(&builder, field, &e);
-            builder_end(&builder);
-        }
-        builder_end(&builder);
+        while (element_next(&reader, &e))
+            add_equality(ctx, &e);
+    } else if (value) {
+        add_equality(ctx, value);
     }
+    return false;
+}
+
+/* For all that the local path reaches, whatever the arrays on the way; for null where that is nothing. */
+static bool filter_of_local(const struct lookup_spec *lookup, struct bytes document, struct filter **filter, struct error *err)
+{
+    static const struct element null_value = { .type = BSON_TYPE_NULL, .name = "" };
+    struct builder builder;
+    struct equalities equalities = { .builder = &builder, .field = lookup->foreign.text };
+    struct bytes spec;
+    builder_init(&builder);
+    builder_name(&builder, "$or", 3);
+    builder_begin(&builder, BSON_TYPE_ARRAY);
+    path_visit(&lookup->local, document, add_local, &equalities);
+    if (equalities.n == 0)
+        add_equality(&equalities, &null_value);
+    builder_end(&builder);
     bool ok = builder_finish(&builder, &spec, err) && filter_compile(spec, filter, err);
     builder_destroy(&builder);
     return ok;
 }
 
-static bool open_foreign(struct stage_run *run, struct bytes document, const struct evaluation *evaluation,
-                         struct document_iterator *source, struct error *err)
+static bool open_foreign(struct stage_run *run, struct bytes document, struct document_iterator *source, struct error *err)
 {
     const struct lookup_spec *lookup = run->stage->spec;
     struct foreign *foreign = mem_zalloc(sizeof *foreign);
-    struct run values = { .arena = evaluation->arena, .document = document, .err = err };
-    struct element local, root = { .type = BSON_TYPE_DOCUMENT, .name = "", .value = document };
-    bool ok = !lookup->by_field || (walk_path(&values, &lookup->local, 0, &root, &local) &&
-                                    filter_of_local(lookup->foreign.text, &local, &foreign->filter, err));
+    bool ok = !lookup->by_field || filter_of_local(lookup, document, &foreign->filter, err);
     ok = ok && open_collection(run, lookup->from, &foreign->documents, err);
     if (!ok) {
         filter_free(foreign->filter);
@@ -259,7 +265,7 @@ static bool next_lookup(struct stage_run *run, struct bytes *document, bool *fou
         bindings[i].outer = environment.variables.bindings;
         environment.variables.bindings = &bindings[i];
     }
-    if (!open_foreign(run, *document, &evaluation, &source, err))
+    if (!open_foreign(run, *document, &source, err))
         return false;
     if (lookup->pipeline) {
         environment.variables.scope = lookup->pipeline->scope;

@@ -132,11 +132,11 @@ static bool compile_replace_root(struct pipeline *pipeline, const struct element
     element_reader_init(&reader, spec->value);
     while (element_next(&reader, &e)) {
         if (!element_is_named(&e, "newRoot", 7))
-            return query_error(err, 40230, "unrecognized option to $replaceRoot stage: %.*s", utf8_fit(e.name, e.name_len, 80), e.name);
+            return query_error(err, 40415, "unrecognized option to $replaceRoot stage: %.*s", utf8_fit(e.name, e.name_len, 80), e.name);
         root = e;
     }
     if (root.type == 0)
-        return query_error(err, 40231, "no newRoot specified for the $replaceRoot stage");
+        return query_error(err, 40414, "no newRoot specified for the $replaceRoot stage");
     return compile_expression(pipeline, &root, stage, err);
 }
 

@@ -117,6 +117,11 @@ static bool evaluate_document(struct run *run, const struct expression *e, struc
     return make_document(run, &list, out);
 }
 
+bool expression_is_path(const struct expression *e)
+{
+    return !e->op && e->evaluate != evaluate_constant && e->evaluate != evaluate_document && e->evaluate != evaluate_array;
+}
+
 bool evaluate_optional(struct run *run, const struct expression *e, struct element *out)
 {
     return e ? evaluate(run, e, out) : make_missing(out);

@@ -105,11 +105,13 @@ bool unit_argument(struct run *run, const struct expression *e, const struct ele
 {
     static const char *const units[] = { "millisecond", "second", "minute", "hour", "day", "week", "month", "quarter", "year" };
     int index;
+    bool adds = strcmp(e->op->name, "$dateAdd") == 0 || strcmp(e->op->name, "$dateSubtract") == 0;
     if (!is_string(value))
-        return fail(run, 5439013, "%s requires 'unit' to be a string, but got %s", e->op->name, element_type_name(value->type));
+        return fail(run, adds ? 5166404 : 5439013, "%s requires 'unit' to be a string, but got %s", e->op->name,
+                    element_type_name(value->type));
     if (!find_word(units, ARRAY_LEN(units), element_string(value), &index))
-        return fail(run, MONGO_FAILED_TO_PARSE, "%s parameter 'unit' value cannot be recognized as a time unit: %.60s", e->op->name,
-                    (const char *)element_string(value).data);
+        return fail(run, adds ? MONGO_FAILED_TO_PARSE : 5439014, "%s parameter 'unit' value cannot be recognized as a time unit: %.60s",
+                    e->op->name, (const char *)element_string(value).data);
     *unit = (enum time_unit)index;
     return true;
 }

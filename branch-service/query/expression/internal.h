@@ -73,6 +73,9 @@ bool find_fields(struct compiler *compiler, const struct expression_op *op, cons
 /* May a user name a variable so? */
 bool check_variable_name(struct compiler *compiler, const char *name, size_t len);
 
+/* "$a.b" or "$$variable" */
+bool expression_is_path(const struct expression *e);
+
 static inline bool evaluate(struct run *run, const struct expression *e, struct element *out)
 {
     return e->evaluate(run, e, out);

@@ -3,38 +3,89 @@
 #include <math.h>
 
 #include "branch-service/query/expression/internal.h"
-#include "branch-service/query/expression/sum.h"
 #include "common/bson/decimal128_math.h"
+
+/* From left to right in the widest type so far, as MongoDB has it: sums of doubles are rounded at each step, unlike
+ * those of $sum. A date counts as a long that does not widen. */
+struct addition {
+    uint8_t type;
+    int64_t whole;
+    double real;
+    struct decimal128 decimal;
+};
+
+static void widen(struct addition *a, uint8_t type)
+{
+    bool was_real = a->type == BSON_TYPE_DOUBLE;
+    if (type == a->type)
+        return;
+    if (type == BSON_TYPE_DOUBLE)
+        a->real = (double)a->whole;
+    else if (type == BSON_TYPE_DECIMAL128)
+        a->decimal = was_real ? decimal128_of_double_exactly(a->real) : decimal128_of_int64(a->whole);
+    a->type = type;
+}
+
+static void add_whole(struct addition *a, int64_t value)
+{
+    if (a->type == BSON_TYPE_DECIMAL128) {
+        a->decimal = decimal128_add(a->decimal, decimal128_of_int64(value));
+    } else if (a->type == BSON_TYPE_DOUBLE) {
+        a->real += (double)value;
+    } else if (__builtin_add_overflow(a->whole, value, &a->whole)) {
+        a->whole = (int64_t)((uint64_t)a->whole - (uint64_t)value); /* as it was */
+        widen(a, BSON_TYPE_DOUBLE);
+        a->real += (double)value;
+    }
+}
+
+static void add_number(struct addition *a, const struct element *number)
+{
+    widen(a, wider_type(a->type, number->type));
+    if (element_is_integer(number))
+        add_whole(a, element_integer(number));
+    else if (a->type == BSON_TYPE_DOUBLE)
+        a->real += element_double(number);
+    else
+        a->decimal = decimal128_add(a->decimal, decimal_of(number));
+}
+
+static bool make_sum_date(struct run *run, const struct addition *a, struct element *out)
+{
+    struct element decimal;
+    if (a->type == BSON_TYPE_DECIMAL128)
+        return make_decimal(run, decimal128_round(a->decimal, 0, DECIMAL128_HALF_EVEN), &decimal) &&
+               make_date(run, int64_of(&decimal), out);
+    if (a->type != BSON_TYPE_DOUBLE)
+        return make_date(run, a->whole, out);
+    if (!(a->real >= -0x1p63 && a->real < 0x1p63))
+        return fail(run, MONGO_OVERFLOW, "date overflow in $add");
+    return make_date(run, llround(a->real), out);
+}
 
 static bool apply_add(struct run *run, const struct expression *e, const struct element *args, struct element *out)
 {
-    struct sum sum;
-    const struct element *date = NULL;
-    sum_init(&sum);
+    struct addition sum = { .type = BSON_TYPE_INT32 };
+    bool is_date = false;
     for (size_t i = 0; i < e->n; i++) {
         if (is_nullish(&args[i]))
             return make_null(out);
-        if (args[i].type == BSON_TYPE_DATE_TIME) {
-            if (date)
-                return fail(run, 16612, "only one date allowed in an $add expression");
-            date = &args[i];
-        } else if (!element_is_number(&args[i])) {
-            return fail(run, 16554, "$add only supports numeric or date types, not %s", element_type_name(args[i].type));
-        } else {
-            sum_add(&sum, &args[i]);
+        if (element_is_number(&args[i])) {
+            add_number(&sum, &args[i]);
+            continue;
         }
+        if (args[i].type != BSON_TYPE_DATE_TIME)
+            return fail(run, MONGO_TYPE_MISMATCH, "$add only supports numeric or date types, not %s", element_type_name(args[i].type));
+        if (is_date)
+            return fail(run, 16612, "only one date allowed in an $add expression");
+        is_date = true;
+        add_whole(&sum, element_int64(&args[i]));
     }
-    if (!date)
-        return sum_value(run, &sum, out);
-    struct element offset;
-    int64_t millis;
-    if (!sum_value(run, &sum, &offset))
-        return false;
-    bool whole = offset.type != BSON_TYPE_DOUBLE || (fabs(element_double(&offset)) < 0x1p63);
-    int64_t by = offset.type == BSON_TYPE_DOUBLE && whole ? llround(element_double(&offset)) : int64_of(&offset);
-    if (!whole || __builtin_add_overflow(element_int64(date), by, &millis))
-        return fail(run, MONGO_OVERFLOW, "date overflow in $add");
-    return make_date(run, millis, out);
+    return is_date                            ? make_sum_date(run, &sum, out)
+           : sum.type == BSON_TYPE_DECIMAL128 ? make_decimal(run, sum.decimal, out)
+           : sum.type == BSON_TYPE_DOUBLE     ? make_double(run, sum.real, out)
+           : sum.type == BSON_TYPE_INT64      ? make_int64(run, sum.whole, out)
+                                              : make_int(run, sum.whole, out);
 }
 
 static bool subtract_from_date(struct run *run, const struct element *args, struct element *out)
@@ -42,7 +93,7 @@ static bool subtract_from_date(struct run *run, const struct element *args, stru
     int64_t result, by;
     bool is_date = args[1].type == BSON_TYPE_DATE_TIME;
     if (!is_date && !element_is_number(&args[1]))
-        return fail(run, 16613, "can't $subtract %s from Date", element_type_name(args[1].type));
+        return fail(run, MONGO_TYPE_MISMATCH, "can't $subtract %s from Date", element_type_name(args[1].type));
     by = is_date ? element_int64(&args[1]) : int64_of(&args[1]);
     if (__builtin_sub_overflow(element_int64(&args[0]), by, &result))
         return fail(run, MONGO_OVERFLOW, "date overflow in $subtract");
@@ -57,7 +108,8 @@ static bool apply_subtract(struct run *run, const struct expression *e, const st
     if (args[0].type == BSON_TYPE_DATE_TIME)
         return subtract_from_date(run, args, out);
     if (!element_is_number(&args[0]) || !element_is_number(&args[1]))
-        return fail(run, 16556, "can't $subtract %s from %s", element_type_name(args[1].type), element_type_name(args[0].type));
+        return fail(run, MONGO_TYPE_MISMATCH, "can't $subtract %s from %s", element_type_name(args[1].type),
+                    element_type_name(args[0].type));
     uint8_t type = wider_type(args[0].type, args[1].type);
     if (type == BSON_TYPE_DECIMAL128) {
         struct decimal128 right = decimal_of(&args[1]);
@@ -80,7 +132,7 @@ static bool apply_multiply(struct run *run, const struct expression *e, const st
         if (is_nullish(&args[i]))
             return make_null(out);
         if (!element_is_number(&args[i]))
-            return fail(run, 16555, "$multiply only supports numeric types, not %s", element_type_name(args[i].type));
+            return fail(run, MONGO_TYPE_MISMATCH, "$multiply only supports numeric types, not %s", element_type_name(args[i].type));
         uint8_t before = type;
         type = wider_type(type, args[i].type);
         if (type == BSON_TYPE_DECIMAL128) {
@@ -112,10 +164,10 @@ static bool apply_divide(struct run *run, const struct expression *e, const stru
     if (is_nullish(&args[0]) || is_nullish(&args[1]))
         return make_null(out);
     if (!element_is_number(&args[0]) || !element_is_number(&args[1]))
-        return fail(run, 16609, "$divide only supports numeric types, not %s and %s", element_type_name(args[0].type),
+        return fail(run, MONGO_TYPE_MISMATCH, "$divide only supports numeric types, not %s and %s", element_type_name(args[0].type),
                     element_type_name(args[1].type));
     if (is_zero(&args[1]))
-        return fail(run, 16608, "can't $divide by zero");
+        return fail(run, MONGO_BAD_VALUE, "can't $divide by zero");
     if (wider_type(args[0].type, args[1].type) == BSON_TYPE_DECIMAL128)
         return make_decimal(run, decimal128_divide(decimal_of(&args[0]), decimal_of(&args[1])), out);
     return make_double(run, double_of(&args[0]) / double_of(&args[1]), out);
@@ -129,9 +181,10 @@ static bool apply_mod(struct run *run, const struct expression *e, const struct 
     if (!element_is_number(&args[0]) || !element_is_number(&args[1]))
         return fail(run, 16611, "$mod only supports numeric types, not %s and %s", element_type_name(args[0].type),
                     element_type_name(args[1].type));
+    bool decimal = wider_type(args[0].type, args[1].type) == BSON_TYPE_DECIMAL128;
     if (is_zero(&args[1]))
-        return fail(run, 16610, "can't $mod by zero");
-    if (wider_type(args[0].type, args[1].type) == BSON_TYPE_DECIMAL128)
+        return fail(run, decimal ? 5733415 : 16610, "can't $mod by zero");
+    if (decimal)
         return make_decimal(run, decimal128_modulo(decimal_of(&args[0]), decimal_of(&args[1])), out);
     /* a double that is whole counts as an integer on the right, but not on the left */
     int64_t divisor;

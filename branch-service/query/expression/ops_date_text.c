@@ -70,7 +70,7 @@ static bool format_one(struct run *run, char what, const struct date_parts *p, i
         snprintf(out, 32, "%c%02d%02d", sign, minutes / 60, minutes % 60);
         break;
     case 'Z':
-        snprintf(out, 32, "%c%d", sign, minutes);
+        snprintf(out, 32, "%d", sign == '-' ? -minutes : minutes);
         break;
     case 'b':
         snprintf(out, 32, "%.3s", month_names[p->month - 1]);

@@ -113,7 +113,14 @@ static bool compile_switch(struct compiler *c, const struct element *spec, struc
         if (!compile_branch(c, &branch, &node->args[2 * i]))
             return false;
     }
-    return found[1].type == 0 || (node->args[2 * n] = compile_operand(c, &found[1])) != NULL;
+    if (found[1].type)
+        return (node->args[2 * n] = compile_operand(c, &found[1])) != NULL;
+    for (size_t i = 0; i < n; i++) {
+        const struct element *known = expression_constant(node->args[2 * i]);
+        if (!known || value_is_true(known))
+            return true;
+    }
+    return query_error(c->err, 40069, "$switch: all cases are false, and there is no default");
 }
 
 static bool evaluate_switch(struct run *run, const struct expression *e, struct element *out)

@@ -39,9 +39,12 @@ static bool apply_merge_objects(struct run *run, const struct expression *e, con
 enum { FIELD, INPUT, VALUE };
 
 /* The name of a field is a constant string. */
-static bool check_constant_name(struct compiler *c, const struct expression *node, int not_constant, int no_string)
+static bool check_constant_name(struct compiler *c, const struct expression *node, int is_path, int not_constant, int no_string)
 {
     const struct element *name = expression_constant(node->args[FIELD]);
+    if (expression_is_path(node->args[FIELD]))
+        return query_error(c->err, is_path, "%s: 'field' is a field path reference, which is not allowed; is {$literal: '$...'} meant?",
+                           node->op->name);
     if (!name)
         return query_error(c->err, not_constant, "%s requires 'field' to evaluate to a constant, but got a non-constant argument",
                            node->op->name);
@@ -68,7 +71,7 @@ static bool compile_get_field(struct compiler *c, const struct element *spec, st
                !(node->args[INPUT] = compile_operand(c, &input))) {
         return false;
     }
-    return check_constant_name(c, node, 5654600, 5654601);
+    return check_constant_name(c, node, 5654600, 5654601, 5654602);
 }
 
 static bool apply_get_field(struct run *run, const struct expression *e, const struct element *args, struct element *out)
@@ -85,7 +88,7 @@ static bool apply_get_field(struct run *run, const struct expression *e, const s
 
 static bool compile_set_field(struct compiler *c, const struct element *spec, struct expression *node)
 {
-    return compile_fields(c, spec, node) && check_constant_name(c, node, 4161106, 4161107);
+    return compile_fields(c, spec, node) && check_constant_name(c, node, 4161108, 4161106, 4161107);
 }
 
 /* variant: it is $unsetField */
@@ -100,7 +103,7 @@ static bool apply_set_field(struct run *run, const struct expression *e, const s
         return fail(run, 4161105, "%s requires 'input' to evaluate to type Object, found: %s", e->op->name,
                     element_type_name(args[INPUT].type));
     if (memchr(name.data, 0, name.len))
-        return fail(run, 4161108, "%s: a field's name has no NUL in it", e->op->name);
+        return fail(run, 16411, "%s: a field's name has no NUL in it", e->op->name);
     make_missing(&missing);
     value = e->op->variant ? missing : args[VALUE];
     return list_of(run, &args[INPUT], &list) && set_field(run, &list, (const char *)name.data, name.len, &value) &&

@@ -138,11 +138,11 @@ struct array_order {
     } keys[];
 };
 
-static bool direction_of(struct compiler *c, const struct element *spec, int *direction)
+static bool direction_of(struct compiler *c, const struct element *spec, int code, int *direction)
 {
     int64_t value;
     if (!exact_int64(spec, &value) || (value != 1 && value != -1))
-        return query_error(c->err, MONGO_BAD_VALUE, "$sortArray: an order is 1 or -1");
+        return query_error(c->err, code, "$sortArray: an order is 1 or -1");
     *direction = (int)value;
     return true;
 }
@@ -159,16 +159,17 @@ static bool compile_sort_array(struct compiler *c, const struct element *spec, s
     if (!order || !compile_args_alloc(c, 1, node))
         return error_set(c->err, ERROR_RESOURCE_EXHAUSTED, "no memory for an expression");
     if (n == 0)
-        return query_error(c->err, MONGO_BAD_VALUE, "$sortArray: 'sortBy' must not be empty");
+        return query_error(c->err, 2942505, "$sortArray: 'sortBy' must not be empty");
     order->by_fields = by_fields;
     order->n = n;
     if (by_fields) {
         element_reader_init(&reader, found[1].value);
         for (size_t i = 0; element_next(&reader, &e); i++) {
-            if (!direction_of(c, &e, &order->keys[i].direction) || !path_parse(e.name, e.name_len, c->arena, &order->keys[i].path, c->err))
+            if (!direction_of(c, &e, 2942505, &order->keys[i].direction) ||
+                !path_parse(e.name, e.name_len, c->arena, &order->keys[i].path, c->err))
                 return false;
         }
-    } else if (!direction_of(c, &found[1], &order->keys[0].direction)) {
+    } else if (!direction_of(c, &found[1], element_is_number(&found[1]) ? 2942506 : 2942507, &order->keys[0].direction)) {
         return false;
     }
     node->compiled = order;

@@ -1,4 +1,4 @@
-/* Sums whose doubles are not rounded at each step: of $add, $sum and $avg. */
+/* Sums whose doubles are not rounded at each step: of $sum and $avg. */
 #ifndef ARGON_BRANCH_QUERY_EXPRESSION_SUM_H
 #define ARGON_BRANCH_QUERY_EXPRESSION_SUM_H
 

@@ -41,7 +41,8 @@ done
 
 build release
 say "integration tests, real processes built with sanitizers"
-ARGON_BIN=$root/build/asan/bin "$root/tests/integration/run.sh" -m "not scale"
+# two files at a time: much of their time is waiting for what waits in earnest; those of scale measure memory, and go alone
+ARGON_BIN=$root/build/asan/bin "$root/tests/integration/run.sh" -m "not scale" -n 2 --dist loadfile
 say "integration tests, as released"
 ARGON_BIN=$root/build/release/bin "$root/tests/integration/run.sh" -m "scale"
 say "clients in Python, Node, Go and C, and grpcurl: every RPC"

@@ -20,6 +20,7 @@ def environment(cluster, argon, tmp_path):
         "HOME": str(tmp_path),
         "ARGON_ENDPOINT": cluster.branches[0].address,
         "GRPC_VERBOSITY": "NONE",
+        "MONGOC_DISABLE_SHM": "1",
     }
 
 
@@ -61,7 +62,7 @@ def zsh(environment, line):
 
 CASES = [
     ("argon bran", {"branches"}),
-    ("argon branches ", {"create", "get", "list", "rename", "delete"}),
+    ("argon branches ", {"adopt", "bases", "copy-base", "create", "get", "list", "rename", "delete"}),
     ("argon branches get -p p dev", {"dev", "develop"}),
     ("argon docs find -p p -b dev ", {"items"}),
     ("argon docs find -p ", {"p", "other"}),

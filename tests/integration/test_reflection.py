@@ -11,7 +11,7 @@ from harness import CHANNEL_OPTIONS
 
 VERSIONS = ["v1", "v1alpha"]
 COMMON = {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"}
-BRANCH = {f"argon.branch.v1.{name}" for name in ("Projects", "Branches", "Collections", "Documents", "Admin")}
+BRANCH = {f"argon.branch.v1.{name}" for name in ("Projects", "Branches", "Collections", "Documents", "Migrations", "Admin")}
 WAL_FILE, BRANCH_FILE = "argon/wal/v1/wal.proto", "argon/branch/v1/branch.proto"
 Request = reflection_pb2.ServerReflectionRequest
 

@@ -108,6 +108,7 @@ def test_a_traditional_parent_has_no_past(argon, option):
     assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
     assert option in caught.value.details()
     assert not_applied(caught.value)
+    assert code_of(lambda: create(argon, "two", "one", kind=WAL, **{option: 1})) == grpc.StatusCode.FAILED_PRECONDITION
 
 
 def test_rename_changes_the_record_alone(argon, mongodb):

@@ -118,21 +118,26 @@ static bool is_same(const struct branch_record *a, const struct branch_record *b
            strcmp(a->prefix, b->prefix) == 0 && strcmp(a->database, b->database) == 0;
 }
 
-bool traditional_settle(struct traditional *operation, struct error *err)
+bool traditional_settle(struct traditional *operation, bool ok, struct error *err)
 {
     struct branch_record now;
     struct error why;
     int64_t confirmed_at;
     if (clock_boot_micros() - operation->confirmed_at <= traditional_limit(&operation->record))
-        return true;
-    if (!find_record(operation, &now, &confirmed_at, &why))
-        return error_set(err, ERROR_UNAVAILABLE, "outcome unknown: MongoDB answered late, and branch '%s' cannot be looked up: %s",
-                         operation->branch, why.message);
-    if (!is_same(&operation->record, &now))
-        return error_set(err, ERROR_UNAVAILABLE, "outcome unknown: MongoDB answered late, and branch '%s' has changed meanwhile",
-                         operation->branch);
-    operation->confirmed_at = confirmed_at;
-    return true;
+        return ok;
+    enum error_outcome outcome = ok ? OUTCOME_UNKNOWN : err->outcome;
+    const char *what = outcome == OUTCOME_NOT_APPLIED ? "not done" : "outcome unknown";
+    if (!find_record(operation, &now, &confirmed_at, &why)) {
+        error_set(err, ERROR_UNAVAILABLE, "%s: MongoDB answered late, and branch '%s' cannot be looked up: %s", what, operation->branch,
+                  why.message);
+    } else if (!is_same(&operation->record, &now)) {
+        error_set(err, ERROR_UNAVAILABLE, "%s: MongoDB answered late, and branch '%s' has changed meanwhile", what, operation->branch);
+    } else {
+        operation->confirmed_at = confirmed_at;
+        return ok;
+    }
+    err->outcome = outcome;
+    return false;
 }
 
 const char *traditional_collection_name(struct traditional *operation, const char *name, struct error *err)

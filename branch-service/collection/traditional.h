@@ -38,8 +38,10 @@ CHECKED bool traditional_begin(struct traditional *operation, struct registry *r
                                int64_t deadline, struct error *err);
 void traditional_end(struct traditional *operation);
 
-/* After MongoDB has answered, before the caller is. False: UNAVAILABLE; of what was written the outcome is unknown. */
-CHECKED bool traditional_settle(struct traditional *operation, struct error *err);
+/* After MongoDB has answered, before the caller is. `ok` says what it came to, with the reason in err; a late refusal counts
+ * no more than a late answer, since what stands in for a collection that was moved refuses every document. False: that
+ * reason, if it counts; else UNAVAILABLE. The outcome of a failure stays what it was; of what was answered OK it is unknown. */
+CHECKED bool traditional_settle(struct traditional *operation, bool ok, struct error *err);
 
 /* One of the two. */
 int64_t traditional_limit(const struct branch_record *record);

@@ -91,7 +91,7 @@ bool traditional_list(struct registry *registry, const char *project, const char
         ok = traditional_read_indexes(&operation, listing.records[found].name, arena, &collections[found].indexes, err);
         index_bytes += collections[found].indexes.len;
     }
-    ok = ok && traditional_settle(&operation, err);
+    ok = traditional_settle(&operation, ok, err);
     traditional_end(&operation);
     if (!ok)
         return false;
@@ -164,7 +164,7 @@ bool traditional_create(struct registry *registry, const struct collection_path 
     else if (ok)
         ok = mongo_create_collection(operation.mongo, operation.record.database, name, (struct bytes) { 0 }, operation.deadline, err) ||
              retell(path->branch, path->collection, path->collection, err);
-    ok = ok && traditional_settle(&operation, err);
+    ok = traditional_settle(&operation, ok, err);
     if (ok && (!find_collection(&operation, path->collection, arena, collection, &found, err) || !found)) {
         /* it was made; what it is called in MongoDB is worth less than the truth about that */
         *collection = (struct collection_record) { .name = arena_strdup(arena, path->collection), .id = "" };
@@ -197,7 +197,7 @@ bool traditional_rename(struct registry *registry, const struct collection_path 
     else if (ok)
         ok = mongo_rename_collection(operation.mongo, operation.record.database, from, to, operation.deadline, err) ||
              retell(path->branch, path->collection, new_name, err);
-    ok = ok && traditional_settle(&operation, err);
+    ok = traditional_settle(&operation, ok, err);
     arena_destroy(&arena);
     traditional_end(&operation);
     *lsn = 0;
@@ -217,8 +217,8 @@ bool traditional_drop(struct registry *registry, const struct collection_path *p
     bool ok = find_collection(&operation, path->collection, &arena, NULL, &found, err);
     if (ok && !found)
         ok = missing(path->branch, path->collection, err) || refused(err);
-    ok = ok && mongo_drop_collection(operation.mongo, operation.record.database, name, operation.deadline, err) &&
-         traditional_settle(&operation, err);
+    ok = ok && mongo_drop_collection(operation.mongo, operation.record.database, name, operation.deadline, err);
+    ok = traditional_settle(&operation, ok, err);
     arena_destroy(&arena);
     traditional_end(&operation);
     *lsn = 0;

@@ -79,7 +79,7 @@ static bool next_document(struct find *base, struct bytes *document, struct erro
     grant_time(&find->operation);
     switch (mongo_cursor_next(find->cursor, find->operation.deadline, &found, err)) {
     case MONGO_NEXT_FAILED:
-        return false;
+        return traditional_settle(&find->operation, false, err);
     case MONGO_NEXT_END:
         find->ended = true;
         return true;
@@ -95,7 +95,7 @@ static bool settle(struct find *base, struct error *err)
     struct traditional_find *find = (struct traditional_find *)base;
     find->settled = true;
     grant_time(&find->operation);
-    return traditional_settle(&find->operation, err);
+    return traditional_settle(&find->operation, true, err);
 }
 
 static void close_find(struct find *base)
@@ -141,8 +141,8 @@ bool traditional_count(struct registry *registry, const struct collection_path *
     if (!traditional_begin_read(&operation, registry, path->project, path->branch, path->collection, read, &name, err))
         return false;
     bool ok = (spec->filter.len == 0 || bson_check(spec->filter, err)) &&
-              mongo_count(operation.mongo, operation.record.database, name, traditional_filter(spec->filter), read->deadline, &all, err) &&
-              traditional_settle(&operation, err);
+              mongo_count(operation.mongo, operation.record.database, name, traditional_filter(spec->filter), read->deadline, &all, err);
+    ok = traditional_settle(&operation, ok, err);
     traditional_end(&operation);
     if (!ok)
         return false;

@@ -157,7 +157,7 @@ bool traditional_set_indexes(struct registry *registry, const struct collection_
         err->outcome = outcome;
         ok = error_wrap(err, "collection '%s'", path->collection);
     }
-    ok = ok && traditional_settle(&setting.operation, err);
+    ok = traditional_settle(&setting.operation, ok, err);
     traditional_end(&setting.operation);
     *lsn = 0;
     return ok;

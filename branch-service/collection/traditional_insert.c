@@ -291,7 +291,7 @@ bool traditional_insert(struct registry *registry, const struct collection_path 
     if (!ok)
         err->outcome = OUTCOME_NOT_APPLIED;
     if (ok && traditional_begin_write(&insert.operation, registry, path, request, &insert.name, err)) {
-        ok = run(&insert, err) && traditional_settle(&insert.operation, err) &&
+        ok = traditional_settle(&insert.operation, run(&insert, err), err) &&
              ((fill_result(&insert, result, err) && list_errors(&insert, errors, err)) || write_keep_unknown(err));
         traditional_end(&insert.operation);
     } else {

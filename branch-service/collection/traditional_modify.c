@@ -153,10 +153,9 @@ static bool run(struct modification *modification, struct registry *registry, co
     if (!traditional_begin_write(&modification->operation, registry, path, request, &modification->name, err))
         return false;
     bool ok = modification->scope != DOCUMENTS_ALL || traditional_refuse_option(path->branch, "atomic", err);
-    ok = ok &&
-         (modification->many || names_one_id(modification->filter) ? apply(modification, modification->filter, err)
-                                                                   : apply_to_first(modification, err)) &&
-         traditional_settle(&modification->operation, err);
+    ok = ok && (modification->many || names_one_id(modification->filter) ? apply(modification, modification->filter, err)
+                                                                         : apply_to_first(modification, err));
+    ok = traditional_settle(&modification->operation, ok, err);
     traditional_end(&modification->operation);
     if (!ok)
         return false;

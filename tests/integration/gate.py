@@ -5,7 +5,8 @@ import threading
 
 
 class Gate:
-    """Forwards connections to an address. While it is shut, nothing comes back from there: at once, or after so many bytes."""
+    """Forwards connections to an address. While it is shut, nothing comes back from there: at once, or after so many bytes.
+    Or, with requests=True, nothing gets there."""
 
     def __init__(self, address):
         host, port = address.rsplit(":", 1)
@@ -14,24 +15,25 @@ class Gate:
         self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
         self.changed = threading.Condition()
         self.allowance = None  # bytes; None: as much as there is
-        self.waiting = 0
+        self.requests = False
+        self.held = []
         self.closed = False
         self.sockets = []
         threading.Thread(target=self.accept, daemon=True).start()
 
-    def shut(self, after=0):
+    def shut(self, after=0, requests=False):
         with self.changed:
-            self.allowance = after
+            self.allowance, self.requests = after, requests
 
     def open(self):
         with self.changed:
             self.allowance = None
             self.changed.notify_all()
 
-    def is_held(self):
-        """True once something wants to come back and does not."""
+    def is_held(self, part=b""):
+        """True once something wants to pass, and does not; something with that part."""
         with self.changed:
-            return self.waiting > 0
+            return any(part in data for data in self.held)
 
     def accept(self):
         while True:
@@ -45,28 +47,28 @@ class Gate:
                 client.close()
                 continue
             self.sockets += [client, server]
-            threading.Thread(target=self.forward, args=(client, server, False), daemon=True).start()
-            threading.Thread(target=self.forward, args=(server, client, True), daemon=True).start()
+            threading.Thread(target=self.forward, args=(client, server, True), daemon=True).start()
+            threading.Thread(target=self.forward, args=(server, client, False), daemon=True).start()
 
-    def pass_through(self, data, to):
+    def pass_through(self, data, to, is_request):
+        def free():
+            return self.allowance is None or is_request != self.requests
+
         while data:
             with self.changed:
-                self.waiting += 1
-                self.changed.wait_for(lambda: self.allowance is None or self.allowance > 0 or self.closed)
-                self.waiting -= 1
-                part = data if self.allowance is None else data[: self.allowance]
-                if self.allowance is not None:
+                self.held.append(data)
+                self.changed.wait_for(lambda: free() or self.allowance > 0 or self.closed)
+                self.held.remove(data)
+                part = data if free() else data[: self.allowance]
+                if not free():
                     self.allowance -= len(part)
             to.sendall(part)
             data = data[len(part) :]
 
-    def forward(self, source, to, gated):
+    def forward(self, source, to, is_request):
         try:
             while data := source.recv(65536):
-                if gated:
-                    self.pass_through(data, to)
-                else:
-                    to.sendall(data)
+                self.pass_through(data, to, is_request)
         except OSError:
             pass
         for end in (source, to):

@@ -7,9 +7,10 @@ import grpc
 import pytest
 
 from argon.branch.v1 import branch_pb2
+from gate import Gate
 from harness import Process, in_parallel, wait_until
 from migration_load import Writer, check, goes_on, load, shares
-from traditional import DATABASE, branch_of, code_of, create, options, start
+from traditional import DATABASE, branch_of, code_of, create, options, start, uri
 
 State = branch_pb2.MigrationState
 COLLECTIONS = ["items", "people"]
@@ -200,3 +201,31 @@ def test_a_replica_that_missed_the_start_does_not_say_ok_for_what_the_new_side_l
     wait_until(lambda: all(len(writer.inserted) > n for writer, n in zip(late, before)), "writes on the new side")
     end(argon, "x", keys, [*writers, *late])
     assert argon.count("p", "items", branch="x") == client.count("p", "items", branch="x")
+
+
+def test_a_write_that_arrives_at_what_stands_in_for_its_collection(cluster, mongodb, argon):
+    """What stands in there refuses every document, which says nothing about the document."""
+    gate = Gate(f"127.0.0.1:{mongodb.port}")
+    through_gate = uri(mongodb).replace(f"127.0.0.1:{mongodb.port}", gate.address)
+    late = cluster.client(cluster.start_branch("--mongodb", through_gate, "--enable-wal-branches"))
+    create(argon, "x")
+    argon.insert("p", "items", {"_id": 1}, branch="x")
+    assert late.count("p", "items", branch="x") == 1
+    gate.shut(requests=True)
+    outcome = []
+
+    def write():
+        with pytest.raises(grpc.RpcError) as failure:
+            late.insert("p", "items", {"_id": "too-late"}, branch="x", timeout=60)
+        outcome.append((failure.value.code(), failure.value.details()))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    wait_until(lambda: gate.is_held(b"too-late"), "the write on its way")
+    argon.rpc.StartMigration(project="p", branch="x", timeout=120)
+    gate.open()
+    writer.join()
+    assert outcome == [(grpc.StatusCode.UNAVAILABLE, "not done: MongoDB answered late, and branch 'x' has changed meanwhile")]
+    late.insert("p", "items", {"_id": "too-late"}, branch="x")
+    assert late.count("p", "items", branch="x") == 2
+    gate.close()

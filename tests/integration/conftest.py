@@ -6,7 +6,8 @@ from harness import Cluster, MongoServer
 
 
 @pytest.fixture
-def cluster(tmp_path):
+def cluster(tmp_path, mongo_servers):
+    """Ends before the MongoDB servers: a service that stops takes leave of its own for as long as it looks for servers."""
     cluster = Cluster(tmp_path)
     yield cluster
     cluster.close()
@@ -37,14 +38,19 @@ def mongodb_uri(tmp_path_factory):
 
 
 @pytest.fixture
-def mongo_server(tmp_path):
-    """Makes MongoDB servers that the test may kill, pause and break: mongo_server(auth=True)."""
+def mongo_servers():
     servers = []
-
-    def make(**options):
-        servers.append(MongoServer(tmp_path, **options))
-        return servers[-1].start()
-
-    yield make
+    yield servers
     for server in servers:
         server.close()
+
+
+@pytest.fixture
+def mongo_server(tmp_path, mongo_servers):
+    """Makes MongoDB servers that the test may kill, pause and break: mongo_server(auth=True)."""
+
+    def make(**options):
+        mongo_servers.append(MongoServer(tmp_path, **options))
+        return mongo_servers[-1].start()
+
+    return make

@@ -1,8 +1,9 @@
-/* Functions of one or two numbers. */
+/* Functions of one or two numbers, and of none. */
 #include <math.h>
 
 #include "branch-service/query/expression/decimal_functions.h"
 #include "branch-service/query/expression/internal.h"
+#include "common/base/random.h"
 #include "common/bson/decimal128_math.h"
 #include "common/bson/value_compare.h"
 
@@ -299,6 +300,23 @@ static bool apply_atan2(struct run *run, const struct expression *e, const struc
     return make_double(run, atan2(double_of(&args[0]), double_of(&args[1])), out);
 }
 
+/* ---- $rand ---- */
+
+static bool compile_rand(struct compiler *c, const struct element *spec, struct expression *node)
+{
+    (void)node;
+    if (spec->type != BSON_TYPE_DOCUMENT && spec->type != BSON_TYPE_ARRAY)
+        return query_error(c->err, 10065, "$rand needs an object, not %s", element_type_name(spec->type));
+    return count_elements(spec) == 0 || query_error(c->err, 3040501, "$rand does not currently accept arguments");
+}
+
+/* All 53 bits that there are from 0 to 1. */
+static bool evaluate_rand(struct run *run, const struct expression *e, struct element *out)
+{
+    (void)e;
+    return make_double(run, (double)(random_u64() >> 11) * 0x1p-53, out);
+}
+
 static const struct expression_op ops[] = {
     { "$abs", 1, 1, .apply = apply_abs },
     { "$ceil", 1, 1, .apply = apply_ceil_floor, .variant = true },
@@ -326,6 +344,7 @@ static const struct expression_op ops[] = {
     { "$degreesToRadians", 1, 1, .apply = apply_trigonometric, .variant = MATH_TO_RADIANS },
     { "$radiansToDegrees", 1, 1, .apply = apply_trigonometric, .variant = MATH_TO_DEGREES },
     { "$atan2", 2, 2, .apply = apply_atan2 },
+    { "$rand", .evaluate = evaluate_rand, .compile = compile_rand },
 };
 
 const struct expression_ops ops_math = { ops, ARRAY_LEN(ops) };

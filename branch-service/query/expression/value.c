@@ -161,6 +161,14 @@ bool list_of(struct run *run, const struct element *value, struct list *list)
     return list_add_all(run, list, value);
 }
 
+struct list list_part(const struct list *list, int64_t begin, int64_t end)
+{
+    int64_t size = (int64_t)list->n;
+    begin = begin < 0 ? 0 : begin;
+    end = end > size ? size : end;
+    return begin < end ? (struct list) { .items = list->items + begin, .n = (size_t)(end - begin) } : (struct list) { 0 };
+}
+
 static size_t index_digits(size_t index)
 {
     size_t n = 1;

@@ -50,6 +50,8 @@ bool list_of(struct run *run, const struct element *value, struct list *list);
 /* A missing value becomes null in an array and is left out of a document. */
 bool make_array(struct run *run, const struct list *list, struct element *out);
 bool make_document(struct run *run, const struct list *list, struct element *out);
+/* Its elements from begin to in front of end, as far as they are there; borrowed. */
+struct list list_part(const struct list *list, int64_t begin, int64_t end);
 /* Keeps the order of what is equal. */
 typedef int compare_fn(const struct element *a, const struct element *b, const void *ctx);
 bool list_sort(struct run *run, struct list *list, compare_fn *compare, const void *ctx);

@@ -103,7 +103,7 @@ static bool compile(struct bytes stages, const struct expression_scope *scope, u
     struct pipeline *pipeline = mem_zalloc(sizeof *pipeline);
     struct element_reader reader;
     struct element e;
-    arena_init(&pipeline->arena, 0);
+    arena_init(&pipeline->arena, MAX_COMPILED_BYTES);
     pipeline->scope = scope;
     pipeline->last = &pipeline->first;
     pipeline->depth = depth;

@@ -168,7 +168,7 @@ static bool find_all(struct run *run, const char *name, struct search *search, s
     struct element match;
     bool found;
     do {
-        if (!next_match(run, name, search, &found))
+        if (!next_round(run) || !next_match(run, name, search, &found))
             return false;
         if (found && (!take_match(run, search, &match) || !list_add(run, &matches, &match)))
             return false;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "branch-service/query/query_error.h"
+#include "common/base/clock.h"
 #include "common/bson/iso_date.h"
 #include "common/bson/number.h"
 #include "common/bson/value_compare.h"
@@ -16,6 +17,15 @@ bool fail_memory(struct run *run)
     if (run->err)
         run->err->code = ERROR_RESOURCE_EXHAUSTED;
     return false;
+}
+
+bool check_rounds(struct run *run)
+{
+    int64_t now = clock_monotonic_micros();
+    if (!run->began)
+        run->began = now;
+    return now - run->began <= (int64_t)EXPRESSION_MAX_SECONDS * MICROS_PER_SECOND ||
+           fail(run, MONGO_MAX_TIME_EXPIRED, "an expression takes longer than %d seconds over one document", EXPRESSION_MAX_SECONDS);
 }
 
 void *run_alloc(struct run *run, size_t size)

@@ -15,12 +15,21 @@ struct run {
     const struct expression_binding *bindings;
     int64_t now;
     struct error *err;
+    uint64_t rounds; /* of all loops */
+    int64_t began;   /* when there had been some hundreds of them; 0: not yet */
 };
 
 /* Sets the run's error, with MongoDB's code. False. */
 #define fail(run, code, ...) query_error((run)->err, (code), __VA_ARGS__)
 bool fail_memory(struct run *run);
 void *run_alloc(struct run *run, size_t size); /* NULL: the error is set */
+
+/* Once a round in every loop over elements: loops in loops multiply without needing memory. False: they have taken too long. */
+bool check_rounds(struct run *run);
+static inline bool next_round(struct run *run)
+{
+    return (++run->rounds & 255) || check_rounds(run);
+}
 
 /* Makers: false when there is no memory, the error is set. */
 bool make_missing(struct element *out);

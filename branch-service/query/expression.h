@@ -6,7 +6,8 @@
  * Ownership  an expression lives in the arena it was compiled into and points into its spec, which lives as long
  *            as that arena; a value lives as long as the evaluation's arena and document.
  * Threads    a compiled expression is immutable.
- * Errors     those of query_error.h; RESOURCE_EXHAUSTED when an arena is at its limit.
+ * Errors     those of query_error.h; RESOURCE_EXHAUSTED when an arena is at its limit, DEADLINE_EXCEEDED (50) when loops
+ *            take too long.
  */
 #ifndef ARGON_BRANCH_QUERY_EXPRESSION_H
 #define ARGON_BRANCH_QUERY_EXPRESSION_H
@@ -18,6 +19,8 @@
 enum {
     EXPRESSION_MAX_NESTING = 200,
     EXPRESSION_MAX_VALUE = 64 * 1024 * 1024, /* an array or document that only exists while evaluating */
+    EXPRESSION_MAX_SECONDS = 10,             /* of loops in loops over one document */
+    MAX_COMPILED_BYTES = 256 * 1024 * 1024,  /* what a spec of filters, updates, projections and stages is compiled to */
 };
 
 struct expression;

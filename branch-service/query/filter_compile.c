@@ -10,8 +10,6 @@
 #include "common/base/memory.h"
 #include "common/bson/utf8.h"
 
-enum { MAX_FILTER_MEMORY = 256 * 1024 * 1024 };
-
 struct compiler {
     struct filter *filter;
     struct filter_node *nodes; /* growing */
@@ -31,7 +29,7 @@ static bool add_node(struct compiler *c, enum filter_node_kind kind, size_t *ind
 {
     if (c->n == c->capacity) {
         size_t more = c->capacity ? 2 * c->capacity : 8;
-        struct filter_node *grown = more * sizeof *grown <= MAX_FILTER_MEMORY ? realloc(c->nodes, more * sizeof *grown) : NULL;
+        struct filter_node *grown = more * sizeof *grown <= MAX_COMPILED_BYTES ? realloc(c->nodes, more * sizeof *grown) : NULL;
         if (!grown)
             return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a filter of more than %zu conditions", c->n);
         c->nodes = grown;
@@ -441,7 +439,7 @@ bool filter_compile_with(struct bytes spec, const struct filter_options *options
 {
     struct compiler c = { .filter = mem_zalloc(sizeof *c.filter) };
     c.filter->options = *options;
-    arena_init(&c.filter->arena, MAX_FILTER_MEMORY);
+    arena_init(&c.filter->arena, MAX_COMPILED_BYTES);
     bool ok = compile(&c, spec, err);
     free(c.nodes);
     if (ok)

@@ -6,16 +6,9 @@
 
 #include "branch-service/query/query_error.h"
 
-enum {
-    /* steps of backtracking; a hostile pattern is given up after some hundredths of a second */
-    MATCH_LIMIT = 1000000,
-    HEAP_LIMIT_KIB = 20 * 1024,
-    INVALID_REGEX = 51091, /* MongoDB's codes */
-    INVALID_FLAG = 51108,
-    MATCH_FAILED = 51156,
-};
+enum { INVALID_REGEX = 51091 }; /* MongoDB's code */
 
-static bool read_options(struct bytes options, uint32_t *flags, struct error *err)
+bool regex_read_options(struct bytes options, uint32_t *flags, struct error *err)
 {
     static const struct {
         char name;
@@ -26,8 +19,8 @@ static bool read_options(struct bytes options, uint32_t *flags, struct error *er
         while (at < ARRAY_LEN(known) && known[at].name != (char)options.data[i])
             at++;
         if (at == ARRAY_LEN(known))
-            return query_error(err, INVALID_FLAG, "$regex: invalid flag in regex options: %.*s", (int)(options.len < 16 ? options.len : 16),
-                               (const char *)options.data);
+            return query_error(err, REGEX_INVALID_FLAG, "$regex: invalid flag in regex options: %.*s",
+                               (int)(options.len < 16 ? options.len : 16), (const char *)options.data);
         *flags |= known[at].flag;
     }
     return true;
@@ -42,7 +35,7 @@ bool regex_compile(struct arena *arena, struct bytes pattern, struct bytes optio
     PCRE2_SIZE offset;
     if (pattern.len > 0 && memchr(pattern.data, 0, pattern.len))
         return query_error(err, MONGO_BAD_VALUE, "$regex: regular expression cannot contain an embedded null byte");
-    if (!read_options(options, &flags, err))
+    if (!regex_read_options(options, &flags, err))
         return false;
     if (pattern.len > MAX_REGEX_BYTES)
         return query_error(err, INVALID_REGEX, "$regex: a regular expression of %zu bytes is too long: %d are the limit", pattern.len,
@@ -80,8 +73,8 @@ __attribute__((constructor)) static void make_limits(void)
 {
     limits = pcre2_match_context_create(NULL);
     if (limits) {
-        pcre2_set_match_limit(limits, MATCH_LIMIT);
-        pcre2_set_heap_limit(limits, HEAP_LIMIT_KIB);
+        pcre2_set_match_limit(limits, REGEX_MATCH_LIMIT);
+        pcre2_set_heap_limit(limits, REGEX_HEAP_LIMIT_KIB);
     }
 }
 
@@ -106,7 +99,7 @@ bool regex_matches(struct regex *regex, struct bytes text, bool *matches, struct
     if (result < 0 && result != PCRE2_ERROR_NOMATCH) {
         PCRE2_UCHAR reason[120] = "";
         pcre2_get_error_message(result, reason, sizeof reason);
-        return query_error(err, MATCH_FAILED, "$regex: matching '%.*s' was given up: %s",
+        return query_error(err, REGEX_MATCH_FAILED, "$regex: matching '%.*s' was given up: %s",
                            (int)(regex->pattern.len < 60 ? regex->pattern.len : 60), (const char *)regex->pattern.data,
                            (const char *)reason);
     }

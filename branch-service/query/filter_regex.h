@@ -26,4 +26,14 @@ void regex_free_chain(struct regex *first);
 /* An error: the limits were reached. */
 CHECKED bool regex_matches(struct regex *regex, struct bytes text, bool *matches, struct error *err);
 
+/* For who compiles and matches by themselves: flags of options such as "im", and the limits of a match. */
+CHECKED bool regex_read_options(struct bytes options, uint32_t *flags, struct error *err);
+enum {
+    /* steps of backtracking; a hostile pattern is given up after some hundredths of a second */
+    REGEX_MATCH_LIMIT = 1000000,
+    REGEX_HEAP_LIMIT_KIB = 20 * 1024,
+    REGEX_INVALID_FLAG = 51108, /* MongoDB's codes */
+    REGEX_MATCH_FAILED = 51156,
+};
+
 #endif

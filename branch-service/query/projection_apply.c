@@ -37,9 +37,7 @@ static bool slice_value(struct apply *a, const struct projection_field *field, c
     } else {
         begin = size + field->skip;
     }
-    begin = begin < 0 ? 0 : begin > size ? size : begin;
-    end = end > size ? size : end;
-    struct list part = { .items = list.items + (list.n ? begin : 0), .n = end > begin ? (size_t)(end - begin) : 0 };
+    struct list part = list_part(&list, begin, end);
     return make_array(&a->run, &part, out);
 }
 

@@ -19,6 +19,7 @@ enum mongo_code {
     MONGO_PATH_NOT_VIABLE = 28,
     MONGO_CANNOT_BACKFILL_ARRAY = 34,
     MONGO_CONFLICTING_UPDATE_OPERATORS = 40,
+    MONGO_MAX_TIME_EXPIRED = 50,
     MONGO_DOLLAR_PREFIXED_FIELD_NAME = 52,
     MONGO_INVALID_ID_FIELD = 53,
     MONGO_NOT_SINGLE_VALUE_FIELD = 54,
@@ -39,7 +40,7 @@ enum mongo_code {
 };
 
 /* query_error(err, code, format, ...): false, as error_set. INVALID_ARGUMENT, but for exceeded memory
- * (RESOURCE_EXHAUSTED) and duplicate keys (ALREADY_EXISTS). */
+ * (RESOURCE_EXHAUSTED), time (DEADLINE_EXCEEDED) and duplicate keys (ALREADY_EXISTS). */
 #define query_error(err, ...) (query_error_fill((err), __VA_ARGS__), error_false())
 #define query_wrap(err, ...)  (query_error_prefix((err), __VA_ARGS__), error_false())
 

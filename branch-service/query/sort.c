@@ -105,6 +105,11 @@ size_t sort_key_count(const struct sort *sort)
     return sort->n;
 }
 
+int sort_key_direction(const struct sort *sort, size_t key)
+{
+    return sort->keys[key].direction;
+}
+
 int sort_compare(const struct sort *sort, const struct sort_key *a, const struct sort_key *b)
 {
     for (size_t i = 0; i < sort->n; i++) {

@@ -28,6 +28,7 @@ struct sort_key {
 CHECKED bool sort_key_of(const struct sort *sort, struct bytes document, struct sort_key *key, struct error *err);
 int sort_compare(const struct sort *sort, const struct sort_key *a, const struct sort_key *b);
 size_t sort_key_count(const struct sort *sort);
+int sort_key_direction(const struct sort *sort, size_t key); /* 1 or -1 */
 
 struct sorter;
 

@@ -76,7 +76,7 @@ bool update_compile(struct bytes spec, const struct update_options *options, str
     bool ok = false;
     options = options ? options : &none;
     struct bytes array_filters = options->array_filters;
-    arena_init(&update->arena, 0);
+    arena_init(&update->arena, MAX_COMPILED_BYTES);
     update->spec = spec;
     update->filter = options->filter;
     if (!copy_bytes(&update->arena, &update->spec, err) || !copy_bytes(&update->arena, &array_filters, err))

@@ -6,7 +6,9 @@
 #include "common/base/memory.h"
 #include "common/bson/utf8.h"
 
-static const struct stage_ops *const tables[] = { &stages_simple, &stages_group, &stages_join, &stages_gather };
+static const struct stage_ops *const tables[] = {
+    &stages_simple, &stages_group, &stages_bucket_auto, &stages_join, &stages_graph, &stages_gather, &stages_redact,
+};
 
 const char *pipeline_stage_name(size_t index)
 {
@@ -28,6 +30,39 @@ static const struct stage_op *find_stage(const struct element *name)
     return NULL;
 }
 
+/* What MongoDB has, and is not here: it writes, or asks of servers, of indexes and of streams that there are none of. */
+static bool is_refused(const struct element *name)
+{
+    static const char *const names[] = {
+        "$changeStream",
+        "$changeStreamSplitLargeEvent",
+        "$collStats",
+        "$currentOp",
+        "$densify",
+        "$documents",
+        "$fill",
+        "$geoNear",
+        "$indexStats",
+        "$listLocalSessions",
+        "$listSampledQueries",
+        "$listSearchIndexes",
+        "$listSessions",
+        "$merge",
+        "$out",
+        "$planCacheStats",
+        "$search",
+        "$searchMeta",
+        "$setWindowFields",
+        "$shardedDataDistribution",
+        "$vectorSearch",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (element_is_named(name, names[i], strlen(names[i])))
+            return true;
+    }
+    return false;
+}
+
 void *spec_alloc(struct pipeline *pipeline, size_t size, struct error *err)
 {
     void *p = arena_zalloc(&pipeline->arena, size);
@@ -46,6 +81,8 @@ bool add_stage(struct pipeline *pipeline, const struct element *spec, struct err
     if (!element_next(&reader, &e) || element_next(&reader, &(struct element) { 0 }))
         return query_error(err, 40323, "A pipeline stage specification object must contain exactly one field.");
     const struct stage_op *op = find_stage(&e);
+    if (!op && is_refused(&e))
+        return query_error(err, MONGO_COMMAND_NOT_SUPPORTED, "the stage %s is not supported", e.name);
     if (!op)
         return query_error(err, 40324, "Unrecognized pipeline stage name: '%.*s'", utf8_fit(e.name, e.name_len, 80), e.name);
     if (pipeline->n++ == MAX_PIPELINE_STAGES)
@@ -66,7 +103,7 @@ static bool compile(struct bytes stages, const struct expression_scope *scope, u
     struct pipeline *pipeline = mem_zalloc(sizeof *pipeline);
     struct element_reader reader;
     struct element e;
-    arena_init(&pipeline->arena, 0);
+    arena_init(&pipeline->arena, MAX_COMPILED_BYTES);
     pipeline->scope = scope;
     pipeline->last = &pipeline->first;
     pipeline->depth = depth;

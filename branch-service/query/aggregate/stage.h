@@ -67,12 +67,17 @@ void *spec_alloc(struct pipeline *pipeline, size_t size, struct error *err); /* 
 void nested_value(struct bytes document, const struct path *path, struct element *out);
 bool with_nested(struct run *run, struct bytes document, const struct path *path, const struct element *value, struct bytes *out);
 
+/* Of stages that look into other collections. */
+bool open_collection(struct stage_run *run, struct bytes name, struct document_iterator *iterator, struct error *err);
+/* The name of a field, perhaps dotted, without a dollar. not_string: the error's code. */
+bool read_field_path(struct pipeline *pipeline, const struct element *e, int not_string, struct path *path, struct error *err);
+
 bool fail_gathering(const char *stage, struct error *err); /* error 292 */
 
 struct stage_ops {
     const struct stage_op *ops;
     size_t n;
 };
-extern const struct stage_ops stages_simple, stages_group, stages_join, stages_gather;
+extern const struct stage_ops stages_simple, stages_group, stages_bucket_auto, stages_join, stages_graph, stages_gather, stages_redact;
 
 #endif

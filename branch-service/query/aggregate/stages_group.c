@@ -77,25 +77,25 @@ static struct group *add_group(struct groups *groups, const struct group_spec *s
         return NULL;
     group->hash = hash;
     group->id = (struct element) { .type = id->type, .name = "", .value = bytes_of(copy, id->value.len) };
-    for (size_t i = 0; i < spec->n_accumulators; i++)
-        accumulator_init(&group->states[i]);
     groups->slots[slot] = groups->all[groups->n++] = group;
     return group;
 }
 
 static struct group *find_group(struct groups *groups, const struct group_spec *spec, const struct element *id, const char *stage,
-                                struct error *err)
+                                bool *is_new, struct error *err)
 {
     uint64_t hash = value_hash(id);
     if (groups->n >= groups->n_slots / 2 && !grow(groups, stage, err))
         return NULL;
     size_t slot = hash & (groups->n_slots - 1);
+    *is_new = false;
     for (; groups->slots[slot]; slot = (slot + 1) & (groups->n_slots - 1)) {
         struct group *group = groups->slots[slot];
         if (group->hash == hash && value_compare_elements(&group->id, id) == 0)
             return group;
     }
     struct group *group = add_group(groups, spec, hash, id, slot);
+    *is_new = true;
     if (!group)
         fail_gathering(stage, err);
     return group;
@@ -121,23 +121,25 @@ static bool add_document(struct stage_run *run, struct bytes document, struct er
     const struct group_spec *spec = run->stage->spec;
     struct groups *groups = run->state;
     struct evaluation evaluation = stage_evaluation(run, document);
-    struct element id, value;
+    static const uint8_t nothing[] = { 5, 0, 0, 0, 0 };
+    struct element id;
     if (!expression_evaluate(spec->id, &evaluation, &id, err))
         return false;
     if (value_is_missing(&id))
         make_null(&id);
     if (spec->boundaries && !find_bucket(spec, &id, err))
         return false;
-    struct group *group = find_group(groups, spec, &id, run->stage->op->name, err);
+    bool is_new;
+    struct group *group = find_group(groups, spec, &id, run->stage->op->name, &is_new, err);
+    struct run values = { .arena = &groups->arena, .bindings = evaluation.bindings, .now = evaluation.now, .err = err };
     if (!group)
         return false;
-    struct run values = { .arena = &groups->arena, .err = err };
-    size_t i = 0;
-    for (const struct accumulator *a = spec->accumulators; a; a = a->next, i++) {
-        if (!expression_evaluate(a->expression, &evaluation, &value, err) || !a->op->add(&values, a->op, &group->states[i], &value))
+    if (is_new) { /* how many an accumulator keeps can depend on the id, when that is a document */
+        values.document = id.type == BSON_TYPE_DOCUMENT ? group->id.value : bytes_of(nothing, sizeof nothing);
+        if (!start_accumulators(&values, spec->accumulators, group->states))
             return false;
     }
-    return true;
+    return add_to_accumulators(&values, spec->accumulators, group->states, &evaluation);
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -182,13 +184,7 @@ static bool next_group(struct stage_run *run, struct bytes *document, bool *foun
     struct element value;
     if (!list_add_named(&values, &fields, "_id", 3, &group->id))
         return false;
-    size_t i = 0;
-    for (const struct accumulator *a = spec->accumulators; a; a = a->next, i++) {
-        if (!a->op->result(&values, a->op, &group->states[i], &value) ||
-            !list_add_named(&values, &fields, a->name, strlen(a->name), &value))
-            return false;
-    }
-    if (!make_document(&values, &fields, &value))
+    if (!list_results(&values, spec->accumulators, group->states, &fields) || !make_document(&values, &fields, &value))
         return false;
     *document = value.value;
     return true;
@@ -296,9 +292,8 @@ static bool compile_sort_by_count(struct pipeline *pipeline, const struct elemen
 {
     struct group_spec *group = spec_alloc(pipeline, sizeof *group, err);
     struct element_reader reader;
-    struct element first, counter;
+    struct element first;
     struct builder builder;
-    static const uint8_t one[] = { 15, 0, 0, 0, 0x10, '$', 's', 'u', 'm', 0, 1, 0, 0, 0, 0 };
     if (!group)
         return false;
     stage->spec = group;
@@ -312,9 +307,8 @@ static bool compile_sort_by_count(struct pipeline *pipeline, const struct elemen
     } else {
         return query_error(err, 40149, "the sortByCount field must be specified as a string or as an object");
     }
-    counter = (struct element) { .type = BSON_TYPE_DOCUMENT, .name = "count", .name_len = 5, .value = bytes_of(one, sizeof one) };
     if (!expression_compile(spec, pipeline->scope, &pipeline->arena, &group->id, err) ||
-        !compile_accumulator(pipeline, &counter, &group->accumulators, err))
+        !compile_counter(pipeline, &group->accumulators, err))
         return false;
     group->n_accumulators = 1;
     builder_init(&builder);
@@ -376,9 +370,6 @@ static bool compile_bucket(struct pipeline *pipeline, const struct element *spec
     struct group_spec *bucket = spec_alloc(pipeline, sizeof *bucket, err);
     struct element_reader reader;
     struct element e, output = { 0 }, otherwise;
-    static const uint8_t count[] = {
-        27, 0, 0, 0, 3, 'c', 'o', 'u', 'n', 't', 0, 15, 0, 0, 0, 0x10, '$', 's', 'u', 'm', 0, 1, 0, 0, 0, 0, 0
-    };
     if (!bucket)
         return false;
     stage->spec = bucket;
@@ -416,14 +407,22 @@ static bool compile_bucket(struct pipeline *pipeline, const struct element *spec
     if (bucket->otherwise && value_compare_elements(bucket->otherwise, lowest) >= 0 &&
         value_compare_elements(bucket->otherwise, highest) < 0)
         return query_error(err, 40199, "The $bucket 'default' field must be less than the lowest boundary or not less than the highest");
-    return add_accumulators(pipeline, output.type ? output.value : bytes_of(count, get_u32(count)), bucket, err);
+    if (output.type)
+        return add_accumulators(pipeline, output.value, bucket, err);
+    bucket->n_accumulators = 1;
+    return compile_counter(pipeline, &bucket->accumulators, err);
+}
+
+static void destroy_group(struct stage *stage)
+{
+    destroy_accumulators(((struct group_spec *)stage->spec)->accumulators);
 }
 
 static const struct stage_op ops[] = {
-    { "$group", compile_group, NULL, start_group, next_group, stop_group },
-    { "$count", compile_count, NULL, start_group, next_group, stop_group },
-    { "$sortByCount", compile_sort_by_count, NULL, start_group, next_group, stop_group },
-    { "$bucket", compile_bucket, NULL, start_group, next_group, stop_group },
+    { "$group", compile_group, destroy_group, start_group, next_group, stop_group },
+    { "$count", compile_count, destroy_group, start_group, next_group, stop_group },
+    { "$sortByCount", compile_sort_by_count, destroy_group, start_group, next_group, stop_group },
+    { "$bucket", compile_bucket, destroy_group, start_group, next_group, stop_group },
 };
 
 const struct stage_ops stages_group = { ops, ARRAY_LEN(ops) };

@@ -8,7 +8,7 @@
 #include "common/bson/builder.h"
 #include "common/bson/utf8.h"
 
-static bool open_collection(struct stage_run *run, struct bytes name, struct document_iterator *iterator, struct error *err)
+bool open_collection(struct stage_run *run, struct bytes name, struct document_iterator *iterator, struct error *err)
 {
     const struct pipeline_environment *environment = run->owner->environment;
     if (!environment->open)
@@ -28,11 +28,10 @@ struct lookup_spec {
     struct pipeline *pipeline;     /* may be NULL */
 };
 
-static bool read_path(struct pipeline *pipeline, const struct element *e, struct path *path, struct error *err)
+bool read_field_path(struct pipeline *pipeline, const struct element *e, int not_string, struct path *path, struct error *err)
 {
     if (e->type != BSON_TYPE_UTF8)
-        return query_error(err, MONGO_FAILED_TO_PARSE, "$lookup argument '%s' must be a string, is type %s", e->name,
-                           element_type_name(e->type));
+        return query_error(err, not_string, "the argument '%s' must be a string, is type %s", e->name, element_type_name(e->type));
     struct bytes text = element_string(e);
     if (text.len == 0)
         return query_error(err, 40352, "FieldPath cannot be constructed with empty string");
@@ -84,7 +83,7 @@ static bool compile_lookup(struct pipeline *pipeline, const struct element *spec
                             : element_is_named(&e, "foreignField", 12) ? &lookup->foreign
                                                                        : NULL;
         if (path) {
-            if (!read_path(pipeline, &e, path, err))
+            if (!read_field_path(pipeline, &e, MONGO_FAILED_TO_PARSE, path, err))
                 return false;
         } else if (element_is_named(&e, "from", 4)) {
             if (e.type != BSON_TYPE_UTF8)

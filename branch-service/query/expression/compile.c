@@ -5,8 +5,8 @@
 #include "common/bson/utf8.h"
 
 static const struct expression_ops *const tables[] = {
-    &ops_logic, &ops_arithmetic, &ops_math,   &ops_string, &ops_string_search, &ops_array,     &ops_set,        &ops_iterate,
-    &ops_type,  &ops_convert,    &ops_object, &ops_date,   &ops_date_parts,    &ops_date_text, &ops_accumulate,
+    &ops_logic,   &ops_arithmetic, &ops_math, &ops_string,     &ops_string_search, &ops_array,      &ops_set,   &ops_iterate,    &ops_type,
+    &ops_convert, &ops_object,     &ops_date, &ops_date_parts, &ops_date_text,     &ops_accumulate, &ops_regex, &ops_percentile,
 };
 
 static const struct expression_op *find_op(const struct element *name)
@@ -19,6 +19,17 @@ static const struct expression_op *find_op(const struct element *name)
         }
     }
     return NULL;
+}
+
+/* What MongoDB has, and is not here: it needs JavaScript, text search or hashed indexes. */
+static bool is_refused(const struct element *name)
+{
+    static const char *const names[] = { "$function", "$meta", "$toHashedIndexKey" };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (element_is_named(name, names[i], strlen(names[i])))
+            return true;
+    }
+    return false;
 }
 
 const char *expression_operator_name(size_t index)
@@ -120,6 +131,20 @@ static bool evaluate_document(struct run *run, const struct expression *e, struc
 bool expression_is_path(const struct expression *e)
 {
     return !e->op && e->evaluate != evaluate_constant && e->evaluate != evaluate_document && e->evaluate != evaluate_array;
+}
+
+unsigned expression_reads(const struct expression *e)
+{
+    unsigned reads = 0;
+    if (!e)
+        return 0;
+    if (e->evaluate == evaluate_root)
+        reads = READS_DOCUMENT;
+    else if (e->evaluate == evaluate_variable || e->evaluate == evaluate_now)
+        reads = READS_VARIABLES;
+    for (size_t i = 0; i < e->n; i++)
+        reads |= expression_reads(e->args[i]);
+    return reads;
 }
 
 bool evaluate_optional(struct run *run, const struct expression *e, struct element *out)
@@ -366,12 +391,16 @@ const struct expression *compile_inside(struct compiler *c, const struct express
 
 /* ---- documents ---- */
 
-static const struct expression *compile_op(struct compiler *c, const struct element *spec)
+const struct expression *compile_op(struct compiler *c, const struct element *spec)
 {
     struct expression *node = new_node(c, evaluate_op);
     if (!node)
         return NULL;
     node->op = find_op(spec);
+    if (!node->op && is_refused(spec)) {
+        query_error(c->err, MONGO_COMMAND_NOT_SUPPORTED, "%s is not supported", spec->name);
+        return NULL;
+    }
     if (!node->op) {
         query_error(c->err, 168, "Unrecognized expression '%.*s'", utf8_fit(spec->name, spec->name_len, 80), spec->name);
         return NULL;

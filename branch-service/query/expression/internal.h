@@ -55,7 +55,7 @@ struct expression_ops {
 };
 
 extern const struct expression_ops ops_logic, ops_arithmetic, ops_math, ops_string, ops_array, ops_set, ops_iterate, ops_type, ops_convert,
-    ops_object, ops_date, ops_date_parts, ops_date_text, ops_string_search, ops_accumulate;
+    ops_object, ops_date, ops_date_parts, ops_date_text, ops_string_search, ops_accumulate, ops_regex, ops_percentile;
 
 /* NULL: the error is set. */
 const struct expression *compile_operand(struct compiler *compiler, const struct element *spec);
@@ -73,6 +73,10 @@ bool find_fields(struct compiler *compiler, const struct expression_op *op, cons
 /* May a user name a variable so? */
 bool check_variable_name(struct compiler *compiler, const char *name, size_t len);
 
+/* What its value depends on; 0: always the same, and it can be evaluated when it is compiled. */
+enum { READS_DOCUMENT = 1, READS_VARIABLES = 2 };
+unsigned expression_reads(const struct expression *e);
+
 /* "$a.b" or "$$variable" */
 bool expression_is_path(const struct expression *e);
 
@@ -80,6 +84,12 @@ static inline bool evaluate(struct run *run, const struct expression *e, struct 
 {
     return e->evaluate(run, e, out);
 }
+
+/* {$op: spec}, of a spec whose name is the operator's. NULL: the error is set. */
+const struct expression *compile_op(struct compiler *compiler, const struct element *spec);
+
+/* How many are wanted of $firstN and its kin: more than 0. */
+bool read_n(struct run *run, const struct element *n, int64_t *out);
 
 /* Of an argument that may not have been given. */
 bool evaluate_optional(struct run *run, const struct expression *e, struct element *out);

@@ -89,16 +89,21 @@ static int compare_descending(const struct element *a, const struct element *b, 
     return compare_ascending(b, a, ctx);
 }
 
+bool read_n(struct run *run, const struct element *n, int64_t *out)
+{
+    if (!element_is_number(n))
+        return fail(run, 5787902, "Value for 'n' must be of integral type, but found %s", element_type_name(n->type));
+    if (!exact_int64(n, out))
+        return fail(run, 5787903, "Value for 'n' must be of integral type");
+    return *out > 0 || fail(run, 5787908, "'n' must be greater than 0, found %lld", (long long)*out);
+}
+
 static bool apply_n(struct run *run, const struct expression *e, const struct element *args, struct element *out)
 {
     struct list all, list = { 0 };
     int64_t n;
-    if (!element_is_number(&args[1]))
-        return fail(run, 5787902, "Value for 'n' must be of integral type, but found %s", element_type_name(args[1].type));
-    if (!exact_int64(&args[1], &n))
-        return fail(run, 5787903, "Value for 'n' must be of integral type");
-    if (n <= 0)
-        return fail(run, 5787908, "'n' must be greater than 0, found %lld", (long long)n);
+    if (!read_n(run, &args[1], &n))
+        return false;
     if (args[0].type != BSON_TYPE_ARRAY)
         return fail(run, 5788200, "Input must be an array, but found %s", element_type_name(args[0].type));
     if (!list_of(run, &args[0], &all))

@@ -93,9 +93,7 @@ static bool apply_slice(struct run *run, const struct expression *e, const struc
             begin = 0;
         end = begin + n;
     }
-    begin = begin < 0 ? 0 : begin > size ? size : begin;
-    end = end > size ? size : end;
-    struct list part = { .items = list.items + (list.n ? begin : 0), .n = end > begin ? (size_t)(end - begin) : 0 };
+    struct list part = list_part(&list, begin, end);
     return make_array(run, &part, out);
 }
 

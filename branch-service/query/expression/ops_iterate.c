@@ -96,7 +96,7 @@ static bool evaluate_map(struct run *run, const struct expression *e, struct ele
     element_reader_init(&reader, input.value);
     while (ok && element_next(&reader, &item)) {
         binding.value = item;
-        ok = evaluate(run, e->args[BODY], &value) && list_add(run, &list, &value);
+        ok = next_round(run) && evaluate(run, e->args[BODY], &value) && list_add(run, &list, &value);
     }
     run->bindings = binding.outer;
     return ok && make_array(run, &list, out);
@@ -137,7 +137,7 @@ static bool evaluate_filter(struct run *run, const struct expression *e, struct 
     element_reader_init(&reader, input.value);
     while (ok && list.n < (size_t)limit && element_next(&reader, &item)) {
         binding.value = item;
-        ok = evaluate(run, e->args[BODY], &value) && (!value_is_true(&value) || list_add(run, &list, &item));
+        ok = next_round(run) && evaluate(run, e->args[BODY], &value) && (!value_is_true(&value) || list_add(run, &list, &item));
     }
     run->bindings = binding.outer;
     return ok && make_array(run, &list, out);
@@ -178,7 +178,7 @@ static bool evaluate_reduce(struct run *run, const struct expression *e, struct 
     element_reader_init(&reader, input.value);
     while (ok && element_next(&reader, &item.value)) {
         struct element next;
-        ok = evaluate(run, e->args[REDUCE_BODY], &next);
+        ok = next_round(run) && evaluate(run, e->args[REDUCE_BODY], &next);
         if (ok)
             value.value = next;
     }

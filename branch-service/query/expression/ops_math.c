@@ -1,8 +1,11 @@
-/* Functions of one or two numbers. */
+/* Functions of one or two numbers, and of none. */
 #include <math.h>
 
+#include "branch-service/query/expression/decimal_functions.h"
 #include "branch-service/query/expression/internal.h"
+#include "common/base/random.h"
 #include "common/bson/decimal128_math.h"
+#include "common/bson/value_compare.h"
 
 /* null for null; *done: out is the result. False: no number. */
 static bool check_number(struct run *run, const struct expression *e, const struct element *arg, bool *done, struct element *out)
@@ -13,9 +16,21 @@ static bool check_number(struct run *run, const struct expression *e, const stru
     return element_is_number(arg) || fail(run, 28765, "%s only supports numeric types, not %s", e->op->name, element_type_name(arg->type));
 }
 
-static bool no_decimal(struct run *run, const struct expression *e)
+/* -1, 0, 1; NaN has none */
+static int sign_of(const struct element *number)
 {
-    return fail(run, 28765, "%s of a decimal is not supported", e->op->name);
+    if (number->type != BSON_TYPE_DECIMAL128) {
+        double value = double_of(number);
+        return (value > 0) - (value < 0);
+    }
+    struct decimal128 value = decimal128_load(number->value.data);
+    bool none = value.class == DECIMAL128_NAN || (value.class == DECIMAL128_FINITE && value.coefficient == 0);
+    return none ? 0 : value.negative ? -1 : 1;
+}
+
+static bool is_nan(const struct element *number)
+{
+    return isnan(double_of(number));
 }
 
 static bool apply_abs(struct run *run, const struct expression *e, const struct element *args, struct element *out)
@@ -104,12 +119,11 @@ static bool apply_sqrt(struct run *run, const struct expression *e, const struct
     bool done;
     if (!check_number(run, e, &args[0], &done, out) || done)
         return done;
-    double value = double_of(&args[0]);
-    if (value < 0)
+    if (sign_of(&args[0]) < 0)
         return fail(run, 28714, "$sqrt's argument must be greater than or equal to 0");
     if (args[0].type == BSON_TYPE_DECIMAL128)
         return make_decimal(run, decimal128_sqrt(decimal_of(&args[0])), out);
-    return make_double(run, sqrt(value), out);
+    return make_double(run, sqrt(double_of(&args[0])), out);
 }
 
 static bool apply_exp(struct run *run, const struct expression *e, const struct element *args, struct element *out)
@@ -118,40 +132,42 @@ static bool apply_exp(struct run *run, const struct expression *e, const struct 
     if (!check_number(run, e, &args[0], &done, out) || done)
         return done;
     if (args[0].type == BSON_TYPE_DECIMAL128)
-        return no_decimal(run, e);
+        return make_decimal(run, decimal_function(MATH_EXP, decimal_of(&args[0])), out);
     return make_double(run, exp(double_of(&args[0])), out);
 }
 
 /* variant: the error of an argument that has no logarithm */
 static bool apply_logarithm(struct run *run, const struct expression *e, const struct element *args, struct element *out)
 {
-    bool done;
+    bool done, of_ten = e->op->variant == 28761;
     if (!check_number(run, e, &args[0], &done, out) || done)
         return done;
-    double value = double_of(&args[0]);
-    if (!(value > 0) && !isnan(value))
+    if (sign_of(&args[0]) <= 0 && !is_nan(&args[0]))
         return fail(run, e->op->variant, "%s's argument must be a positive number", e->op->name);
     if (args[0].type == BSON_TYPE_DECIMAL128)
-        return no_decimal(run, e);
-    return make_double(run, e->op->variant == 28761 ? log10(value) : log(value), out);
+        return make_decimal(run, decimal_function(of_ten ? MATH_LOG10 : MATH_LN, decimal_of(&args[0])), out);
+    double value = double_of(&args[0]);
+    return make_double(run, of_ten ? log10(value) : log(value), out);
 }
 
 static bool apply_log(struct run *run, const struct expression *e, const struct element *args, struct element *out)
 {
+    static const uint8_t one_bytes[] = { 1, 0, 0, 0 };
+    static const struct element one = { .type = BSON_TYPE_INT32, .name = "", .value = { one_bytes, 4 } };
+    (void)e;
     if (is_nullish(&args[0]) || is_nullish(&args[1]))
         return make_null(out);
     if (!element_is_number(&args[0]))
         return fail(run, 28756, "$log's argument must be numeric, not %s", element_type_name(args[0].type));
     if (!element_is_number(&args[1]))
         return fail(run, 28757, "$log's base must be numeric, not %s", element_type_name(args[1].type));
-    double value = double_of(&args[0]), base = double_of(&args[1]);
-    if (!(value > 0) && !isnan(value))
+    if (sign_of(&args[0]) <= 0 && !is_nan(&args[0]))
         return fail(run, 28758, "$log's argument must be a positive number");
-    if (!isnan(base) && (!(base > 0) || base == 1))
+    if (!is_nan(&args[1]) && (sign_of(&args[1]) <= 0 || value_compare_elements(&args[1], &one) == 0))
         return fail(run, 28759, "$log's base must be a positive number not equal to 1");
     if (wider_type(args[0].type, args[1].type) == BSON_TYPE_DECIMAL128)
-        return no_decimal(run, e);
-    return make_double(run, log(value) / log(base), out);
+        return make_decimal(run, decimal_logarithm(decimal_of(&args[0]), decimal_of(&args[1])), out);
+    return make_double(run, log(double_of(&args[0])) / log(double_of(&args[1])), out);
 }
 
 /* base^exponent in 64 bits; false when it does not fit. exponent >= 0. */
@@ -172,6 +188,7 @@ static bool integer_power(int64_t base, int64_t exponent, int64_t *out)
 
 static bool apply_pow(struct run *run, const struct expression *e, const struct element *args, struct element *out)
 {
+    (void)e;
     if (is_nullish(&args[0]) || is_nullish(&args[1]))
         return make_null(out);
     if (!element_is_number(&args[0]))
@@ -180,10 +197,10 @@ static bool apply_pow(struct run *run, const struct expression *e, const struct 
         return fail(run, 28763, "$pow's exponent must be numeric, not %s", element_type_name(args[1].type));
     uint8_t type = wider_type(args[0].type, args[1].type);
     double base = double_of(&args[0]), exponent = double_of(&args[1]);
-    if (base == 0 && exponent < 0)
+    if (sign_of(&args[0]) == 0 && !is_nan(&args[0]) && sign_of(&args[1]) < 0)
         return fail(run, 28764, "$pow cannot take a base of 0 and a negative exponent");
     if (type == BSON_TYPE_DECIMAL128)
-        return no_decimal(run, e);
+        return make_decimal(run, decimal_power(decimal_of(&args[0]), decimal_of(&args[1])), out);
     if (type == BSON_TYPE_DOUBLE)
         return make_double(run, pow(base, exponent), out);
     int64_t b = element_integer(&args[0]), n = element_integer(&args[1]), result;
@@ -197,55 +214,53 @@ static bool apply_pow(struct run *run, const struct expression *e, const struct 
 
 /* ---- trigonometry ---- */
 
-enum trigonometric { SIN, COS, TAN, ASIN, ACOS, ATAN, SINH, COSH, TANH, ASINH, ACOSH, ATANH, TO_RADIANS, TO_DEGREES };
-
 /* What functions take, NaN apart. */
-static bool in_domain(enum trigonometric f, double value)
+static bool in_domain(enum math_function f, double value)
 {
     switch (f) {
-    case SIN:
-    case COS:
-    case TAN:
+    case MATH_SIN:
+    case MATH_COS:
+    case MATH_TAN:
         return isfinite(value);
-    case ASIN:
-    case ACOS:
-    case ATANH:
+    case MATH_ASIN:
+    case MATH_ACOS:
+    case MATH_ATANH:
         return value >= -1 && value <= 1;
-    case ACOSH:
+    case MATH_ACOSH:
         return value >= 1;
     default:
         return true;
     }
 }
 
-static double trigonometric_of(enum trigonometric f, double v)
+static double trigonometric_of(enum math_function f, double v)
 {
     switch (f) {
-    case SIN:
+    case MATH_SIN:
         return sin(v);
-    case COS:
+    case MATH_COS:
         return cos(v);
-    case TAN:
+    case MATH_TAN:
         return tan(v);
-    case ASIN:
+    case MATH_ASIN:
         return asin(v);
-    case ACOS:
+    case MATH_ACOS:
         return acos(v);
-    case ATAN:
+    case MATH_ATAN:
         return atan(v);
-    case SINH:
+    case MATH_SINH:
         return sinh(v);
-    case COSH:
+    case MATH_COSH:
         return cosh(v);
-    case TANH:
+    case MATH_TANH:
         return tanh(v);
-    case ASINH:
+    case MATH_ASINH:
         return asinh(v);
-    case ACOSH:
+    case MATH_ACOSH:
         return acosh(v);
-    case ATANH:
+    case MATH_ATANH:
         return atanh(v);
-    case TO_RADIANS:
+    case MATH_TO_RADIANS:
         return v * (M_PI / 180);
     default:
         return v * (180 / M_PI);
@@ -254,20 +269,26 @@ static double trigonometric_of(enum trigonometric f, double v)
 
 static bool apply_trigonometric(struct run *run, const struct expression *e, const struct element *args, struct element *out)
 {
-    enum trigonometric f = (enum trigonometric)e->op->variant;
+    enum math_function f = (enum math_function)e->op->variant;
     bool done;
     if (!check_number(run, e, &args[0], &done, out) || done)
         return done;
     double value = double_of(&args[0]);
-    if (!isnan(value) && !in_domain(f, value))
+    bool defined = isnan(value) || in_domain(f, value);
+    if (defined && args[0].type == BSON_TYPE_DECIMAL128) {
+        struct decimal128 result = decimal_function(f, decimal_of(&args[0]));
+        defined = isnan(value) || result.class != DECIMAL128_NAN; /* a double cannot tell the domain's edge */
+        if (defined)
+            return make_decimal(run, result, out);
+    }
+    if (!defined)
         return fail(run, 50989, "cannot apply %s to %g: it is out of range", e->op->name, value);
-    if (args[0].type == BSON_TYPE_DECIMAL128)
-        return no_decimal(run, e);
     return make_double(run, trigonometric_of(f, value), out);
 }
 
 static bool apply_atan2(struct run *run, const struct expression *e, const struct element *args, struct element *out)
 {
+    (void)e;
     if (is_nullish(&args[0]) || is_nullish(&args[1]))
         return make_null(out);
     for (int i = 0; i < 2; i++) {
@@ -275,8 +296,25 @@ static bool apply_atan2(struct run *run, const struct expression *e, const struc
             return fail(run, 51044 + i, "$atan2 only supports numeric types, not %s", element_type_name(args[i].type));
     }
     if (wider_type(args[0].type, args[1].type) == BSON_TYPE_DECIMAL128)
-        return no_decimal(run, e);
+        return make_decimal(run, decimal_atan2(decimal_of(&args[0]), decimal_of(&args[1])), out);
     return make_double(run, atan2(double_of(&args[0]), double_of(&args[1])), out);
+}
+
+/* ---- $rand ---- */
+
+static bool compile_rand(struct compiler *c, const struct element *spec, struct expression *node)
+{
+    (void)node;
+    if (spec->type != BSON_TYPE_DOCUMENT && spec->type != BSON_TYPE_ARRAY)
+        return query_error(c->err, 10065, "$rand needs an object, not %s", element_type_name(spec->type));
+    return count_elements(spec) == 0 || query_error(c->err, 3040501, "$rand does not currently accept arguments");
+}
+
+/* All 53 bits that there are from 0 to 1. */
+static bool evaluate_rand(struct run *run, const struct expression *e, struct element *out)
+{
+    (void)e;
+    return make_double(run, (double)(random_u64() >> 11) * 0x1p-53, out);
 }
 
 static const struct expression_op ops[] = {
@@ -291,21 +329,22 @@ static const struct expression_op ops[] = {
     { "$log10", 1, 1, .apply = apply_logarithm, .variant = 28761 },
     { "$log", 2, 2, .apply = apply_log },
     { "$pow", 2, 2, .apply = apply_pow },
-    { "$sin", 1, 1, .apply = apply_trigonometric, .variant = SIN },
-    { "$cos", 1, 1, .apply = apply_trigonometric, .variant = COS },
-    { "$tan", 1, 1, .apply = apply_trigonometric, .variant = TAN },
-    { "$asin", 1, 1, .apply = apply_trigonometric, .variant = ASIN },
-    { "$acos", 1, 1, .apply = apply_trigonometric, .variant = ACOS },
-    { "$atan", 1, 1, .apply = apply_trigonometric, .variant = ATAN },
-    { "$sinh", 1, 1, .apply = apply_trigonometric, .variant = SINH },
-    { "$cosh", 1, 1, .apply = apply_trigonometric, .variant = COSH },
-    { "$tanh", 1, 1, .apply = apply_trigonometric, .variant = TANH },
-    { "$asinh", 1, 1, .apply = apply_trigonometric, .variant = ASINH },
-    { "$acosh", 1, 1, .apply = apply_trigonometric, .variant = ACOSH },
-    { "$atanh", 1, 1, .apply = apply_trigonometric, .variant = ATANH },
-    { "$degreesToRadians", 1, 1, .apply = apply_trigonometric, .variant = TO_RADIANS },
-    { "$radiansToDegrees", 1, 1, .apply = apply_trigonometric, .variant = TO_DEGREES },
+    { "$sin", 1, 1, .apply = apply_trigonometric, .variant = MATH_SIN },
+    { "$cos", 1, 1, .apply = apply_trigonometric, .variant = MATH_COS },
+    { "$tan", 1, 1, .apply = apply_trigonometric, .variant = MATH_TAN },
+    { "$asin", 1, 1, .apply = apply_trigonometric, .variant = MATH_ASIN },
+    { "$acos", 1, 1, .apply = apply_trigonometric, .variant = MATH_ACOS },
+    { "$atan", 1, 1, .apply = apply_trigonometric, .variant = MATH_ATAN },
+    { "$sinh", 1, 1, .apply = apply_trigonometric, .variant = MATH_SINH },
+    { "$cosh", 1, 1, .apply = apply_trigonometric, .variant = MATH_COSH },
+    { "$tanh", 1, 1, .apply = apply_trigonometric, .variant = MATH_TANH },
+    { "$asinh", 1, 1, .apply = apply_trigonometric, .variant = MATH_ASINH },
+    { "$acosh", 1, 1, .apply = apply_trigonometric, .variant = MATH_ACOSH },
+    { "$atanh", 1, 1, .apply = apply_trigonometric, .variant = MATH_ATANH },
+    { "$degreesToRadians", 1, 1, .apply = apply_trigonometric, .variant = MATH_TO_RADIANS },
+    { "$radiansToDegrees", 1, 1, .apply = apply_trigonometric, .variant = MATH_TO_DEGREES },
     { "$atan2", 2, 2, .apply = apply_atan2 },
+    { "$rand", .evaluate = evaluate_rand, .compile = compile_rand },
 };
 
 const struct expression_ops ops_math = { ops, ARRAY_LEN(ops) };

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "branch-service/query/query_error.h"
+#include "common/base/clock.h"
 #include "common/bson/iso_date.h"
 #include "common/bson/number.h"
 #include "common/bson/value_compare.h"
@@ -16,6 +17,15 @@ bool fail_memory(struct run *run)
     if (run->err)
         run->err->code = ERROR_RESOURCE_EXHAUSTED;
     return false;
+}
+
+bool check_rounds(struct run *run)
+{
+    int64_t now = clock_monotonic_micros();
+    if (!run->began)
+        run->began = now;
+    return now - run->began <= (int64_t)EXPRESSION_MAX_SECONDS * MICROS_PER_SECOND ||
+           fail(run, MONGO_MAX_TIME_EXPIRED, "an expression takes longer than %d seconds over one document", EXPRESSION_MAX_SECONDS);
 }
 
 void *run_alloc(struct run *run, size_t size)
@@ -159,6 +169,14 @@ bool list_of(struct run *run, const struct element *value, struct list *list)
 {
     *list = (struct list) { 0 };
     return list_add_all(run, list, value);
+}
+
+struct list list_part(const struct list *list, int64_t begin, int64_t end)
+{
+    int64_t size = (int64_t)list->n;
+    begin = begin < 0 ? 0 : begin;
+    end = end > size ? size : end;
+    return begin < end ? (struct list) { .items = list->items + begin, .n = (size_t)(end - begin) } : (struct list) { 0 };
 }
 
 static size_t index_digits(size_t index)

@@ -15,12 +15,21 @@ struct run {
     const struct expression_binding *bindings;
     int64_t now;
     struct error *err;
+    uint64_t rounds; /* of all loops */
+    int64_t began;   /* when there had been some hundreds of them; 0: not yet */
 };
 
 /* Sets the run's error, with MongoDB's code. False. */
 #define fail(run, code, ...) query_error((run)->err, (code), __VA_ARGS__)
 bool fail_memory(struct run *run);
 void *run_alloc(struct run *run, size_t size); /* NULL: the error is set */
+
+/* Once a round in every loop over elements: loops in loops multiply without needing memory. False: they have taken too long. */
+bool check_rounds(struct run *run);
+static inline bool next_round(struct run *run)
+{
+    return (++run->rounds & 255) || check_rounds(run);
+}
 
 /* Makers: false when there is no memory, the error is set. */
 bool make_missing(struct element *out);
@@ -50,6 +59,8 @@ bool list_of(struct run *run, const struct element *value, struct list *list);
 /* A missing value becomes null in an array and is left out of a document. */
 bool make_array(struct run *run, const struct list *list, struct element *out);
 bool make_document(struct run *run, const struct list *list, struct element *out);
+/* Its elements from begin to in front of end, as far as they are there; borrowed. */
+struct list list_part(const struct list *list, int64_t begin, int64_t end);
 /* Keeps the order of what is equal. */
 typedef int compare_fn(const struct element *a, const struct element *b, const void *ctx);
 bool list_sort(struct run *run, struct list *list, compare_fn *compare, const void *ctx);

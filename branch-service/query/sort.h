@@ -28,6 +28,8 @@ struct sort_key {
 CHECKED bool sort_key_of(const struct sort *sort, struct bytes document, struct sort_key *key, struct error *err);
 int sort_compare(const struct sort *sort, const struct sort_key *a, const struct sort_key *b);
 size_t sort_key_count(const struct sort *sort);
+/* 1 or -1: it is by _id alone, upwards or downwards; 0: by something else. */
+int sort_id_direction(const struct sort *sort);
 
 struct sorter;
 

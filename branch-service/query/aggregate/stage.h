@@ -48,6 +48,7 @@ struct pipeline_run {
     const struct pipeline_environment *environment;
     struct document_iterator source;
     struct stage_run *stages;
+    unsigned handed_on; /* documents, from any stage to the next */
 };
 
 /* The next document from the stage in front. */

@@ -62,6 +62,12 @@ static bool next_match(struct stage_run *run, struct bytes *document, bool *foun
     return true;
 }
 
+const struct filter *pipeline_first_match(const struct pipeline *pipeline)
+{
+    const struct stage *first = pipeline->first;
+    return first && first->op->next == next_match ? ((const struct match_spec *)first->spec)->compiled : NULL;
+}
+
 /* ---- $project, $addFields, $unset ---- */
 
 static bool compile_projection(struct pipeline *pipeline, const struct element *spec, enum projection_kind kind, int not_document,

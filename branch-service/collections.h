@@ -9,6 +9,7 @@
 #ifndef ARGON_BRANCH_COLLECTIONS_H
 #define ARGON_BRANCH_COLLECTIONS_H
 
+#include "branch-service/caller.h"
 #include "branch-service/registry.h"
 
 struct collection_path {
@@ -24,6 +25,7 @@ struct read_options {
     uint64_t as_of_time;
     bool stale_ok;
     int64_t deadline;
+    struct caller caller;
 };
 
 CHECKED bool collections_create(struct registry *registry, const struct collection_path *path, const struct write_request *request,

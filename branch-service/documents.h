@@ -1,10 +1,10 @@
-/* The collection wrapper: insert, find, update, delete and count on a branch.
+/* The collection wrapper: insert, find, update, delete, count and aggregate on a branch.
  *
  * An insert is one batch: at most MAX_BATCH_ENTRIES - 1 documents and MAX_BATCH_BYTES less 64 KiB; larger is
  * INVALID_ARGUMENT. What changes or deletes many goes in steps of at most MAX_STEP_DOCUMENTS and MAX_STEP_BYTES (or one
  * document), each atomic, in _id order: every document is met at most once, also one that is inserted or changed while
  * the steps go on. A step that fails has no effect; those before it stay, and that is the answer.
- * Documents are visited in _id order.
+ * Documents are visited in _id order, by seeking where the filter bounds _id.
  *
  * Ownership  inputs are borrowed; a find holds a view until find_close.
  * Errors     of the write path see write.h; INVALID_ARGUMENT for what query and bson refuse; ALREADY_EXISTS
@@ -14,6 +14,7 @@
 #define ARGON_BRANCH_DOCUMENTS_H
 
 #include "branch-service/collections.h"
+#include "branch-service/query_options.h"
 
 /* What becomes of a document whose _id is there, or stood earlier in the same request. */
 enum on_duplicate {
@@ -76,20 +77,44 @@ CHECKED bool documents_delete(struct registry *registry, const struct collection
 
 struct find_spec {
     struct bytes filter;
+    struct bytes projection; /* empty: whole documents */
+    struct bytes sort;       /* empty: in _id order */
     uint64_t skip;
     uint64_t limit; /* 0: none */
+    struct query_options options;
 };
+
+/* How a find came to its documents. */
+enum find_access {
+    FIND_NOTHING, /* there is no collection */
+    FIND_BY_ID,   /* one certain _id */
+    FIND_BY_ID_RANGES,
+    FIND_BY_SCAN,
+};
+enum find_order {
+    FIND_AS_WALKED, /* nobody asked for an order */
+    FIND_ORDERED_BY_ID,
+    FIND_SORTED, /* in memory */
+};
+struct find_work {
+    enum find_access access;
+    enum find_order order;
+    uint64_t n_ranges;
+    uint64_t examined; /* documents, so far */
+};
+
 /* What is found, one after another, whatever kind the branch is. */
 struct find {
     const struct find_functions *functions;
-    uint64_t lsn; /* of the state; 0: it has none */
+    uint64_t lsn;          /* of the state; 0: it has none */
+    struct find_work work; /* of a WAL branch */
 };
 struct find_functions {
     bool (*next)(struct find *find, struct bytes *document, struct error *err);
     bool (*settle)(struct find *find, struct error *err); /* NULL: there is nothing to settle */
     void (*close)(struct find *find);
 };
-/* The document is borrowed until find_settle or find_close; without data: no more. */
+/* The document is borrowed until find_settle and the call behind it, or find_close; without data: no more. */
 CHECKED static inline bool find_next(struct find *find, struct bytes *document, struct error *err)
 {
     return find->functions->next(find, document, err);
@@ -109,5 +134,27 @@ CHECKED bool documents_find(struct registry *registry, const struct collection_p
                             const struct read_options *read, struct find **find, struct error *err);
 CHECKED bool documents_count(struct registry *registry, const struct collection_path *path, const struct find_spec *spec,
                              const struct read_options *read, uint64_t *count, uint64_t *lsn, struct error *err);
+/* How many documents there are, without looking at one. */
+CHECKED bool documents_estimate(struct registry *registry, const struct collection_path *path, const struct read_options *read,
+                                uint64_t *count, uint64_t *lsn, struct error *err);
+
+struct distinct_spec {
+    const char *field; /* a path */
+    struct bytes filter;
+    struct query_options options;
+};
+/* INVALID_ARGUMENT: let, which MongoDB 7.0 does not have here; no field, or one that is no text. */
+CHECKED bool documents_check_distinct(const struct distinct_spec *spec, struct error *err);
+/* {"values": [...]}, appended. */
+CHECKED bool documents_distinct(struct registry *registry, const struct collection_path *path, const struct distinct_spec *spec,
+                                const struct read_options *read, struct buffer *values, uint64_t *lsn, struct error *err);
+
+struct aggregate_spec {
+    struct bytes pipeline; /* an array of stages; it has passed bson_check */
+    struct query_options options;
+};
+/* Other collections are read at the same LSN. */
+CHECKED bool documents_aggregate(struct registry *registry, const struct collection_path *path, const struct aggregate_spec *spec,
+                                 const struct read_options *read, struct find **find, struct error *err);
 
 #endif

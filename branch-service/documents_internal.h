@@ -1,5 +1,4 @@
-/* What documents.c (find), documents_prepare.c, documents_insert.c and documents_modify.c share, and with them the
- * traditional branches, which refuse and check the same. */
+/* What the files of documents.h share, and with them the traditional branches, which refuse and check the same. */
 #ifndef ARGON_BRANCH_DOCUMENTS_INTERNAL_H
 #define ARGON_BRANCH_DOCUMENTS_INTERNAL_H
 
@@ -39,6 +38,12 @@ void documents_format_id(struct bytes document, char text[SHOWN_ID_SIZE]);
 
 CHECKED bool documents_check_path(const struct collection_path *path, struct error *err);
 CHECKED bool documents_compile_filter(struct bytes spec, struct filter **filter, struct error *err);
+/* The pipeline lives no longer than the context; nothing is left to destroy on failure. */
+struct pipeline;
+CHECKED bool documents_compile_pipeline(const struct aggregate_spec *spec, struct query_context *context, struct pipeline **pipeline,
+                                        struct error *err);
+/* How a walk with this filter goes. */
+void documents_note_access(struct find_work *work, const struct tree *documents, const struct filter *filter);
 
 /* INVALID_ARGUMENT: a replacement of many, or operators where a replacement must be. */
 CHECKED bool documents_check_update_kind(bool replaces, const struct update_spec *spec, struct error *err);

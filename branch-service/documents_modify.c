@@ -2,6 +2,7 @@
 #include <xxhash.h>
 
 #include "branch-service/batch.h"
+#include "branch-service/document_walk.h"
 #include "branch-service/documents_internal.h"
 #include "branch-service/query/update.h"
 #include "branch-service/reasons.h"
@@ -114,31 +115,20 @@ static bool modify_matches(struct step *step, const struct tree *documents, stru
 {
     const struct modification *modification = step->modification;
     const struct write_progress *from = step->plan->from;
+    struct document_walk walk;
     struct tree_item item;
     struct bytes key;
-    bool more = false;
-    if (filter_single_id(modification->filter, &key)) {
-        bool matches;
-        if (from->step > 0 || !tree_get(documents, key, &item))
-            return true;
-        if (!filter_matches(modification->filter, item.document, &matches, err))
+    bool more = false, found;
+    bool one = filter_single_id(modification->filter, &key);
+    if (one && from->step > 0)
+        return true;
+    step->plan->unguarded = !one; /* a document that comes to match is not a conflict */
+    document_walk_begin_behind(&walk, documents, modification->filter, from->step > 0 ? from->after : (struct bytes) { 0 });
+    for (;;) {
+        if (!document_walk_next(&walk, &item, &found, err))
             return false;
-        return !matches || modify_document(step, &item, &more, err);
-    }
-    step->plan->unguarded = true; /* a document that comes to match is not a conflict */
-    struct tree_cursor cursor;
-    if (from->step > 0)
-        tree_cursor_seek(&cursor, documents, from->after);
-    else
-        tree_cursor_first(&cursor, documents);
-    while (tree_cursor_next(&cursor, &item)) {
-        bool matches;
-        if (from->step > 0 && bytes_equal(item.key, from->after))
-            continue;
-        if (!filter_matches(modification->filter, item.document, &matches, err))
-            return false;
-        if (!matches)
-            continue;
+        if (!found)
+            break;
         if (!modify_document(step, &item, &more, err))
             return false;
         if (more)

@@ -2,14 +2,12 @@
 #include <string.h>
 
 #include "cli/command.h"
-#include "cli/find_stream.h"
+#include "cli/docs_read.h"
 #include "cli/input.h"
 #include "cli/insert_batch.h"
 #include "cli/read_state.h"
 
 static struct {
-    uint64_t skip;
-    uint64_t limit;
     bool many;
     const char *on_duplicate;
 } options;
@@ -117,52 +115,6 @@ static bool docs_insert(struct cli *cli, struct error *err)
     return ok;
 }
 
-/* ---- find, count ----------------------------------------------------------------------------------- */
-
-static bool docs_find(struct cli *cli, struct error *err)
-{
-    Argon__Branch__V1__FindRequest request = ARGON__BRANCH__V1__FIND_REQUEST__INIT;
-    Argon__Branch__V1__Target target;
-    Argon__Branch__V1__Document filter;
-    Argon__Branch__V1__ReadOptions read;
-    uint64_t lsn;
-    if (!cli_target(cli, cli->args[0], &target, err) || !read_state_fill(cli, &read, err) ||
-        (cli->n_args > 1 && !cli_document(cli, "FILTER", cli->args[1], &filter, err)))
-        return false;
-    request.target = &target;
-    request.filter = cli->n_args > 1 ? &filter : NULL;
-    request.skip = options.skip;
-    request.limit = options.limit;
-    request.read = &read;
-    return find_stream_print(cli, &request, &cli->out, &lsn, err);
-}
-
-static bool docs_count(struct cli *cli, struct error *err)
-{
-    Argon__Branch__V1__CountRequest request = ARGON__BRANCH__V1__COUNT_REQUEST__INIT;
-    Argon__Branch__V1__Target target;
-    Argon__Branch__V1__Document filter;
-    Argon__Branch__V1__ReadOptions read;
-    if (!cli_target(cli, cli->args[0], &target, err) || !read_state_fill(cli, &read, err) ||
-        (cli->n_args > 1 && !cli_document(cli, "FILTER", cli->args[1], &filter, err)))
-        return false;
-    request.target = &target;
-    request.filter = cli->n_args > 1 ? &filter : NULL;
-    request.skip = options.skip;
-    request.limit = options.limit;
-    request.read = &read;
-    ProtobufCMessage *message;
-    if (!connection_read(&cli->connection, BRANCH_METHOD("Documents", "Count"), &request.base,
-                         &argon__branch__v1__count_response__descriptor, &cli->arena, &message, err))
-        return false;
-    const Argon__Branch__V1__CountResponse *response = (const void *)message;
-    const struct field fields[] = { FIELD_U64("count", response->count), FIELD_U64("lsn", response->lsn) };
-    char sentence[32];
-    snprintf(sentence, sizeof sentence, "%" PRIu64, response->count);
-    output_result(&cli->out, sentence, fields, ARRAY_LEN(fields));
-    return true;
-}
-
 /* ---- update, replace, delete ------------------------------------------------------------------------ */
 
 static void print_updated(struct cli *cli, const char *verb, const Argon__Branch__V1__UpdateResponse *response)
@@ -251,10 +203,6 @@ static bool docs_delete(struct cli *cli, struct error *err)
 static const struct config_option insert_options[] = {
     { "on-duplicate", 0, CONFIG_STRING, &options.on_duplicate, "fail", NULL, 0, 0, "fail|skip|replace", "when an _id exists already" },
 };
-static const struct config_option page_options[] = {
-    { "skip", 0, CONFIG_UINT, &options.skip, NULL, NULL, 0, 0, "N", "pass over the first N" },
-    { "limit", 0, CONFIG_UINT, &options.limit, NULL, NULL, 0, 0, "N", "at most N; 0: all" },
-};
 static const struct config_option many_options[] = {
     { "many", 0, CONFIG_BOOL, &options.many, NULL, NULL, 0, 0, NULL, "all matches, not only the first" },
 };
@@ -263,9 +211,9 @@ static const struct command commands[] = {
     { "insert", "COLLECTION JSON...|- -p PROJECT [-b BRANCH]", "Insert documents, all or none; - reads them from standard input",
       "argon docs insert users '{\"name\": \"Ada\", \"age\": 36}' -p shop -b dev", 2, ANY_NUMBER_OF_ARGS, docs_insert, insert_options,
       ARRAY_LEN(insert_options), NULL },
-    { "find", "COLLECTION [FILTER] -p PROJECT [-b BRANCH]", "Print the documents that match, in _id order",
-      "argon docs find users '{\"age\": 36}' -p shop -b dev --at-lsn 120 --limit 10", 1, 2, docs_find, page_options,
-      ARRAY_LEN(page_options), &read_state_options },
+    { "find", "COLLECTION [FILTER] -p PROJECT [-b BRANCH]", "Print the documents that match, in _id order unless --sort says otherwise",
+      "argon docs find users '{\"age\": {\"$gt\": 30}}' -p shop -b dev --sort '{\"age\": -1}' --projection '{\"name\": 1}' --limit 10", 1,
+      2, docs_find, docs_find_options, DOCS_N_FIND_OPTIONS, &read_state_options },
     { "update", "COLLECTION FILTER UPDATE -p PROJECT [-b BRANCH]", "Change the first match, or all with --many",
       "argon docs update users '{\"name\": \"Ada\"}' '{\"$set\": {\"age\": 37}}' -p shop -b dev", 3, 3, docs_update, many_options,
       ARRAY_LEN(many_options), NULL },
@@ -276,9 +224,18 @@ static const struct command commands[] = {
       "argon docs delete users '{\"age\": {\"$lt\": 18}}' --many -p shop -b dev", 2, 2, docs_delete, many_options, ARRAY_LEN(many_options),
       NULL },
     { "count", "COLLECTION [FILTER] -p PROJECT [-b BRANCH]", "Count the documents that match",
-      "argon docs count users '{\"age\": 36}' -p shop -b dev", 1, 2, docs_count, page_options, ARRAY_LEN(page_options),
+      "argon docs count users '{\"age\": 36}' -p shop -b dev", 1, 2, docs_count, docs_count_options, DOCS_N_COUNT_OPTIONS,
       &read_state_options },
+    { "distinct", "COLLECTION FIELD [FILTER] -p PROJECT [-b BRANCH]", "Print the different values of a field",
+      "argon docs distinct users address.city '{\"age\": {\"$gt\": 30}}' -p shop -b dev", 2, 3, docs_distinct, NULL, 0,
+      &read_state_options },
+    { "aggregate", "COLLECTION PIPELINE -p PROJECT [-b BRANCH]", "Print what a pipeline makes of the documents",
+      "argon docs aggregate users '[{\"$group\": {\"_id\": \"$city\", \"n\": {\"$sum\": 1}}}]' -p shop -b dev", 2, 2, docs_aggregate,
+      docs_aggregate_options, DOCS_N_AGGREGATE_OPTIONS, &read_state_options },
+    { "explain", "COLLECTION [FILTER|PIPELINE] -p PROJECT [-b BRANCH]", "Tell how find, or aggregate, reaches its documents",
+      "argon docs explain users '{\"_id\": {\"$gt\": 100}}' -p shop -b dev --sort '{\"_id\": -1}'", 1, 2, docs_explain, docs_find_options,
+      DOCS_N_FIND_OPTIONS, &read_state_options },
 };
 
-const struct command_group docs_group = { "docs", "Insert, find, change, delete and count documents", commands, ARRAY_LEN(commands),
-                                          GROUP_REMOTE };
+const struct command_group docs_group = { "docs", "Insert, find, change, delete, count and aggregate documents", commands,
+                                          ARRAY_LEN(commands), GROUP_REMOTE };

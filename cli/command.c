@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "common/bson/ejson.h"
+#include "common/bson/element.h"
 
 bool cli_project(const struct cli *cli, char **project, struct error *err)
 {
@@ -42,6 +43,58 @@ bool cli_document(struct cli *cli, const char *what, const char *json, Argon__Br
     document->bson.data = copy;
     document->bson.len = bson.len;
     bson_destroy(&bson);
+    return true;
+}
+
+/* The text as the one field of an object: only objects are parsed. */
+static bool parse_array(const char *json, bson_t *bson, struct error *err)
+{
+    struct buffer text = { 0 };
+    buffer_append(&text, "{\"\":", 4);
+    buffer_append(&text, json, strlen(json));
+    buffer_append_u8(&text, '}');
+    bool ok = !text.failed || error_out_of_memory(err);
+    ok = ok && ejson_parse(buffer_bytes(&text), bson, err);
+    buffer_destroy(&text);
+    return ok;
+}
+
+bool cli_documents(struct cli *cli, const char *what, const char *json, Argon__Branch__V1__Document ***documents, size_t *n,
+                   struct error *err)
+{
+    struct element_reader reader;
+    struct element array, e;
+    bson_t bson;
+    size_t count = 0;
+    if (json[strspn(json, " \t\r\n")] != '[')
+        return error_set(err, ERROR_INVALID_ARGUMENT, "%s: an array of documents begins with '['", what);
+    if (!parse_array(json, &bson, err))
+        return error_wrap(err, "%s", what);
+    const uint8_t *copy = arena_copy(&cli->arena, bson_get_data(&bson), bson.len);
+    struct bytes whole = bytes_of(copy, bson.len);
+    bson_destroy(&bson);
+    if (!copy)
+        return error_out_of_memory(err);
+    element_reader_init(&reader, whole);
+    if (!element_next(&reader, &array) || array.type != BSON_TYPE_ARRAY || element_next(&reader, &e))
+        return error_set(err, ERROR_INVALID_ARGUMENT, "%s: this is no array", what);
+    for (element_reader_init(&reader, array.value); element_next(&reader, &e);)
+        count++;
+    Argon__Branch__V1__Document *items = arena_alloc(&cli->arena, count * sizeof *items);
+    Argon__Branch__V1__Document **pointers = arena_alloc(&cli->arena, count * sizeof *pointers);
+    if (!items || !pointers)
+        return error_out_of_memory(err);
+    size_t i = 0;
+    for (element_reader_init(&reader, array.value); element_next(&reader, &e); i++) {
+        if (e.type != BSON_TYPE_DOCUMENT)
+            return error_set(err, ERROR_INVALID_ARGUMENT, "%s: item %zu is no document", what, i);
+        items[i] = (Argon__Branch__V1__Document)ARGON__BRANCH__V1__DOCUMENT__INIT;
+        items[i].bson.data = (uint8_t *)e.value.data;
+        items[i].bson.len = e.value.len;
+        pointers[i] = &items[i];
+    }
+    *documents = pointers;
+    *n = count;
     return true;
 }
 

@@ -94,6 +94,9 @@ CHECKED bool cli_project(const struct cli *cli, char **project, struct error *er
 CHECKED bool cli_target(const struct cli *cli, const char *collection, Argon__Branch__V1__Target *target, struct error *err);
 /* Extended JSON from the command line; `what` names it in errors. The bytes live in the arena. */
 CHECKED bool cli_document(struct cli *cli, const char *what, const char *json, Argon__Branch__V1__Document *document, struct error *err);
+/* An array of documents, such as a pipeline, likewise. */
+CHECKED bool cli_documents(struct cli *cli, const char *what, const char *json, Argon__Branch__V1__Document ***documents, size_t *n,
+                           struct error *err);
 /* For commands of many writes that choose their ids by themselves. INVALID_ARGUMENT when --request-id or --since-lsn is given. */
 CHECKED bool cli_refuse_request_id(const struct cli *cli, struct error *err);
 /* A short call, within --timeout: is the branch there? Before a stream that has no deadline. */

@@ -1,14 +1,14 @@
 #include "cli/find_stream.h"
 
-bool find_stream_print(struct cli *cli, const Argon__Branch__V1__FindRequest *request, struct output *out, uint64_t *lsn, struct error *err)
+bool find_stream_print(struct cli *cli, const char *method, const ProtobufCMessage *request, const Argon__Branch__V1__Target *target,
+                       struct output *out, uint64_t *lsn, struct error *err)
 {
     struct rpc_client_stream *stream = NULL;
     bool ok = false, begun = false;
     uint64_t read_lsn = 0;
     /* without a deadline it would wait for ever for a service that is not there */
-    if (!cli_reach_branch(cli, request->target->project, request->target->branch, err) ||
-        !connection_stream(&cli->connection, BRANCH_METHOD("Documents", "Find"), &request->base,
-                           &argon__branch__v1__find_response__descriptor, &stream, err))
+    if (!cli_reach_branch(cli, target->project, target->branch, err) ||
+        !connection_stream(&cli->connection, method, request, &argon__branch__v1__find_response__descriptor, &stream, err))
         goto out;
 
     for (bool more = true; more && !output_failed(out);) {

@@ -1,4 +1,4 @@
-/* The answer of Find, printed as it arrives. */
+/* The answer of Find or Aggregate, printed as it arrives. */
 #ifndef ARGON_CLI_FIND_STREAM_H
 #define ARGON_CLI_FIND_STREAM_H
 
@@ -6,7 +6,7 @@
 
 /* Prints a list of documents; the memory is that of one message. *lsn: whose state it is. Ends early, and
  * with true, when the output fails: output_finish says why. */
-CHECKED bool find_stream_print(struct cli *cli, const Argon__Branch__V1__FindRequest *request, struct output *out, uint64_t *lsn,
-                               struct error *err);
+CHECKED bool find_stream_print(struct cli *cli, const char *method, const ProtobufCMessage *request,
+                               const Argon__Branch__V1__Target *target, struct output *out, uint64_t *lsn, struct error *err);
 
 #endif

@@ -29,6 +29,12 @@ struct collection_kind {
                  const struct read_options *read, struct find **find, struct error *err);
     bool (*count)(struct registry *registry, const struct collection_path *path, const struct find_spec *spec,
                   const struct read_options *read, uint64_t *count, uint64_t *lsn, struct error *err);
+    bool (*estimate)(struct registry *registry, const struct collection_path *path, const struct read_options *read, uint64_t *count,
+                     uint64_t *lsn, struct error *err);
+    bool (*distinct)(struct registry *registry, const struct collection_path *path, const struct distinct_spec *spec,
+                     const struct read_options *read, struct buffer *values, uint64_t *lsn, struct error *err);
+    bool (*aggregate)(struct registry *registry, const struct collection_path *path, const struct aggregate_spec *spec,
+                      const struct read_options *read, struct find **find, struct error *err);
     bool (*list)(struct registry *registry, const char *project, const char *branch, const struct read_options *read, const char *after,
                  size_t n, struct arena *arena, struct collection_record *collections, size_t *n_collections, bool *more, uint64_t *lsn,
                  struct error *err);

@@ -3,11 +3,12 @@
 #include "branch-service/collection/traditional_internal.h"
 #include "branch-service/documents_internal.h"
 #include "branch-service/names.h"
+#include "branch-service/query/pipeline.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/bson/bson_check.h"
 
-enum { STEP_MICROS = 30 * MICROS_PER_SECOND };
+enum { STEP_MICROS = 30 * MICROS_PER_SECOND, EMPTY_DOCUMENT = 5 };
 
 /* skip and limit are 64 bits without a sign to callers, with one to MongoDB. */
 static int64_t bounded(uint64_t n)
@@ -109,39 +110,81 @@ static void close_find(struct find *base)
 
 static const struct find_functions functions = { .next = next_document, .settle = settle, .close = close_find };
 
-bool traditional_find(struct registry *registry, const struct collection_path *path, const struct find_spec *spec,
-                      const struct read_options *read, struct find **find, struct error *err)
+/* Of a cursor that MongoDB has not been asked for yet. NULL: there is no such branch. */
+static struct traditional_find *begin_find(struct registry *registry, const struct collection_path *path, const struct read_options *read,
+                                           const char **name, struct error *err)
 {
     struct traditional_find *made = mem_zalloc(sizeof *made);
-    const char *name;
-    if (!traditional_begin_read(&made->operation, registry, path->project, path->branch, path->collection, read, &name, err)) {
+    if (!traditional_begin_read(&made->operation, registry, path->project, path->branch, path->collection, read, name, err)) {
         free(made);
-        return false;
+        return NULL;
     }
     made->base.functions = &functions;
     arena_init(&made->documents, 0);
-    const struct mongo_find asked = {
-        .filter = traditional_filter(spec->filter), .skip = bounded(spec->skip), .limit = bounded(spec->limit), .id_order = 1
-    };
-    if ((spec->filter.len && !bson_check(spec->filter, err)) ||
-        !mongo_find(made->operation.mongo, made->operation.record.database, name, &asked, read->deadline, &made->cursor, err)) {
+    return made;
+}
+
+static bool end_begin(struct traditional_find *made, bool ok, struct find **find)
+{
+    if (ok)
+        *find = &made->base;
+    else
         close_find(&made->base);
+    return ok;
+}
+
+bool traditional_find(struct registry *registry, const struct collection_path *path, const struct find_spec *spec,
+                      const struct read_options *read, struct find **find, struct error *err)
+{
+    const char *name;
+    struct traditional_find *made = begin_find(registry, path, read, &name, err);
+    if (!made)
         return false;
+    bool sorted = spec->sort.len > EMPTY_DOCUMENT;
+    struct mongo_find asked = {
+        .filter = traditional_filter(spec->filter), .skip = bounded(spec->skip), .limit = bounded(spec->limit), .id_order = sorted ? 0 : 1
+    };
+    bool ok = (!spec->filter.len || bson_check(spec->filter, err)) &&
+              traditional_options(&spec->options, false, sorted ? spec->sort : bytes_of(NULL, 0), spec->projection, &made->operation.arena,
+                                  &asked.options, err) &&
+              mongo_find(made->operation.mongo, made->operation.record.database, name, &asked, read->deadline, &made->cursor, err);
+    return end_begin(made, ok, find);
+}
+
+bool traditional_aggregate(struct registry *registry, const struct collection_path *path, const struct aggregate_spec *spec,
+                           const struct read_options *read, struct find **find, struct error *err)
+{
+    const char *name;
+    struct bytes stages, options;
+    struct query_context context;
+    struct pipeline *pipeline;
+    struct traditional_find *made = begin_find(registry, path, read, &name, err);
+    if (!made)
+        return false;
+    bool ok = documents_compile_pipeline(spec, &context, &pipeline, err);
+    if (ok) {
+        pipeline_free(pipeline);
+        query_context_destroy(&context);
     }
-    *find = &made->base;
-    return true;
+    ok = ok && traditional_pipeline(&made->operation, spec->pipeline, &stages, err) &&
+         traditional_options(&spec->options, false, bytes_of(NULL, 0), bytes_of(NULL, 0), &made->operation.arena, &options, err) &&
+         mongo_aggregate(made->operation.mongo, made->operation.record.database, name, stages, options, read->deadline, &made->cursor, err);
+    return end_begin(made, ok, find);
 }
 
 bool traditional_count(struct registry *registry, const struct collection_path *path, const struct find_spec *spec,
                        const struct read_options *read, uint64_t *count, uint64_t *lsn, struct error *err)
 {
     struct traditional operation;
+    struct bytes options;
     const char *name;
     int64_t all;
     if (!traditional_begin_read(&operation, registry, path->project, path->branch, path->collection, read, &name, err))
         return false;
     bool ok = (spec->filter.len == 0 || bson_check(spec->filter, err)) &&
-              mongo_count(operation.mongo, operation.record.database, name, traditional_filter(spec->filter), read->deadline, &all, err);
+              traditional_options(&spec->options, false, bytes_of(NULL, 0), bytes_of(NULL, 0), &operation.arena, &options, err) &&
+              mongo_count(operation.mongo, operation.record.database, name, traditional_filter(spec->filter), options, read->deadline, &all,
+                          err);
     ok = traditional_settle(&operation, ok, err);
     traditional_end(&operation);
     if (!ok)
@@ -150,4 +193,41 @@ bool traditional_count(struct registry *registry, const struct collection_path *
     *count = spec->limit && left > spec->limit ? spec->limit : left;
     *lsn = 0;
     return true;
+}
+
+bool traditional_estimate(struct registry *registry, const struct collection_path *path, const struct read_options *read, uint64_t *count,
+                          uint64_t *lsn, struct error *err)
+{
+    struct traditional operation;
+    const char *name;
+    int64_t all;
+    if (!traditional_begin_read(&operation, registry, path->project, path->branch, path->collection, read, &name, err))
+        return false;
+    bool ok = mongo_estimated_count(operation.mongo, operation.record.database, name, read->deadline, &all, err);
+    ok = traditional_settle(&operation, ok, err);
+    traditional_end(&operation);
+    if (ok) {
+        *count = (uint64_t)all;
+        *lsn = 0;
+    }
+    return ok;
+}
+
+bool traditional_distinct(struct registry *registry, const struct collection_path *path, const struct distinct_spec *spec,
+                          const struct read_options *read, struct buffer *values, uint64_t *lsn, struct error *err)
+{
+    struct traditional operation;
+    struct bytes options;
+    const char *name;
+    if (!traditional_begin_read(&operation, registry, path->project, path->branch, path->collection, read, &name, err))
+        return false;
+    bool ok = (spec->filter.len == 0 || bson_check(spec->filter, err)) && documents_check_distinct(spec, err) &&
+              traditional_options(&spec->options, true, bytes_of(NULL, 0), bytes_of(NULL, 0), &operation.arena, &options, err) &&
+              mongo_distinct(operation.mongo, operation.record.database, name, spec->field, traditional_filter(spec->filter), options,
+                             read->deadline, values, err);
+    ok = traditional_settle(&operation, ok, err);
+    traditional_end(&operation);
+    if (ok)
+        *lsn = 0;
+    return ok;
 }

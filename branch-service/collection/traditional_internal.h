@@ -26,6 +26,20 @@ CHECKED bool traditional_find(struct registry *registry, const struct collection
                               const struct read_options *read, struct find **find, struct error *err);
 CHECKED bool traditional_count(struct registry *registry, const struct collection_path *path, const struct find_spec *spec,
                                const struct read_options *read, uint64_t *count, uint64_t *lsn, struct error *err);
+CHECKED bool traditional_estimate(struct registry *registry, const struct collection_path *path, const struct read_options *read,
+                                  uint64_t *count, uint64_t *lsn, struct error *err);
+CHECKED bool traditional_distinct(struct registry *registry, const struct collection_path *path, const struct distinct_spec *spec,
+                                  const struct read_options *read, struct buffer *values, uint64_t *lsn, struct error *err);
+/* What a pipeline may hold is what a WAL branch runs: all else is refused before MongoDB sees it. */
+CHECKED bool traditional_aggregate(struct registry *registry, const struct collection_path *path, const struct aggregate_spec *spec,
+                                   const struct read_options *read, struct find **find, struct error *err);
+
+/* traditional_query.c. Fields of MongoDB's command; distinct has no variables and takes no hint. */
+CHECKED bool traditional_options(const struct query_options *options, bool of_distinct, struct bytes sort, struct bytes projection,
+                                 struct arena *arena, struct bytes *out, struct error *err);
+/* {"pipeline": [...]}, with the names that collections have in MongoDB. The stages have been compiled. */
+CHECKED bool traditional_pipeline(struct traditional *operation, struct bytes stages, struct bytes *out, struct error *err);
+
 CHECKED bool traditional_list(struct registry *registry, const char *project, const char *branch, const struct read_options *read,
                               const char *after, size_t n, struct arena *arena, struct collection_record *collections,
                               size_t *n_collections, bool *more, uint64_t *lsn, struct error *err);

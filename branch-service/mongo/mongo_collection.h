@@ -82,7 +82,9 @@ struct mongo_find {
     struct bytes filter; /* empty: all */
     int64_t skip;
     int64_t limit; /* 0: none */
-    int id_order;  /* 1 and -1: sorted by _id; 0: as the server has them */
+    int id_order;  /* 1 and -1: sorted by _id; 0: as the server has them, or the options say */
+    /* Further fields of the command, as the server knows them (sort, projection, let, hint, ...); empty: none. */
+    struct bytes options;
 };
 
 struct mongo_cursor;
@@ -98,8 +100,18 @@ void mongo_cursor_close(struct mongo_cursor *cursor); /* NULL is fine */
 /* Nothing found is true and *found false; `out` is appended to. */
 CHECKED bool mongo_find_one(struct mongo *mongo, const char *database, const char *collection, struct bytes filter, int64_t deadline,
                             bool *found, struct buffer *out, struct error *err);
-CHECKED bool mongo_count(struct mongo *mongo, const char *database, const char *collection, struct bytes filter, int64_t deadline,
-                         int64_t *out, struct error *err);
+/* options: as those of mongo_find; of the aggregation that counts. */
+CHECKED bool mongo_count(struct mongo *mongo, const char *database, const char *collection, struct bytes filter, struct bytes options,
+                         int64_t deadline, int64_t *out, struct error *err);
+/* From the server's own books. */
+CHECKED bool mongo_estimated_count(struct mongo *mongo, const char *database, const char *collection, int64_t deadline, int64_t *out,
+                                   struct error *err);
+/* {"values": [...]}, appended to `out`. */
+CHECKED bool mongo_distinct(struct mongo *mongo, const char *database, const char *collection, const char *field, struct bytes filter,
+                            struct bytes options, int64_t deadline, struct buffer *out, struct error *err);
+/* pipeline: {"pipeline": [stages]}. As mongo_find. */
+CHECKED bool mongo_aggregate(struct mongo *mongo, const char *database, const char *collection, struct bytes pipeline, struct bytes options,
+                             int64_t deadline, struct mongo_cursor **out, struct error *err);
 
 /* --- collections themselves (mongo_admin.c) --- */
 

@@ -236,7 +236,7 @@ bool mongo_copy_collection(struct mongo *mongo, const char *database, const char
     if (ok && target.found)
         ok = error_set(err, ERROR_ALREADY_EXISTS, "collection '%s.%s' exists already", database, to);
     ok = ok && copy_documents(&names, &source, &made.by_server, err) && copy_indexes(&names, err) &&
-         mongo_count(mongo, database, to, bytes_of(everything, sizeof everything), deadline, &made.documents, err);
+         mongo_count(mongo, database, to, bytes_of(everything, sizeof everything), bytes_of(NULL, 0), deadline, &made.documents, err);
     buffer_destroy(&source.options);
     buffer_destroy(&target.options);
     if (ok)

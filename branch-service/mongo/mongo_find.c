@@ -15,6 +15,23 @@ struct mongo_cursor {
     mongoc_cursor_t *cursor;
 };
 
+static bool append_options(bson_t *opts, struct bytes options, struct error *err)
+{
+    bson_t more;
+    if (options.len == 0)
+        return true;
+    return mongo_view(options, "options", &more, err) && (bson_concat(opts, &more) || error_out_of_memory(err));
+}
+
+static struct mongo_cursor *new_cursor(struct mongo *mongo, mongoc_client_t *client, const char *database, const char *collection)
+{
+    struct mongo_cursor *made = mem_zalloc(sizeof *made);
+    made->mongo = mongo;
+    made->client = client;
+    made->collection = mongoc_client_get_collection(client, database, collection);
+    return made;
+}
+
 bool mongo_find(struct mongo *mongo, const char *database, const char *collection, const struct mongo_find *find, int64_t deadline,
                 struct mongo_cursor **out, struct error *err)
 {
@@ -24,10 +41,12 @@ bool mongo_find(struct mongo *mongo, const char *database, const char *collectio
         return false;
     if (find->skip < 0 || find->limit < 0)
         return error_set(err, ERROR_INVALID_ARGUMENT, "skip and limit are not negative");
-    mongoc_client_t *client = mongo_begin(mongo, deadline, err);
-    if (!client)
-        return false;
     bson_init(&opts);
+    mongoc_client_t *client = append_options(&opts, find->options, err) ? mongo_begin(mongo, deadline, err) : NULL;
+    if (!client) {
+        bson_destroy(&opts);
+        return false;
+    }
     if (find->skip)
         BSON_APPEND_INT64(&opts, "skip", find->skip);
     if (find->limit)
@@ -39,11 +58,29 @@ bool mongo_find(struct mongo *mongo, const char *database, const char *collectio
         bson_append_document_end(&opts, &sort);
     }
     mongo_append_max_time(&opts, deadline);
-    struct mongo_cursor *made = mem_zalloc(sizeof *made);
-    made->mongo = mongo;
-    made->client = client;
-    made->collection = mongoc_client_get_collection(client, database, collection);
+    struct mongo_cursor *made = new_cursor(mongo, client, database, collection);
     made->cursor = mongoc_collection_find_with_opts(made->collection, &filter, &opts, NULL);
+    bson_destroy(&opts);
+    mongo_stream_set_deadline(NO_DEADLINE);
+    *out = made;
+    return true;
+}
+
+bool mongo_aggregate(struct mongo *mongo, const char *database, const char *collection, struct bytes pipeline, struct bytes options,
+                     int64_t deadline, struct mongo_cursor **out, struct error *err)
+{
+    bson_t stages, opts;
+    if (!mongo_view(pipeline, "pipeline", &stages, err))
+        return false;
+    bson_init(&opts);
+    mongoc_client_t *client = append_options(&opts, options, err) ? mongo_begin(mongo, deadline, err) : NULL;
+    if (!client) {
+        bson_destroy(&opts);
+        return false;
+    }
+    mongo_append_max_time(&opts, deadline);
+    struct mongo_cursor *made = new_cursor(mongo, client, database, collection);
+    made->cursor = mongoc_collection_aggregate(made->collection, MONGOC_QUERY_NONE, &stages, &opts, NULL);
     bson_destroy(&opts);
     mongo_stream_set_deadline(NO_DEADLINE);
     *out = made;
@@ -102,12 +139,50 @@ bool mongo_find_one(struct mongo *mongo, const char *database, const char *colle
     return next != MONGO_NEXT_FAILED;
 }
 
-bool mongo_count(struct mongo *mongo, const char *database, const char *collection, struct bytes filter, int64_t deadline, int64_t *out,
-                 struct error *err)
+/* n < 0: it failed. */
+static bool end_count(struct mongo *mongo, int64_t n, const bson_error_t *failure, const bson_t *reply, int64_t deadline, int64_t *out,
+                      struct error *err)
+{
+    struct error why;
+    if (n >= 0) {
+        *out = n;
+        return true;
+    }
+    mongo_error_set(&why, failure, reply, deadline, MONGO_CHANGES_NOTHING);
+    mongo_note_failure(mongo, &why);
+    if (err)
+        *err = why;
+    return false;
+}
+
+bool mongo_count(struct mongo *mongo, const char *database, const char *collection, struct bytes filter, struct bytes options,
+                 int64_t deadline, int64_t *out, struct error *err)
 {
     bson_t which, opts, reply;
     if (!mongo_view(filter, "filter", &which, err))
         return false;
+    bson_init(&opts);
+    mongoc_client_t *client = append_options(&opts, options, err) ? mongo_begin(mongo, deadline, err) : NULL;
+    if (!client) {
+        bson_destroy(&opts);
+        return false;
+    }
+    mongo_append_max_time(&opts, deadline);
+    mongoc_collection_t *counted = mongoc_client_get_collection(client, database, collection);
+    bson_error_t failure = { 0 };
+    int64_t n = mongoc_collection_count_documents(counted, &which, &opts, NULL, &reply, &failure);
+    mongoc_collection_destroy(counted);
+    mongo_end(mongo, client);
+    bool ok = end_count(mongo, n, &failure, &reply, deadline, out, err);
+    bson_destroy(&reply);
+    bson_destroy(&opts);
+    return ok;
+}
+
+bool mongo_estimated_count(struct mongo *mongo, const char *database, const char *collection, int64_t deadline, int64_t *out,
+                           struct error *err)
+{
+    bson_t opts, reply;
     mongoc_client_t *client = mongo_begin(mongo, deadline, err);
     if (!client)
         return false;
@@ -115,19 +190,43 @@ bool mongo_count(struct mongo *mongo, const char *database, const char *collecti
     mongo_append_max_time(&opts, deadline);
     mongoc_collection_t *counted = mongoc_client_get_collection(client, database, collection);
     bson_error_t failure = { 0 };
-    int64_t n = mongoc_collection_count_documents(counted, &which, &opts, NULL, &reply, &failure);
+    int64_t n = mongoc_collection_estimated_document_count(counted, &opts, NULL, &reply, &failure);
     mongoc_collection_destroy(counted);
     mongo_end(mongo, client);
-    if (n < 0) {
-        struct error why;
-        mongo_error_set(&why, &failure, &reply, deadline, MONGO_CHANGES_NOTHING);
-        mongo_note_failure(mongo, &why);
-        if (err)
-            *err = why;
-    } else {
-        *out = n;
-    }
+    bool ok = end_count(mongo, n, &failure, &reply, deadline, out, err);
     bson_destroy(&reply);
     bson_destroy(&opts);
-    return n >= 0;
+    return ok;
+}
+
+bool mongo_distinct(struct mongo *mongo, const char *database, const char *collection, const char *field, struct bytes filter,
+                    struct bytes options, int64_t deadline, struct buffer *out, struct error *err)
+{
+    bson_t which, command, reply;
+    bson_iter_t values;
+    bson_t answer;
+    if (!mongo_view(filter, "filter", &which, err))
+        return false;
+    bson_init(&command);
+    BSON_APPEND_UTF8(&command, "distinct", collection);
+    BSON_APPEND_UTF8(&command, "key", field);
+    BSON_APPEND_DOCUMENT(&command, "query", &which);
+    bool ok = append_options(&command, options, err);
+    if (!ok) {
+        bson_destroy(&command);
+        return false;
+    }
+    ok = mongo_run(mongo, database, MONGO_COMMAND_READ, &command, deadline, &reply, err);
+    if (ok && bson_iter_init_find(&values, &reply, "values") && BSON_ITER_HOLDS_ARRAY(&values)) {
+        bson_init(&answer);
+        bson_append_iter(&answer, "values", -1, &values);
+        buffer_append(out, bson_get_data(&answer), answer.len);
+        bson_destroy(&answer);
+        ok = !out->failed || error_out_of_memory(err);
+    } else if (ok) {
+        ok = error_set(err, ERROR_INTERNAL, "the server's answer to distinct holds no values");
+    }
+    bson_destroy(&reply);
+    bson_destroy(&command);
+    return ok;
 }

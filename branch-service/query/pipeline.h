@@ -11,6 +11,7 @@
 #define ARGON_BRANCH_QUERY_PIPELINE_H
 
 #include "branch-service/query/expression.h"
+#include "branch-service/query/filter.h"
 
 enum { PIPELINE_MEMORY_BYTES = 100 * 1024 * 1024, MAX_PIPELINE_STAGES = 1000, MAX_PIPELINE_NESTING = 20 };
 
@@ -24,8 +25,11 @@ struct document_iterator {
 
 /* What stages ask of their surroundings. */
 struct pipeline_environment {
-    /* The documents of another collection: for $lookup and $unionWith. NULL: they are refused. */
-    bool (*open)(void *ctx, struct bytes collection, struct document_iterator *iterator, struct error *err);
+    /* The documents of another collection: for $lookup and $unionWith. Those that cannot match the filter (NULL: none) need
+     * not be among them. NULL: the stages are refused. */
+    bool (*open)(void *ctx, struct bytes collection, const struct filter *filter, struct document_iterator *iterator, struct error *err);
+    /* Asked now and then: false ends the run. NULL: nobody is asked. */
+    bool (*goes_on)(void *ctx, struct error *err);
     void *ctx;
     struct expression_variables variables; /* whose scope the pipeline was compiled with */
     int64_t now;
@@ -38,6 +42,9 @@ struct pipeline_run;
 /* An array of stages. The scope is borrowed for as long as the pipeline lives. */
 CHECKED bool pipeline_compile(struct bytes stages, const struct expression_scope *scope, struct pipeline **pipeline, struct error *err);
 void pipeline_free(struct pipeline *pipeline); /* NULL is fine */
+
+/* What the first stage filters by, so that the source may leave out what cannot match; NULL: nothing. */
+const struct filter *pipeline_first_match(const struct pipeline *pipeline);
 
 /* The run owns the source from the call on, also when it fails. The pipeline and the environment are borrowed. */
 CHECKED bool pipeline_start(const struct pipeline *pipeline, struct document_iterator source,

@@ -110,6 +110,11 @@ int sort_key_direction(const struct sort *sort, size_t key)
     return sort->keys[key].direction;
 }
 
+int sort_id_direction(const struct sort *sort)
+{
+    return sort->n == 1 && strcmp(sort->keys[0].path.text, "_id") == 0 ? sort->keys[0].direction : 0;
+}
+
 int sort_compare(const struct sort *sort, const struct sort_key *a, const struct sort_key *b)
 {
     for (size_t i = 0; i < sort->n; i++) {

@@ -29,6 +29,8 @@ CHECKED bool sort_key_of(const struct sort *sort, struct bytes document, struct 
 int sort_compare(const struct sort *sort, const struct sort_key *a, const struct sort_key *b);
 size_t sort_key_count(const struct sort *sort);
 int sort_key_direction(const struct sort *sort, size_t key); /* 1 or -1 */
+/* 1 or -1: it is by _id alone, upwards or downwards; 0: by something else. */
+int sort_id_direction(const struct sort *sort);
 
 struct sorter;
 

@@ -59,7 +59,12 @@ void convert_write(const struct rpc_call *call, const char *method, const Protob
     *write = options;
 }
 
-struct read_options convert_read(const struct rpc_call *call, const Argon__Branch__V1__ReadOptions *options)
+static bool call_is_over(void *call)
+{
+    return rpc_call_cancelled(call);
+}
+
+struct read_options convert_read(struct rpc_call *call, const Argon__Branch__V1__ReadOptions *options)
 {
     return (struct read_options) {
         .as_of_lsn = options ? options->as_of_lsn : 0,
@@ -67,7 +72,21 @@ struct read_options convert_read(const struct rpc_call *call, const Argon__Branc
         .as_of_time = options ? options->as_of_time : 0,
         .stale_ok = options && options->stale_ok,
         .deadline = convert_deadline(call),
+        .caller = { call_is_over, call },
     };
+}
+
+bool convert_query_options(const Argon__Branch__V1__QueryOptions *options, struct arena *arena, struct query_options *out,
+                           struct error *err)
+{
+    *out = (struct query_options) { 0 };
+    if (!options)
+        return true;
+    out->hint = options->hint;
+    out->comment = options->comment;
+    return convert_document_in("let", options->let, true, arena, &out->let, err) &&
+           convert_document_in("collation", options->collation, true, arena, &out->collation, err) &&
+           convert_document_in("hint_keys", options->hint_keys, true, arena, &out->hint_keys, err);
 }
 
 bool convert_target(const Argon__Branch__V1__Target *target, struct collection_path *path, struct error *err)

@@ -9,6 +9,7 @@
 #include <argon/branch/v1/branch.pb-c.h>
 
 #include "branch-service/collections.h"
+#include "branch-service/query_options.h"
 #include "branch-service/registry.h"
 #include "common/rpc/rpc.h"
 
@@ -21,7 +22,12 @@ int64_t convert_deadline(const struct rpc_call *call);
 void convert_write(const struct rpc_call *call, const char *method, const ProtobufCMessage *whole, Argon__Branch__V1__WriteOptions **write,
                    struct arena *arena, struct write_request *request);
 
-struct read_options convert_read(const struct rpc_call *call, const Argon__Branch__V1__ReadOptions *options);
+/* Borrows the call as the caller: not for longer than it. */
+struct read_options convert_read(struct rpc_call *call, const Argon__Branch__V1__ReadOptions *options);
+
+/* NULL: none. */
+CHECKED bool convert_query_options(const Argon__Branch__V1__QueryOptions *options, struct arena *arena, struct query_options *out,
+                                   struct error *err);
 
 /* INVALID_ARGUMENT: the target is missing. */
 CHECKED bool convert_target(const Argon__Branch__V1__Target *target, struct collection_path *path, struct error *err);

@@ -2,11 +2,7 @@
 
 #include "branch-service/collection/collection.h"
 #include "branch-service/rpc/convert.h"
-#include "branch-service/rpc/find_one_rpc.h"
 #include "branch-service/rpc/services.h"
-
-/* A message of a find is sent when it holds this much. */
-enum { FIND_MESSAGE_BYTES = 1024 * 1024, FIND_MESSAGE_DOCUMENTS = 1000 };
 
 /* ---- insert ----------------------------------------------------------------------------------------- */
 
@@ -284,152 +280,21 @@ static void on_delete_many(void *service, struct rpc_call *call, const ProtobufC
     run_delete(service, call, message, "DeleteMany", many_scope(request->atomic));
 }
 
-/* ---- find ------------------------------------------------------------------------------------------- */
-
-struct find_call {
-    Argon__Branch__V1__Target *target;
-    Argon__Branch__V1__Document *filter;
-    Argon__Branch__V1__ReadOptions *read;
-    uint64_t skip;
-    uint64_t limit;
-};
-
-static bool convert_find(struct rpc_call *call, const struct find_call *asked, struct collection_path *path, struct find_spec *spec,
-                         struct error *err)
-{
-    *spec = (struct find_spec) { .skip = asked->skip, .limit = asked->limit };
-    return convert_target(asked->target, path, err) &&
-           convert_document_in("filter", asked->filter, true, rpc_call_arena(call), &spec->filter, err);
-}
-
-static bool open_find(void *service, struct rpc_call *call, const struct find_call *asked, struct find **find, struct error *err)
-{
-    struct collection_path path;
-    struct collection_way way;
-    struct find_spec spec;
-    const struct read_options read = convert_read(call, asked->read);
-    if (!convert_find(call, asked, &path, &spec, err))
-        return false;
-    for (collection_begin(&way, service, path.project, path.branch, NULL); collection_go(&way, err);)
-        way.ok = way.kind->find(service, &path, &spec, &read, find, err);
-    return way.ok;
-}
-
-/* One message's documents. *n = 0: no more. */
-static bool gather(struct find *find, Argon__Branch__V1__Format format, struct arena *arena, Argon__Branch__V1__Document *documents,
-                   size_t *n, struct error *err)
-{
-    struct bytes document;
-    size_t bytes = 0;
-    *n = 0;
-    while (*n < FIND_MESSAGE_DOCUMENTS && bytes < FIND_MESSAGE_BYTES) {
-        if (!find_next(find, &document, err))
-            return false;
-        if (!document.data)
-            break;
-        if (!convert_document_out(document, format, arena, &documents[*n], err))
-            return false;
-        bytes += document.len;
-        (*n)++;
-    }
-    return find_settle(find, err);
-}
-
-static void on_find(void *service, struct rpc_call *call, const ProtobufCMessage *message)
-{
-    const Argon__Branch__V1__FindRequest *request = (const Argon__Branch__V1__FindRequest *)message;
-    const struct find_call asked = { request->target, request->filter, request->read, request->skip, request->limit };
-    Argon__Branch__V1__Document *documents = arena_alloc(rpc_call_arena(call), FIND_MESSAGE_DOCUMENTS * sizeof *documents);
-    Argon__Branch__V1__Document **pointers = arena_alloc(rpc_call_arena(call), FIND_MESSAGE_DOCUMENTS * sizeof *pointers);
-    struct find *find = NULL;
-    struct error err;
-    bool ok = (documents && pointers) || error_out_of_memory(&err);
-    ok = ok && convert_format(request->format, &err) && open_find(service, call, &asked, &find, &err);
-    bool first = true, more = ok, listening = true;
-    while (more && listening) {
-        Argon__Branch__V1__FindResponse response = ARGON__BRANCH__V1__FIND_RESPONSE__INIT;
-        struct arena arena;
-        arena_init(&arena, 0);
-        ok = gather(find, request->format, &arena, documents, &response.n_documents, &err);
-        for (size_t i = 0; i < response.n_documents; i++)
-            pointers[i] = &documents[i];
-        response.documents = pointers;
-        response.lsn = find->lsn;
-        more = ok && response.n_documents > 0;
-        if (more || (ok && first))
-            listening = rpc_stream_send(call, &response.base);
-        first = false;
-        arena_destroy(&arena);
-    }
-    find_close(find);
-    if (ok)
-        rpc_finish(call);
-    else
-        rpc_fail(call, &err);
-}
-
-static void on_find_one(void *service, struct rpc_call *call, const ProtobufCMessage *message)
-{
-    const Argon__Branch__V1__FindOneRequest *request = (const Argon__Branch__V1__FindOneRequest *)message;
-    const struct find_call asked = { request->target, request->filter, request->read, request->skip, 1 };
-    Argon__Branch__V1__FindOneResponse response = ARGON__BRANCH__V1__FIND_ONE_RESPONSE__INIT;
-    Argon__Branch__V1__Document out;
-    struct bytes document;
-    struct find *find = NULL;
-    struct error err;
-    bool ok = convert_format(request->format, &err) && open_find(service, call, &asked, &find, &err);
-    ok = ok && find_next(find, &document, &err) && find_settle(find, &err);
-    if (ok && document.data) {
-        ok = convert_document_out(document, request->format, rpc_call_arena(call), &out, &err);
-        response.document = &out;
-    }
-    if (ok) {
-        response.lsn = find->lsn;
-        rpc_reply(call, &response.base);
-    } else {
-        rpc_fail(call, &err);
-    }
-    find_close(find);
-}
-
-static void on_find_one_first(void *service, struct rpc_call *call, const ProtobufCMessage *message)
-{
-    find_one_rpc(service, call, message, on_find_one);
-}
-
-static void on_count(void *service, struct rpc_call *call, const ProtobufCMessage *message)
-{
-    const Argon__Branch__V1__CountRequest *request = (const Argon__Branch__V1__CountRequest *)message;
-    const struct find_call asked = { request->target, request->filter, request->read, request->skip, request->limit };
-    Argon__Branch__V1__CountResponse response = ARGON__BRANCH__V1__COUNT_RESPONSE__INIT;
-    const struct read_options read = convert_read(call, asked.read);
-    struct collection_path path;
-    struct collection_way way;
-    struct find_spec spec;
-    struct error err;
-    if (!convert_find(call, &asked, &path, &spec, &err)) {
-        rpc_fail(call, &err);
-        return;
-    }
-    for (collection_begin(&way, service, path.project, path.branch, NULL); collection_go(&way, &err);)
-        way.ok = way.kind->count(service, &path, &spec, &read, &response.count, &response.lsn, &err);
-    if (way.ok)
-        rpc_reply(call, &response.base);
-    else
-        rpc_fail(call, &err);
-}
-
 static const struct rpc_method methods[] = {
     RPC_UNARY("InsertOne", on_insert_one),
     RPC_LARGE_UNARY("InsertMany", on_insert_many),
-    RPC_STREAM("Find", on_find),
-    RPC_UNARY_INLINE("FindOne", on_find_one_first),
+    RPC_STREAM("Find", find_rpc_on_find),
+    RPC_UNARY_INLINE("FindOne", find_rpc_on_find_one),
     RPC_UNARY("UpdateOne", on_update_one),
     RPC_UNARY("UpdateMany", on_update_many),
     RPC_UNARY("ReplaceOne", on_replace_one),
     RPC_UNARY("DeleteOne", on_delete_one),
     RPC_UNARY("DeleteMany", on_delete_many),
-    RPC_UNARY("Count", on_count),
+    RPC_UNARY("Count", count_rpc_on_count),
+    RPC_UNARY("EstimatedCount", count_rpc_on_estimated_count),
+    RPC_UNARY("Distinct", count_rpc_on_distinct),
+    RPC_STREAM("Aggregate", aggregate_rpc_on_aggregate),
+    RPC_UNARY("Explain", aggregate_rpc_on_explain),
 };
 
 bool documents_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err)

@@ -21,6 +21,15 @@ void watch_rpc_on_watch(void *service, struct rpc_call *call, const ProtobufCMes
 void bases_rpc_on_copy(void *service, struct rpc_call *call, const ProtobufCMessage *message);
 void bases_rpc_on_list(void *service, struct rpc_call *call, const ProtobufCMessage *message);
 
+/* Rows of the table of Documents. */
+void find_rpc_on_find(void *service, struct rpc_call *call, const ProtobufCMessage *message);
+void find_rpc_on_find_one(void *service, struct rpc_call *call, const ProtobufCMessage *message);
+void count_rpc_on_count(void *service, struct rpc_call *call, const ProtobufCMessage *message);
+void count_rpc_on_estimated_count(void *service, struct rpc_call *call, const ProtobufCMessage *message);
+void count_rpc_on_distinct(void *service, struct rpc_call *call, const ProtobufCMessage *message);
+void aggregate_rpc_on_aggregate(void *service, struct rpc_call *call, const ProtobufCMessage *message);
+void aggregate_rpc_on_explain(void *service, struct rpc_call *call, const ProtobufCMessage *message);
+
 /* Rows of the table of Admin. */
 void config_rpc_on_get(void *service, struct rpc_call *call, const ProtobufCMessage *message);
 void config_rpc_on_list(void *service, struct rpc_call *call, const ProtobufCMessage *message);

@@ -73,6 +73,13 @@ static void cursor_descend_first(struct tree_cursor *cursor, const struct node *
     cursor_enter(cursor, node, 0);
 }
 
+static void cursor_descend_last(struct tree_cursor *cursor, const struct node *node)
+{
+    for (; node->height; node = node->children[node->n])
+        cursor_enter(cursor, node, node->n);
+    cursor_enter(cursor, node, node->n - 1U);
+}
+
 /* The leaf is used up: on to the next one. */
 static void cursor_next_leaf(struct tree_cursor *cursor)
 {
@@ -88,6 +95,20 @@ static void cursor_next_leaf(struct tree_cursor *cursor)
     }
 }
 
+static void cursor_previous_leaf(struct tree_cursor *cursor)
+{
+    cursor->depth--;
+    for (; cursor->depth > 0; cursor->depth--) {
+        const struct node *node = cursor->path[cursor->depth - 1].node;
+        unsigned slot = cursor->path[cursor->depth - 1].slot;
+        if (slot > 0) {
+            cursor->path[cursor->depth - 1].slot--;
+            cursor_descend_last(cursor, node->children[slot - 1]);
+            return;
+        }
+    }
+}
+
 void tree_cursor_first(struct tree_cursor *cursor, const struct tree *tree)
 {
     cursor->tree = tree;
@@ -96,23 +117,47 @@ void tree_cursor_first(struct tree_cursor *cursor, const struct tree *tree)
         cursor_descend_first(cursor, tree->root);
 }
 
-void tree_cursor_seek(struct tree_cursor *cursor, const struct tree *tree, struct bytes key)
+void tree_cursor_last(struct tree_cursor *cursor, const struct tree *tree)
 {
     cursor->tree = tree;
     cursor->depth = 0;
+    if (tree->root)
+        cursor_descend_last(cursor, tree->root);
+}
+
+/* Down to the leaf that the key belongs in. The slot there may be behind its last item. */
+static const struct node *cursor_descend_to(struct tree_cursor *cursor, const struct tree *tree, struct bytes key)
+{
     const struct node *node = tree->root;
+    bool equal;
+    cursor->tree = tree;
+    cursor->depth = 0;
     if (!node)
-        return;
+        return NULL;
     while (node->height) {
         unsigned slot = node_child_index(node, key);
         cursor_enter(cursor, node, slot);
         node = node->children[slot];
     }
-    bool equal;
-    unsigned slot = node_search(node, key, &equal);
-    cursor_enter(cursor, node, slot);
-    if (slot == node->n)
+    cursor_enter(cursor, node, node_search(node, key, &equal));
+    return node;
+}
+
+void tree_cursor_seek(struct tree_cursor *cursor, const struct tree *tree, struct bytes key)
+{
+    const struct node *leaf = cursor_descend_to(cursor, tree, key);
+    if (leaf && cursor->path[cursor->depth - 1].slot == leaf->n)
         cursor_next_leaf(cursor);
+}
+
+void tree_cursor_seek_before(struct tree_cursor *cursor, const struct tree *tree, struct bytes key)
+{
+    if (!cursor_descend_to(cursor, tree, key))
+        return;
+    if (cursor->path[cursor->depth - 1].slot > 0)
+        cursor->path[cursor->depth - 1].slot--;
+    else
+        cursor_previous_leaf(cursor);
 }
 
 bool tree_cursor_next(struct tree_cursor *cursor, struct tree_item *item)
@@ -124,5 +169,19 @@ bool tree_cursor_next(struct tree_cursor *cursor, struct tree_item *item)
     *item = record_item(leaf->keys[slot]);
     if (slot + 1 == leaf->n)
         cursor_next_leaf(cursor);
+    return true;
+}
+
+bool tree_cursor_previous(struct tree_cursor *cursor, struct tree_item *item)
+{
+    if (cursor->depth == 0)
+        return false;
+    const struct node *leaf = cursor->path[cursor->depth - 1].node;
+    unsigned slot = cursor->path[cursor->depth - 1].slot;
+    *item = record_item(leaf->keys[slot]);
+    if (slot > 0)
+        cursor->path[cursor->depth - 1].slot--;
+    else
+        cursor_previous_leaf(cursor);
     return true;
 }

@@ -44,7 +44,7 @@ uint64_t tree_exclusive_bytes(const struct tree *tree);
 /* False: there is no such key. */
 bool tree_get(const struct tree *tree, struct bytes key, struct tree_item *item);
 
-/* In key order. The cursor borrows the tree. */
+/* In key order, one way or the other: a cursor goes on the way it began. It borrows the tree. */
 enum { TREE_MAX_HEIGHT = 16 };
 struct tree_cursor {
     const struct tree *tree;
@@ -58,6 +58,10 @@ void tree_cursor_first(struct tree_cursor *cursor, const struct tree *tree);
 /* At the first key that is not less. */
 void tree_cursor_seek(struct tree_cursor *cursor, const struct tree *tree, struct bytes key);
 bool tree_cursor_next(struct tree_cursor *cursor, struct tree_item *item);
+/* Backwards: at the last key, or at the last one that is less. */
+void tree_cursor_last(struct tree_cursor *cursor, const struct tree *tree);
+void tree_cursor_seek_before(struct tree_cursor *cursor, const struct tree *tree, struct bytes key);
+bool tree_cursor_previous(struct tree_cursor *cursor, struct tree_item *item);
 
 /* An edit begins as its base and becomes a tree of its own. Keys and documents are copied once. */
 CHECKED bool tree_edit_begin(struct tree *base, struct tree_edit **edit, struct error *err);

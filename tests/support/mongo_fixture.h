@@ -56,7 +56,7 @@ static inline int64_t count_text(struct mongo *mongo, const char *collection, co
     struct error err;
     int64_t n = -1;
     bson_t *which = bson_of_text(filter);
-    assert_ok(mongo_count(mongo, DB, collection, bytes_of_bson(which), SOON, &n, &err), err);
+    assert_ok(mongo_count(mongo, DB, collection, bytes_of_bson(which), bytes_of(NULL, 0), SOON, &n, &err), err);
     bson_destroy(which);
     return n;
 }

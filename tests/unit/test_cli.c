@@ -456,7 +456,8 @@ static const struct rpc_method document_methods[] = {
     RPC_UNARY("InsertOne", on_other),  RPC_UNARY("InsertMany", on_insert_many), RPC_STREAM("Find", on_find),
     RPC_UNARY("FindOne", on_other),    RPC_UNARY("UpdateOne", on_update),       RPC_UNARY("UpdateMany", on_update),
     RPC_UNARY("ReplaceOne", on_other), RPC_UNARY("DeleteOne", on_other),        RPC_UNARY("DeleteMany", on_other),
-    RPC_UNARY("Count", on_count),
+    RPC_UNARY("Count", on_count),      RPC_UNARY("EstimatedCount", on_other),   RPC_UNARY("Distinct", on_other),
+    RPC_STREAM("Aggregate", on_find),  RPC_UNARY("Explain", on_other),
 };
 
 static int start_service(void **state)

@@ -61,10 +61,12 @@ static struct document_iterator documents_of(struct bytes array)
     return (struct document_iterator) { next_of_collection, close_collection, collection };
 }
 
-static bool open_collection(void *ctx, struct bytes name, struct document_iterator *iterator, struct error *err)
+static bool open_collection(void *ctx, struct bytes name, const struct filter *filter, struct document_iterator *iterator,
+                            struct error *err)
 {
     struct corpus_case *c = ctx;
     struct element collections, array = { 0 };
+    (void)filter;
     (void)err;
     bool found =
         corpus_field(c->root, "collections", &collections) && element_find(collections.value, (const char *)name.data, name.len, &array);

@@ -437,7 +437,7 @@ static void wrong_input_is_invalid(void **state)
     assert_int_equal(mongo_cursor_next(cursor, SOON, &document, &err), MONGO_NEXT_FAILED);
     assert_int_equal(err.code, ERROR_INVALID_ARGUMENT);
     mongo_cursor_close(cursor);
-    assert_false(mongo_count(mongo, DB, "found", bytes_of_bson(bad), SOON, &n, &err));
+    assert_false(mongo_count(mongo, DB, "found", bytes_of_bson(bad), bytes_of(NULL, 0), SOON, &n, &err));
     assert_int_equal(err.code, ERROR_INVALID_ARGUMENT);
     assert_fails(mongo_delete_one(mongo, DB, "found", bytes_of_bson(bad), SOON, &n, &err), err, ERROR_INVALID_ARGUMENT,
                  OUTCOME_NOT_APPLIED);

@@ -185,6 +185,13 @@ static void assert_same(const struct tree *tree, const struct model *model)
     }
     assert_false(tree_cursor_next(&cursor, &item));
     assert_false(tree_cursor_next(&cursor, &item));
+    tree_cursor_last(&cursor, tree);
+    for (size_t i = model->n; i > 0; i--) {
+        assert_true(tree_cursor_previous(&cursor, &item));
+        assert_item(&item, &model->items[i - 1]);
+    }
+    assert_false(tree_cursor_previous(&cursor, &item));
+    assert_false(tree_cursor_previous(&cursor, &item));
 }
 
 /* Keys that share long and short beginnings, are beginnings of each other, end in zeros, are empty. */
@@ -262,6 +269,10 @@ static void an_empty_tree_has_nothing(void **state)
     assert_false(tree_cursor_next(&cursor, &item));
     tree_cursor_seek(&cursor, tree, bytes_of_string("a"));
     assert_false(tree_cursor_next(&cursor, &item));
+    tree_cursor_last(&cursor, tree);
+    assert_false(tree_cursor_previous(&cursor, &item));
+    tree_cursor_seek_before(&cursor, tree, bytes_of_string("a"));
+    assert_false(tree_cursor_previous(&cursor, &item));
     assert_int_equal(tree_count(tree), 0);
     assert_int_equal(tree_exclusive_bytes(tree), 0);
 
@@ -336,6 +347,14 @@ static void every_generation_equals_its_model(void **state)
                 }
                 if (at == model.n)
                     assert_false(tree_cursor_next(&cursor, &item));
+                at = model_find(&model, probe, &equal);
+                tree_cursor_seek_before(&cursor, next, probe);
+                for (size_t steps = 0; steps < 70 && at > 0; steps++, at--) {
+                    assert_true(tree_cursor_previous(&cursor, &item));
+                    assert_item(&item, &model.items[at - 1]);
+                }
+                if (at == 0)
+                    assert_false(tree_cursor_previous(&cursor, &item));
             }
 
             unsigned slot = (unsigned)(next_random(&random) % KEPT);

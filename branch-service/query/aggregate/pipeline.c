@@ -146,8 +146,14 @@ void pipeline_free(struct pipeline *pipeline)
 
 /* ---- running ---- */
 
+/* Between two questions whether the run goes on. */
+enum { HANDED_ON_BETWEEN = 256 };
+
 bool upstream_next(struct stage_run *run, struct bytes *document, bool *found, struct error *err)
 {
+    const struct pipeline_environment *environment = run->owner->environment;
+    if (++run->owner->handed_on % HANDED_ON_BETWEEN == 0 && environment->goes_on && !environment->goes_on(environment->ctx, err))
+        return false;
     if (run->upstream)
         return run->upstream->stage->op->next(run->upstream, document, found, err);
     struct document_iterator *source = &run->owner->source;

@@ -48,6 +48,7 @@ struct pipeline_run {
     const struct pipeline_environment *environment;
     struct document_iterator source;
     struct stage_run *stages;
+    unsigned handed_on; /* documents, from any stage to the next */
 };
 
 /* The next document from the stage in front. */
@@ -68,7 +69,8 @@ void nested_value(struct bytes document, const struct path *path, struct element
 bool with_nested(struct run *run, struct bytes document, const struct path *path, const struct element *value, struct bytes *out);
 
 /* Of stages that look into other collections. */
-bool open_collection(struct stage_run *run, struct bytes name, struct document_iterator *iterator, struct error *err);
+bool open_collection(struct stage_run *run, struct bytes name, const struct filter *filter, struct document_iterator *iterator,
+                     struct error *err);
 /* The name of a field, perhaps dotted, without a dollar. not_string: the error's code. */
 bool read_field_path(struct pipeline *pipeline, const struct element *e, int not_string, struct path *path, struct error *err);
 

@@ -250,7 +250,7 @@ static bool search_level(struct stage_run *run, struct graph_search *search, int
     bool ok, found, matches;
     if (!filter_of_frontier(search, run->owner->environment, &filter))
         return false;
-    ok = open_collection(run, search->spec->from, &documents, err);
+    ok = open_collection(run, search->spec->from, filter, &documents, err);
     if (!ok) {
         filter_free(filter);
         return false;

@@ -8,13 +8,14 @@
 #include "common/bson/builder.h"
 #include "common/bson/utf8.h"
 
-bool open_collection(struct stage_run *run, struct bytes name, struct document_iterator *iterator, struct error *err)
+bool open_collection(struct stage_run *run, struct bytes name, const struct filter *filter, struct document_iterator *iterator,
+                     struct error *err)
 {
     const struct pipeline_environment *environment = run->owner->environment;
     if (!environment->open)
         return query_error(err, MONGO_COMMAND_NOT_SUPPORTED, "%s is not possible here: there are no other collections",
                            run->stage->op->name);
-    return environment->open(environment->ctx, name, iterator, err);
+    return environment->open(environment->ctx, name, filter, iterator, err);
 }
 
 /* ---- $lookup ---- */
@@ -212,7 +213,8 @@ static bool open_foreign(struct stage_run *run, struct bytes document, struct do
     const struct lookup_spec *lookup = run->stage->spec;
     struct foreign *foreign = mem_zalloc(sizeof *foreign);
     bool ok = !lookup->by_field || filter_of_local(lookup, document, &foreign->filter, err);
-    ok = ok && open_collection(run, lookup->from, &foreign->documents, err);
+    const struct filter *filter = lookup->by_field ? foreign->filter : pipeline_first_match(lookup->pipeline);
+    ok = ok && open_collection(run, lookup->from, filter, &foreign->documents, err);
     if (!ok) {
         filter_free(foreign->filter);
         free(foreign);
@@ -331,7 +333,7 @@ static bool next_union(struct stage_run *run, struct bytes *document, bool *foun
             return false;
         if (*found)
             return true;
-        if (!open_collection(run, with->collection, &source, err) ||
+        if (!open_collection(run, with->collection, pipeline_first_match(with->pipeline), &source, err) ||
             !pipeline_start(with->pipeline, source, run->owner->environment, &other, err))
             return false;
         run->state = other;

@@ -62,6 +62,12 @@ static bool next_match(struct stage_run *run, struct bytes *document, bool *foun
     return true;
 }
 
+const struct filter *pipeline_first_match(const struct pipeline *pipeline)
+{
+    const struct stage *first = pipeline->first;
+    return first && first->op->next == next_match ? ((const struct match_spec *)first->spec)->compiled : NULL;
+}
+
 /* ---- $project, $addFields, $unset ---- */
 
 static bool compile_projection(struct pipeline *pipeline, const struct element *spec, enum projection_kind kind, int not_document,
@@ -220,6 +226,7 @@ struct unwind_spec {
 /* The document that is being unwound is copied: the one in front may not survive. */
 struct unwind_state {
     struct arena arena;
+    struct arena handed_on; /* the document of one element */
     struct bytes document;
     struct element_reader elements;
     int64_t position;
@@ -285,6 +292,7 @@ static bool start_unwind(struct stage_run *run, struct error *err)
     if (!state)
         return error_out_of_memory(err);
     arena_init(&state->arena, run->owner->environment->memory_bytes);
+    arena_init(&state->handed_on, run->owner->environment->memory_bytes);
     run->state = state;
     return true;
 }
@@ -292,12 +300,13 @@ static bool start_unwind(struct stage_run *run, struct error *err)
 static void stop_unwind(struct stage_run *run)
 {
     struct unwind_state *state = run->state;
-    if (state)
-        arena_destroy(&state->arena);
+    if (!state)
+        return;
+    arena_destroy(&state->arena);
+    arena_destroy(&state->handed_on);
 }
 
-/* The document with the value in place of the array, and its position. The stage's own arena holds the state, so that the
- * state's is the one for documents. */
+/* The document with the value in place of the array, and its position. */
 static bool put_unwound(struct stage_run *run, struct run *values, const struct element *value, bool is_element, int64_t position,
                         struct bytes *document, struct error *err)
 {
@@ -317,8 +326,9 @@ static bool next_unwind(struct stage_run *run, struct bytes *document, bool *fou
 {
     const struct unwind_spec *unwind = run->stage->spec;
     struct unwind_state *state = run->state;
-    struct run values = { .arena = &state->arena, .err = err };
+    struct run values = { .arena = &state->handed_on, .err = err };
     struct element item, array;
+    arena_clear(&state->handed_on);
     for (;;) {
         if (state->active && element_next(&state->elements, &item)) {
             *document = state->document;

@@ -1,0 +1,262 @@
+"""What queries do on a WAL branch: how they reach documents, which state they read, what they are refused and when they end."""
+
+import json
+import threading
+import time
+
+import bson
+import grpc
+import pytest
+
+from argon.branch.v1 import branch_pb2
+
+INVALID, EXHAUSTED, PRECONDITION = (
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.FAILED_PRECONDITION,
+)
+
+
+def text(value):
+    return branch_pb2.Document(json=json.dumps(value)) if value is not None else None
+
+
+def stages(*values):
+    return [text(value) for value in values]
+
+
+def decoded(messages):
+    return [bson.decode(document.bson) for message in messages for document in message.documents]
+
+
+def aggregate(argon, *pipeline, collection="c", branch="main", at=0, timeout=30):
+    return decoded(
+        argon.rpc.Aggregate(
+            target=argon.target("p", collection, branch), pipeline=stages(*pipeline), read=branch_pb2.ReadOptions(as_of_lsn=at), timeout=timeout
+        )
+    )  # fmt: skip
+
+
+def refused(call):
+    with pytest.raises(grpc.RpcError) as failure:
+        call()
+    return failure.value.code(), failure.value.details()
+
+
+# ---- how documents are reached -----------------------------------------------------------------------
+
+N = 1000
+
+
+@pytest.fixture
+def numbers(argon):
+    argon.insert_many("p", "c", [{"_id": i, "n": i % 10} for i in range(N)] + [{"_id": f"s{i}", "n": i} for i in range(10)])
+    return argon
+
+
+EXPLAINED = {
+    "one id": (dict(filter={"_id": 7}), "ID_LOOKUP", 1, 1, "NONE"),
+    "one id and more": (dict(filter={"_id": 7, "n": 8}), "ID_LOOKUP", 1, 0, "NONE"),
+    "no such id": (dict(filter={"_id": "none"}), "ID_LOOKUP", 0, 0, "NONE"),
+    "a range": (dict(filter={"_id": {"$gte": 100, "$lt": 150}}), "ID_RANGES", 50, 50, "NONE"),
+    "a range and more": (dict(filter={"_id": {"$gte": 100, "$lt": 150}, "n": 3}), "ID_RANGES", 50, 5, "NONE"),
+    "a range backwards": (dict(filter={"_id": {"$gt": 100}}, sort={"_id": -1}, limit=5), "ID_RANGES", 5, 5, "ID"),
+    "ranges of two types": (dict(filter={"$or": [{"_id": {"$lt": 3}}, {"_id": {"$gte": "s8"}}]}), "ID_RANGES", 5, 5, "NONE"),
+    "a list": (dict(filter={"_id": {"$in": [5, 5.0, "s1", "x", 999, 1000]}}), "ID_RANGES", 3, 3, "NONE"),
+    "a contradiction": (dict(filter={"_id": {"$gt": 5, "$lt": 5}}), "ID_RANGES", 0, 0, "NONE"),
+    "everything": (dict(), "SCAN", N + 10, N + 10, "NONE"),
+    "another field": (dict(filter={"n": 3}), "SCAN", N + 10, 101, "NONE"),
+    "the last": (dict(sort={"_id": -1}, limit=1), "SCAN", 1, 1, "ID"),
+    "the first": (dict(sort={"_id": 1}, skip=2, limit=1), "SCAN", 3, 1, "ID"),
+    "sorted": (dict(sort={"n": 1}, limit=3), "SCAN", N + 10, 3, "SORTED"),
+    "a sorted range": (dict(filter={"_id": {"$lt": 20}}, sort={"n": 1}), "ID_RANGES", 20, 20, "SORTED"),
+    "no such collection": (dict(collection="none"), "NOTHING", 0, 0, "NONE"),
+}
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+def test_explain_find(numbers, name):
+    spec, access, examined, returned, order = EXPLAINED[name]
+    request = branch_pb2.FindRequest(
+        target=numbers.target("p", spec.get("collection", "c")), filter=text(spec.get("filter")), sort=text(spec.get("sort")),
+        skip=spec.get("skip", 0), limit=spec.get("limit", 0),
+    )  # fmt: skip
+    answer = numbers.rpc.Explain(find=request)
+    names = branch_pb2.Access.Name(answer.access), branch_pb2.Order.Name(answer.order)
+    assert names == (f"ACCESS_{access}", f"ORDER_{order}")
+    assert (answer.examined, answer.returned) == (examined, returned)
+    assert answer.lsn == numbers.head("p")
+
+
+PIPELINES = {
+    "an id range in front": ([{"$match": {"_id": {"$lt": 30}}}, {"$match": {"n": 3}}], "ID_RANGES", 30, 3, "NONE"),
+    "behind another stage": ([{"$skip": 1}, {"$match": {"_id": {"$lt": 30}}}], "SCAN", N + 10, 29, "NONE"),
+    "a sort": ([{"$match": {"_id": 3}}, {"$sort": {"n": 1}}], "ID_LOOKUP", 1, 1, "SORTED"),
+    "a limit": ([{"$limit": 3}], "SCAN", 3, 3, "NONE"),
+}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_explain_aggregate(numbers, name):
+    pipeline, access, examined, returned, order = PIPELINES[name]
+    answer = numbers.rpc.Explain(aggregate=branch_pb2.AggregateRequest(target=numbers.target("p", "c"), pipeline=stages(*pipeline)))
+    names = branch_pb2.Access.Name(answer.access), branch_pb2.Order.Name(answer.order)
+    assert names == (f"ACCESS_{access}", f"ORDER_{order}")
+    assert (answer.examined, answer.returned) == (examined, returned)
+
+
+def test_explain_is_of_one_query(argon):
+    find = branch_pb2.FindRequest(target=argon.target("p", "c"))
+    pipeline = branch_pb2.AggregateRequest(target=argon.target("p", "c"))
+    assert refused(lambda: argon.rpc.Explain())[0] == INVALID
+    assert refused(lambda: argon.rpc.Explain(find=find, aggregate=pipeline))[0] == INVALID
+
+
+def test_updates_and_deletes_of_id_ranges(numbers):
+    assert numbers.update("p", "c", {"_id": {"$gte": 10, "$lt": 20}}, {"$set": {"hit": 1}}, many=True).modified == 10
+    assert numbers.update("p", "c", {"_id": {"$in": [1, 3, "s1", "none"]}}, {"$set": {"hit": 1}}, many=True).modified == 3
+    assert [found["_id"] for found in numbers.find("p", "c", {"hit": 1})] == [1, 3, *range(10, 20), "s1"]
+    assert numbers.update("p", "c", {"_id": {"$gt": 500}}, {"$set": {"hit": 2}}).modified == 1
+    assert [found["_id"] for found in numbers.find("p", "c", {"hit": 2})] == [501]
+    assert numbers.delete("p", "c", {"_id": {"$gte": 5}}, many=True).deleted == N - 5
+    assert [found["_id"] for found in numbers.find("p", "c", {"_id": {"$lt": 100}})] == [0, 1, 2, 3, 4]
+
+
+# ---- which state -------------------------------------------------------------------------------------
+
+
+def test_lookups_read_the_same_lsn(argon):
+    argon.insert("p", "c", {"_id": 1, "who": "ada"})
+    argon.insert("p", "people", {"_id": "ada", "level": 1})
+    past = argon.head("p")
+    argon.update("p", "people", {"_id": "ada"}, {"$set": {"level": 2}})
+    argon.rpc.RenameCollection(target=argon.target("p", "people"), new_name="staff")
+    join = lambda name: {"$lookup": {"from": name, "localField": "who", "foreignField": "_id", "as": "p"}}
+    assert aggregate(argon, join("people"))[0]["p"] == []
+    assert aggregate(argon, join("staff"))[0]["p"] == [{"_id": "ada", "level": 2}]
+    assert aggregate(argon, join("people"), at=past)[0]["p"] == [{"_id": "ada", "level": 1}]
+    assert aggregate(argon, join("staff"), at=past)[0]["p"] == []
+    assert aggregate(argon, {"$project": {"_id": 1}}, {"$unionWith": "people"}, at=past) == [{"_id": 1}, {"_id": "ada", "level": 1}]
+
+
+def test_lookups_stay_on_the_branch(argon):
+    argon.insert("p", "c", {"_id": 1})
+    argon.insert("p", "other", {"_id": 1, "on": "main"})
+    argon.create_branch("p", "dev")
+    argon.update("p", "other", {}, {"$set": {"on": "dev"}}, branch="dev")
+    join = {"$lookup": {"from": "other", "localField": "_id", "foreignField": "_id", "as": "o"}}
+    assert aggregate(argon, join)[0]["o"] == [{"_id": 1, "on": "main"}]
+    assert aggregate(argon, join, branch="dev")[0]["o"] == [{"_id": 1, "on": "dev"}]
+
+
+def test_counts_distincts_and_estimates_of_the_past(argon):
+    argon.insert("p", "c", {"_id": 1, "a": "x"})
+    past = argon.head("p")
+    argon.insert("p", "c", {"_id": 2, "a": "y"})
+    target, then = argon.target("p", "c"), branch_pb2.ReadOptions(as_of_lsn=past)
+    assert argon.rpc.EstimatedCount(target=target).count == 2
+    assert argon.rpc.EstimatedCount(target=target, read=then).count == 1
+    answer = argon.rpc.Distinct(target=target, field="a", read=then)
+    assert (bson.decode(answer.values.bson), answer.lsn) == ({"values": ["x"]}, past)
+    assert bson.decode(argon.rpc.Distinct(target=target, field="a").values.bson) == {"values": ["x", "y"]}
+
+
+def test_a_projected_stream_of_many_messages(argon):
+    documents = [{"_id": i, "a": "x" * 2000, "b": i} for i in range(3000)]
+    argon.insert_many("p", "c", documents)
+    target = argon.target("p", "c")
+    messages = argon.rpc.Find(target=target, projection=text({"a": 1, "c": {"$add": ["$b", 1]}}), sort=text({"b": -1}))
+    assert len(messages) > 3
+    assert decoded(messages) == [{"_id": i, "a": "x" * 2000, "c": i + 1} for i in reversed(range(3000))]
+    messages = argon.rpc.Aggregate(target=target, pipeline=stages({"$sort": {"b": -1}}, {"$addFields": {"b": {"$add": ["$b", 1]}}}))
+    assert decoded(messages) == [{**document, "b": document["b"] + 1} for document in reversed(documents)]
+
+
+# ---- limits ------------------------------------------------------------------------------------------
+
+
+def test_a_sort_has_a_memory_limit(argon):
+    large = "x" * 1024 * 1024
+    for begin in range(0, 120, 30):
+        argon.insert_many("p", "c", [{"_id": i, "a": -i, "s": large} for i in range(begin, begin + 30)])
+    target = argon.target("p", "c")
+    status, why = refused(lambda: argon.rpc.Find(target=target, sort=text({"a": 1})))
+    assert (status, "(code 292" in why) == (EXHAUSTED, True)
+    status, why = refused(lambda: argon.rpc.Aggregate(target=target, pipeline=stages({"$sort": {"a": 1}})))
+    assert (status, "(code 292" in why) == (EXHAUSTED, True)
+    ids = lambda messages: [document["_id"] for document in decoded(messages)]
+    assert ids(argon.rpc.Find(target=target, sort=text({"a": 1}), limit=3)) == [119, 118, 117]
+    assert ids(argon.rpc.Find(target=target, sort=text({"_id": -1}), projection=text({"_id": 1}))) == list(reversed(range(120)))
+    status, why = refused(lambda: argon.rpc.Distinct(target=target, field="s_", filter=text({"_id": {"$lt": 0}, "a": {"$mod": [0, 0]}})))
+    assert status == INVALID
+
+
+def test_distinct_has_a_size_limit(argon):
+    for i in range(17):
+        argon.insert("p", "c", {"_id": i, "s": str(i) + "x" * 1024 * 1024})
+    target = argon.target("p", "c")
+    status, why = refused(lambda: argon.rpc.Distinct(target=target, field="s"))
+    assert (status, "(code 17217" in why) == (INVALID, True)
+    answer = argon.rpc.Distinct(target=target, field="s", filter=text({"_id": {"$lt": 15}}))
+    assert len(bson.decode(answer.values.bson)["values"]) == 15
+
+
+ENDLESS = [{"$unwind": "$a"}, {"$addFields": {"b": "$all"}}, {"$unwind": "$b"}, {"$addFields": {"c": "$all"}}, {"$unwind": "$c"}, {"$match": {"c": -1}}]
+
+
+def test_an_aggregation_ends_with_its_caller(cluster):
+    cluster.start_wal()
+    cluster.start_branch("--workers", "2")
+    argon = cluster.client()
+    argon.create_project("p")
+    argon.insert("p", "c", {"_id": 1, "a": list(range(5000)), "all": list(range(5000))})
+    target = argon.target("p", "c")
+    for _ in range(4):  # more than there are workers
+        status, why = refused(lambda: aggregate(argon, *ENDLESS, timeout=0.3))
+        assert status == grpc.StatusCode.DEADLINE_EXCEEDED, why
+        stream = argon.rpc.stream("Aggregate", target=target, pipeline=stages(*ENDLESS))
+        threading.Timer(0.2, stream.cancel).start()
+        with pytest.raises(grpc.RpcError):
+            next(stream)
+    began = time.monotonic()
+    assert argon.count("p", "c", {"_id": {"$gt": 0}}) == 1
+    assert time.monotonic() - began < 5
+
+
+HOSTILE = {
+    "deep filter": dict(filter='{"a":' * 300 + "1" + "}" * 300),
+    "very deep filter": dict(filter='{"$and":[' * 10000 + "{}" + "]}" * 10000),
+    "deep projection": dict(projection='{"a":' * 10000 + "1" + "}" * 10000),
+    "deep expression": dict(projection='{"a":' + '{"$not":[' * 10000 + "1" + "]}" * 10000 + "}"),
+    "deep sort": dict(sort='{"a":' * 10000 + "1" + "}" * 10000),
+    "many sort keys": dict(sort=json.dumps({f"k{i}": 1 for i in range(33)})),
+    "long path": dict(sort=json.dumps({".".join("a" * 200): 1})),
+    "catastrophic regex": dict(filter='{"s":{"$regex":"^(a+)+$"}}'),
+    "regex that is too long": dict(filter=json.dumps({"s": {"$regex": "(a?){1000}" * 10000}})),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_specs_are_refused(argon, name):
+    argon.insert("p", "c", {"_id": 1, "s": "a" * 10000 + "!"})
+    spec = {key: branch_pb2.Document(json=value) for key, value in HOSTILE[name].items()}
+    status, why = refused(lambda: argon.rpc.Find(target=argon.target("p", "c"), **spec, timeout=20))
+    assert status == INVALID, why
+    assert argon.count("p", "c") == 1
+
+
+def test_a_list_of_a_million_ids(argon):
+    argon.insert_many("p", "c", [{"_id": i} for i in range(1000)])
+    ids = bson.encode({"_id": {"$in": [bson.Int64(7 * i) for i in range(1000000)]}})
+    messages = argon.rpc.Find(target=argon.target("p", "c"), filter=branch_pb2.Document(bson=ids), timeout=60)
+    assert [document["_id"] for document in decoded(messages)] == list(range(0, 1000, 7))
+
+
+def test_explain_needs_a_wal_branch(cluster, mongodb_uri):
+    cluster.start_wal()
+    cluster.start_branch("--mongodb", mongodb_uri.replace("/?", "/explain?"), "--enable-wal-branches")
+    argon = cluster.client()
+    argon.create_project("p")
+    argon.rpc.CreateBranch(project="p", name="old", kind=branch_pb2.BRANCH_KIND_TRADITIONAL)
+    find = branch_pb2.FindRequest(target=argon.target("p", "c", "old"))
+    assert refused(lambda: argon.rpc.Explain(find=find))[0] == PRECONDITION

@@ -43,8 +43,15 @@ CHECKED bool migration_tell(struct migration_run *run, const char *message, stru
 /* Waits, and tells the while. */
 CHECKED bool migration_wait(struct migration_run *run, int64_t micros, const char *message, struct error *err);
 CHECKED bool migration_copy_base(struct migration_run *run, struct error *err);
-/* A point where tests stop the process: ARGON_TEST_MIGRATION=kill:NAME or stop:NAME (SIGKILL, SIGSTOP). */
+/* A point where tests stop the process, once: ARGON_TEST_MIGRATION=kill:NAME or stop:NAME (SIGKILL, SIGSTOP). */
+#ifdef ARGON_TEST_POINTS
 void migration_test_point(const char *name);
+#else
+static inline void migration_test_point(const char *name)
+{
+    (void)name;
+}
+#endif
 
 /* ---- collections (migration_move.c) ----------------------------------------------------------------- */
 

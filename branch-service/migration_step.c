@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -12,18 +13,21 @@
 #include "branch-service/registry_config.h"
 #include "common/base/clock.h"
 
-enum { TELL_MICROS = MICROS_PER_SECOND / 2, TELL_NANOS = 500000000 };
+enum { TELL_MICROS = MICROS_PER_SECOND / 2 };
 
+#ifdef ARGON_TEST_POINTS
 void migration_test_point(const char *name)
 {
+    static atomic_flag stopped = ATOMIC_FLAG_INIT;
     const char *wanted = getenv("ARGON_TEST_MIGRATION");
     if (!wanted || strlen(wanted) < 5 || strcmp(wanted + 5, name) != 0)
         return;
     if (strncmp(wanted, "kill:", 5) == 0)
         raise(SIGKILL);
-    if (strncmp(wanted, "stop:", 5) == 0)
+    if (strncmp(wanted, "stop:", 5) == 0 && !atomic_flag_test_and_set(&stopped))
         raise(SIGSTOP);
 }
+#endif
 
 /* ---- telling ---------------------------------------------------------------------------------------- */
 

@@ -8,7 +8,7 @@ import pytest
 
 from argon.branch.v1 import branch_pb2
 from gate import Gate
-from harness import Process, in_parallel, wait_until
+from harness import BIN, Process, in_parallel, wait_until
 from migration_load import Writer, check, goes_on, load, shares
 from traditional import DATABASE, branch_of, code_of, create, options, start, uri
 
@@ -34,6 +34,7 @@ class Doomed:
     """A branch service that ends itself at a step of a migration."""
 
     def __init__(self, cluster, mongodb, point, action="kill"):
+        assert b"ARGON_TEST_MIGRATION" in (BIN / "branch-service").read_bytes(), "this needs a build with ARGON_TEST_POINTS: preset asan or dev"
         wrapper = ["env", f"ARGON_TEST_MIGRATION={action}:{point}"]
         self.process = Process(cluster.directory, "branch", ["--wal", cluster.wal.address, *options(mongodb)], wrapper).start()
         cluster.branches.append(self.process)  # which stops it, if it has not ended

@@ -38,6 +38,9 @@ struct migration_change {
 /* FAILED_PRECONDITION: somebody else has claimed the record. */
 CHECKED bool migration_step(struct migration_run *run, struct migration_change *change, struct error *err);
 
+/* FAILED_PRECONDITION: somebody else has claimed the record. */
+CHECKED bool migration_check_mine(struct migration_run *run, struct error *err);
+
 /* Tells where it is. False, with CANCELLED: nobody listens. */
 CHECKED bool migration_tell(struct migration_run *run, const char *message, struct error *err);
 /* Waits, and tells the while. */

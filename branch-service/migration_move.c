@@ -2,7 +2,8 @@
  *
  * A collection is under the branch's prefix until an executor renames it to m_<branch>_<epoch>_ and its name; an executor of a
  * later epoch finds it there, and renames it to names of its own. So a straggler's command finds nothing under the name that
- * it goes for, or something that nobody reads: a placeholder, or what a late insert has created.
+ * it goes for, or something that nobody reads: a placeholder, or what a late insert has created. And it goes for what it saw
+ * while the record was still its own only, or it would take the collections from where a later executor has put them.
  *
  * Which one is it, when there are several under one name? The list in the record was taken down before anything was renamed.
  * Where a collection keeps its uuid when it is renamed (MongoDB does), it is the one with that uuid. Otherwise it is the one
@@ -197,7 +198,10 @@ bool migration_move_collections(struct migration_run *run, const char **prefix, 
         struct places places;
         bool again = false;
         const char *missing = NULL;
-        if (!look_for_places(run, &places, err))
+        migration_test_point("moving");
+        /* What was seen is ours to move only if nobody had claimed the record by then: a later executor's names may be the
+         * branch's by now. */
+        if (!look_for_places(run, &places, err) || !migration_check_mine(run, err))
             return false;
         for (size_t i = 0; i < run->migration.n; i++) {
             const char *name = run->migration.collections[i].name;
@@ -239,7 +243,7 @@ bool migration_put_placeholders(struct migration_run *run, struct error *err)
     bson_t *validator = BCON_NEW("_id", "{", "$exists", BCON_BOOL(false), "}", PLACEHOLDER_FIELD, "{", "$exists", BCON_BOOL(true), "}");
     bson_t options = BSON_INITIALIZER;
     BSON_APPEND_DOCUMENT(&options, "validator", validator);
-    bool ok = true;
+    bool ok = migration_check_mine(run, err); /* the old names may be another branch's some day */
     for (size_t i = 0; ok && i < run->migration.n; i++)
         ok = put_placeholder(run, run->migration.collections[i].name, bytes_of(bson_get_data(&options), options.len),
                              bytes_of(bson_get_data(validator), validator->len), err);

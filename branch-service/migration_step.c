@@ -80,6 +80,18 @@ static bool is_mine(const struct migration_run *run, const struct project_catalo
     return (!record->deleted && record->epoch == run->record.epoch && record->state == run->record.state) || taken_over(err);
 }
 
+bool migration_check_mine(struct migration_run *run, struct error *err)
+{
+    struct project_catalog catalog;
+    struct branch_record record;
+    if (!project_refresh(run->project, base_step_deadline(run->call->deadline), err))
+        return false;
+    project_catalog(run->project, &catalog);
+    bool ok = is_mine(run, &catalog, &record, err);
+    project_catalog_destroy(&catalog);
+    return ok;
+}
+
 struct evaluation {
     struct migration_run *run;
     struct migration_change *change;

@@ -173,7 +173,7 @@ def test_an_executor_that_was_stopped_hurts_nobody_when_it_goes_on(cluster, mong
         doomed.process.kill()
         end(argon, branch, keys, writers)
 
-    points = ["before-frozen", "moved", "renamed", "copying"]
+    points = ["before-frozen", "moving", "moved", "renamed", "copying"]
     few_at_a_time([lambda point=point, then=then: one(point, then) for point in points for then in ("on", "back", "confirm")])
 
 

@@ -14,6 +14,7 @@
 
 #include <bson/bson.h>
 
+#include "branch-service/collection/traditional_indexes.h"
 #include "branch-service/migration_internal.h"
 #include "branch-service/names.h"
 #include "branch-service/reasons.h"
@@ -23,7 +24,8 @@
 /* Nothing is like this: the validator of a placeholder, and how to know one. */
 #define PLACEHOLDER_FIELD "moved_by_argon"
 
-enum { MAX_COLLECTIONS = 10000, MAX_LISTINGS = 12 };
+/* The definitions are in the record, with all that there is to say of 10,000 collections. */
+enum { MAX_COLLECTIONS = 10000, MAX_INDEX_BYTES = 8 * 1024 * 1024, MAX_LISTINGS = 12 };
 
 bool migration_join(struct migration_run *run, const char *prefix, const char *name, const char **joined, struct error *err)
 {
@@ -96,6 +98,25 @@ static int compare_names(const void *a, const void *b)
     return strcmp(((const struct migration_collection *)a)->name, ((const struct migration_collection *)b)->name);
 }
 
+static bool read_indexes(struct migration_run *run, struct migration *migration, struct error *err)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < migration->n; i++) {
+        struct migration_collection *collection = &migration->collections[i];
+        struct indexed_collection there = {
+            .mongo = run->mongo, .database = run->record.database, .arena = &run->arena, .deadline = base_step_deadline(run->call->deadline)
+        };
+        if (!migration_beat(run, err) || !migration_join(run, run->record.prefix, collection->name, &there.name, err))
+            return false;
+        if (!indexes_read(&there, &collection->indexes, err))
+            return err->code == ERROR_FAILED_PRECONDITION ? refuse_collection(there.name, err->message, err) : false;
+        bytes += collection->indexes.len;
+        if (bytes > MAX_INDEX_BYTES)
+            return refuse_collection(there.name, "the definitions of all indexes have more than 8 MiB", err);
+    }
+    return true;
+}
+
 bool migration_list_collections(struct migration_run *run, struct migration *migration, struct error *err)
 {
     struct listing listing = { .run = run, .migration = migration };
@@ -107,7 +128,7 @@ bool migration_list_collections(struct migration_run *run, struct migration *mig
     if (migration->n)
         qsort(migration->collections, migration->n, sizeof *migration->collections, compare_names);
     migration->listed = true;
-    return true;
+    return read_indexes(run, migration, err);
 }
 
 /* ---- moving ----------------------------------------------------------------------------------------- */
@@ -210,7 +231,8 @@ bool migration_move_collections(struct migration_run *run, const char **prefix, 
                 missing = name; /* a listing beside a rename may show neither name */
                 continue;
             }
-            if (!migration_join(run, mine, name, &to, err) || !move_one(run, &places.items[i], to, &moved, err))
+            if (!migration_beat(run, err) || !migration_join(run, mine, name, &to, err) ||
+                !move_one(run, &places.items[i], to, &moved, err))
                 return false;
             again = again || moved;
         }
@@ -229,7 +251,7 @@ static bool put_placeholder(struct migration_run *run, const char *name, struct 
 {
     const int64_t deadline = base_step_deadline(run->call->deadline);
     const char *collection;
-    if (!migration_join(run, run->record.prefix, name, &collection, err))
+    if (!migration_beat(run, err) || !migration_join(run, run->record.prefix, name, &collection, err))
         return false;
     if (mongo_create_collection(run->mongo, run->record.database, collection, options, deadline, err))
         return true;

@@ -1,6 +1,9 @@
 #include "branch-service/bases.h"
 
+#include <stdio.h>
+
 #include "branch-service/collection/traditional.h"
+#include "branch-service/collection/traditional_indexes.h"
 #include "branch-service/lineage.h"
 #include "branch-service/names.h"
 #include "branch-service/reasons.h"
@@ -139,11 +142,31 @@ static bool find_source(struct making *making, const char *branch_id, struct err
     return ok;
 }
 
+static bool read_indexes(struct making *making, struct collection_record *collection, int64_t deadline, struct error *err)
+{
+    const char *prefix = making->source.prefix;
+    size_t len = strlen(prefix) + strlen(collection->name) + 1;
+    char *name = arena_alloc(&making->arena, len);
+    if (!name)
+        return error_out_of_memory(err);
+    snprintf(name, len, "%s%s", prefix, collection->name);
+    const struct indexed_collection there = { .mongo = making->mongo,
+                                              .database = making->source.database,
+                                              .name = name,
+                                              .arena = &making->arena,
+                                              .deadline = base_step_deadline(deadline) };
+    return indexes_read(&there, &collection->indexes, err) || error_wrap(err, "indexes of collection '%s'", collection->name);
+}
+
 static bool make(struct making *making, int64_t deadline, struct error *err)
 {
     if (!mongo_list_collections(making->mongo, making->source.database, making->source.prefix, base_step_deadline(deadline), add_collection,
-                                making, err) ||
-        !commit(making, deadline, err))
+                                making, err))
+        return false;
+    for (size_t i = 0; i < making->n; i++)
+        if (!read_indexes(making, &making->collections[i], deadline, err))
+            return false;
+    if (!commit(making, deadline, err))
         return false;
     const struct base_copy copy = {
         .project = making->project,

@@ -102,7 +102,8 @@ static bool add_beginning(struct migration_run *run, struct migration_change *ch
     for (size_t i = 0; i < migration->n; i++)
         collections[i] = (struct collection_record) { .name = migration->collections[i].name,
                                                       .id = migration->collections[i].id,
-                                                      .created_at = migration->started_at };
+                                                      .created_at = migration->started_at,
+                                                      .indexes = migration->collections[i].indexes };
     migration->base = beginning->base_id;
     migration->branch = beginning->wal_id;
     return catalog_encode_name(record->name, beginning->wal_id, batch->arena, &name, err) &&
@@ -205,7 +206,7 @@ static bool go_on(struct migration_run *run, struct error *err)
 bool migration_start(const struct migration_call *call, struct error *err)
 {
     struct migration_run run;
-    if (!migration_run_begin(&run, call, MIGRATION_START, err))
+    if (!migration_run_begin(&run, call, MIGRATION_START, NULL, err))
         return false;
     bool ok = migration_tell(&run, "begins", err);
     while (ok && run.record.state != BRANCH_VERIFIED) {
@@ -233,7 +234,7 @@ bool migration_confirm(const struct migration_call *call, struct error *err)
     struct migration_run run;
     struct migration_change change = { .to = BRANCH_CONFIRMED, .apply = bury };
     char all[MIGRATION_PREFIX_SIZE];
-    if (!migration_run_begin(&run, call, MIGRATION_CONFIRM, err))
+    if (!migration_run_begin(&run, call, MIGRATION_CONFIRM, NULL, err))
         return false;
     migration_test_point("confirming");
     run.stubborn = true;
@@ -271,6 +272,7 @@ static bool fill_status(const struct project_catalog *catalog, const struct bran
     status->database = traditional.database;
     status->prefix = migration.frozen ? migration.frozen : traditional.prefix;
     status->epoch = traditional.epoch;
+    status->beats = migration.beats;
     status->started_at = migration.started_at;
     status->collections = migration.n;
     status->wal_id = migration.branch ? migration.branch : "";

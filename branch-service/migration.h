@@ -38,6 +38,7 @@ struct migration_status {
     const char *database;
     const char *prefix; /* of the collections as they are now */
     uint64_t epoch;
+    uint64_t beats;
     uint64_t started_at;
     uint64_t collections; /* known from the freeze on */
     uint64_t copied;      /* of these, how many are on the log as a whole */
@@ -66,6 +67,9 @@ struct migration_call {
 CHECKED bool migration_start(const struct migration_call *call, struct error *err);
 CHECKED bool migration_confirm(const struct migration_call *call, struct error *err);
 CHECKED bool migration_rollback(const struct migration_call *call, struct error *err);
+/* Of a branch that others wait for, once its executor seems to be gone (standstill.h): only if it is still as it was seen. The
+ * branch is traditional again, or its rollback waits for the next call. */
+CHECKED bool migration_release(const struct migration_call *call, const struct migration_status *seen, struct error *err);
 CHECKED bool migration_get_status(struct registry *registry, const char *project, const char *branch, int64_t deadline, struct arena *arena,
                                   struct migration_status *status, struct error *err);
 

@@ -16,12 +16,15 @@ struct migration_run {
     struct branch_record record; /* of the traditional branch, as this executor left it last */
     struct migration migration;  /* what it says */
     bool stubborn;               /* goes on when nobody listens: others wait for it */
+    int64_t stepped_at;
 };
 
 /* ---- steps (migration_step.c) ----------------------------------------------------------------------- */
 
-/* Finds the branch and claims its record. migration_run_end after success only. */
-CHECKED bool migration_run_begin(struct migration_run *run, const struct migration_call *call, enum migration_verb verb, struct error *err);
+/* Finds the branch and claims its record. seen NULL: whatever that says; else only if it is still as it was seen.
+ * migration_run_end after success only. */
+CHECKED bool migration_run_begin(struct migration_run *run, const struct migration_call *call, enum migration_verb verb,
+                                 const struct migration_status *seen, struct error *err);
 void migration_run_end(struct migration_run *run);
 
 /* What one step changes besides the state. The batch takes the record of the traditional branch, and behind it `last`. */
@@ -38,13 +41,25 @@ struct migration_change {
 /* FAILED_PRECONDITION: somebody else has claimed the record. */
 CHECKED bool migration_step(struct migration_run *run, struct migration_change *change, struct error *err);
 
+/* FAILED_PRECONDITION: somebody else has claimed the record. */
+CHECKED bool migration_check_mine(struct migration_run *run, struct error *err);
+/* Where others wait for it: says in the record, now and then, that it is still there. */
+CHECKED bool migration_beat(struct migration_run *run, struct error *err);
+
 /* Tells where it is. False, with CANCELLED: nobody listens. */
 CHECKED bool migration_tell(struct migration_run *run, const char *message, struct error *err);
 /* Waits, and tells the while. */
 CHECKED bool migration_wait(struct migration_run *run, int64_t micros, const char *message, struct error *err);
 CHECKED bool migration_copy_base(struct migration_run *run, struct error *err);
-/* A point where tests stop the process: ARGON_TEST_MIGRATION=kill:NAME or stop:NAME (SIGKILL, SIGSTOP). */
+/* A point where tests stop the process, once: ARGON_TEST_MIGRATION=kill:NAME or stop:NAME (SIGKILL, SIGSTOP). */
+#ifdef ARGON_TEST_POINTS
 void migration_test_point(const char *name);
+#else
+static inline void migration_test_point(const char *name)
+{
+    (void)name;
+}
+#endif
 
 /* ---- collections (migration_move.c) ----------------------------------------------------------------- */
 

@@ -2,7 +2,8 @@
  *
  * A collection is under the branch's prefix until an executor renames it to m_<branch>_<epoch>_ and its name; an executor of a
  * later epoch finds it there, and renames it to names of its own. So a straggler's command finds nothing under the name that
- * it goes for, or something that nobody reads: a placeholder, or what a late insert has created.
+ * it goes for, or something that nobody reads: a placeholder, or what a late insert has created. And it goes for what it saw
+ * while the record was still its own only, or it would take the collections from where a later executor has put them.
  *
  * Which one is it, when there are several under one name? The list in the record was taken down before anything was renamed.
  * Where a collection keeps its uuid when it is renamed (MongoDB does), it is the one with that uuid. Otherwise it is the one
@@ -13,6 +14,7 @@
 
 #include <bson/bson.h>
 
+#include "branch-service/collection/traditional_indexes.h"
 #include "branch-service/migration_internal.h"
 #include "branch-service/names.h"
 #include "branch-service/reasons.h"
@@ -22,7 +24,8 @@
 /* Nothing is like this: the validator of a placeholder, and how to know one. */
 #define PLACEHOLDER_FIELD "moved_by_argon"
 
-enum { MAX_COLLECTIONS = 10000, MAX_LISTINGS = 12 };
+/* The definitions are in the record, with all that there is to say of 10,000 collections. */
+enum { MAX_COLLECTIONS = 10000, MAX_INDEX_BYTES = 8 * 1024 * 1024, MAX_LISTINGS = 12 };
 
 bool migration_join(struct migration_run *run, const char *prefix, const char *name, const char **joined, struct error *err)
 {
@@ -95,6 +98,25 @@ static int compare_names(const void *a, const void *b)
     return strcmp(((const struct migration_collection *)a)->name, ((const struct migration_collection *)b)->name);
 }
 
+static bool read_indexes(struct migration_run *run, struct migration *migration, struct error *err)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < migration->n; i++) {
+        struct migration_collection *collection = &migration->collections[i];
+        struct indexed_collection there = {
+            .mongo = run->mongo, .database = run->record.database, .arena = &run->arena, .deadline = base_step_deadline(run->call->deadline)
+        };
+        if (!migration_beat(run, err) || !migration_join(run, run->record.prefix, collection->name, &there.name, err))
+            return false;
+        if (!indexes_read(&there, &collection->indexes, err))
+            return err->code == ERROR_FAILED_PRECONDITION ? refuse_collection(there.name, err->message, err) : false;
+        bytes += collection->indexes.len;
+        if (bytes > MAX_INDEX_BYTES)
+            return refuse_collection(there.name, "the definitions of all indexes have more than 8 MiB", err);
+    }
+    return true;
+}
+
 bool migration_list_collections(struct migration_run *run, struct migration *migration, struct error *err)
 {
     struct listing listing = { .run = run, .migration = migration };
@@ -106,7 +128,7 @@ bool migration_list_collections(struct migration_run *run, struct migration *mig
     if (migration->n)
         qsort(migration->collections, migration->n, sizeof *migration->collections, compare_names);
     migration->listed = true;
-    return true;
+    return read_indexes(run, migration, err);
 }
 
 /* ---- moving ----------------------------------------------------------------------------------------- */
@@ -197,7 +219,10 @@ bool migration_move_collections(struct migration_run *run, const char **prefix, 
         struct places places;
         bool again = false;
         const char *missing = NULL;
-        if (!look_for_places(run, &places, err))
+        migration_test_point("moving");
+        /* What was seen is ours to move only if nobody had claimed the record by then: a later executor's names may be the
+         * branch's by now. */
+        if (!look_for_places(run, &places, err) || !migration_check_mine(run, err))
             return false;
         for (size_t i = 0; i < run->migration.n; i++) {
             const char *name = run->migration.collections[i].name;
@@ -206,7 +231,8 @@ bool migration_move_collections(struct migration_run *run, const char **prefix, 
                 missing = name; /* a listing beside a rename may show neither name */
                 continue;
             }
-            if (!migration_join(run, mine, name, &to, err) || !move_one(run, &places.items[i], to, &moved, err))
+            if (!migration_beat(run, err) || !migration_join(run, mine, name, &to, err) ||
+                !move_one(run, &places.items[i], to, &moved, err))
                 return false;
             again = again || moved;
         }
@@ -225,7 +251,7 @@ static bool put_placeholder(struct migration_run *run, const char *name, struct 
 {
     const int64_t deadline = base_step_deadline(run->call->deadline);
     const char *collection;
-    if (!migration_join(run, run->record.prefix, name, &collection, err))
+    if (!migration_beat(run, err) || !migration_join(run, run->record.prefix, name, &collection, err))
         return false;
     if (mongo_create_collection(run->mongo, run->record.database, collection, options, deadline, err))
         return true;
@@ -239,7 +265,7 @@ bool migration_put_placeholders(struct migration_run *run, struct error *err)
     bson_t *validator = BCON_NEW("_id", "{", "$exists", BCON_BOOL(false), "}", PLACEHOLDER_FIELD, "{", "$exists", BCON_BOOL(true), "}");
     bson_t options = BSON_INITIALIZER;
     BSON_APPEND_DOCUMENT(&options, "validator", validator);
-    bool ok = true;
+    bool ok = migration_check_mine(run, err); /* the old names may be another branch's some day */
     for (size_t i = 0; ok && i < run->migration.n; i++)
         ok = put_placeholder(run, run->migration.collections[i].name, bytes_of(bson_get_data(&options), options.len),
                              bytes_of(bson_get_data(validator), validator->len), err);

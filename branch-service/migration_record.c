@@ -15,8 +15,9 @@ static const struct step {
 } steps[] = {
     { BRANCH_READY, BRANCH_PREPARING },
     { BRANCH_PREPARING, BRANCH_FROZEN },
-    { BRANCH_FROZEN, BRANCH_FROZEN }, /* the list of collections is taken down */
+    { BRANCH_FROZEN, BRANCH_FROZEN }, /* the list of collections is taken down, or: it is still there */
     { BRANCH_FROZEN, BRANCH_RENAMED },
+    { BRANCH_RENAMED, BRANCH_RENAMED }, /* it is still there */
     { BRANCH_RENAMED, BRANCH_STARTED },
     { BRANCH_STARTED, BRANCH_COPIED },
     { BRANCH_COPIED, BRANCH_VERIFIED },
@@ -26,6 +27,7 @@ static const struct step {
     { BRANCH_RENAMED, BRANCH_READY },
     { BRANCH_ROLLING_BACK, BRANCH_ROLLING_BACK }, /* the base is complete */
     { BRANCH_ROLLING_BACK, BRANCH_HANDING_BACK },
+    { BRANCH_HANDING_BACK, BRANCH_HANDING_BACK }, /* it is still there */
     { BRANCH_HANDING_BACK, BRANCH_ROLLING_BACK },
     { BRANCH_HANDING_BACK, BRANCH_READY },
 };
@@ -38,27 +40,34 @@ bool migration_is_step(enum branch_state from, enum branch_state to)
     return false;
 }
 
+bool migration_holds(enum branch_state state)
+{
+    return state == BRANCH_FROZEN || state == BRANCH_RENAMED || state == BRANCH_HANDING_BACK;
+}
+
+#define NONE BRANCH_STATE_UNKNOWN
+
 static const struct {
     enum branch_state from;
-    enum branch_state to[3]; /* of start, confirm, rollback; BRANCH_STATE_UNKNOWN: refused */
+    enum branch_state to[4]; /* of start, confirm, rollback, release; NONE: refused */
 } claims[] = {
-    { BRANCH_READY, { BRANCH_PREPARING, BRANCH_STATE_UNKNOWN, BRANCH_STATE_UNKNOWN } },
-    { BRANCH_PREPARING, { BRANCH_PREPARING, BRANCH_STATE_UNKNOWN, BRANCH_PREPARING } },
-    { BRANCH_FROZEN, { BRANCH_FROZEN, BRANCH_STATE_UNKNOWN, BRANCH_FROZEN } },
-    { BRANCH_RENAMED, { BRANCH_RENAMED, BRANCH_STATE_UNKNOWN, BRANCH_RENAMED } },
-    { BRANCH_STARTED, { BRANCH_STARTED, BRANCH_STATE_UNKNOWN, BRANCH_ROLLING_BACK } },
-    { BRANCH_COPIED, { BRANCH_COPIED, BRANCH_STATE_UNKNOWN, BRANCH_ROLLING_BACK } },
-    { BRANCH_VERIFIED, { BRANCH_VERIFIED, BRANCH_CONFIRMING, BRANCH_ROLLING_BACK } },
-    { BRANCH_CONFIRMING, { BRANCH_STATE_UNKNOWN, BRANCH_CONFIRMING, BRANCH_STATE_UNKNOWN } },
-    { BRANCH_ROLLING_BACK, { BRANCH_STATE_UNKNOWN, BRANCH_STATE_UNKNOWN, BRANCH_ROLLING_BACK } },
-    { BRANCH_HANDING_BACK, { BRANCH_STATE_UNKNOWN, BRANCH_STATE_UNKNOWN, BRANCH_ROLLING_BACK } },
+    { BRANCH_READY, { BRANCH_PREPARING, NONE, NONE, NONE } },
+    { BRANCH_PREPARING, { BRANCH_PREPARING, NONE, BRANCH_PREPARING, NONE } },
+    { BRANCH_FROZEN, { BRANCH_FROZEN, NONE, BRANCH_FROZEN, BRANCH_FROZEN } },
+    { BRANCH_RENAMED, { BRANCH_RENAMED, NONE, BRANCH_RENAMED, BRANCH_RENAMED } },
+    { BRANCH_STARTED, { BRANCH_STARTED, NONE, BRANCH_ROLLING_BACK, NONE } },
+    { BRANCH_COPIED, { BRANCH_COPIED, NONE, BRANCH_ROLLING_BACK, NONE } },
+    { BRANCH_VERIFIED, { BRANCH_VERIFIED, BRANCH_CONFIRMING, BRANCH_ROLLING_BACK, NONE } },
+    { BRANCH_CONFIRMING, { NONE, BRANCH_CONFIRMING, NONE, NONE } },
+    { BRANCH_ROLLING_BACK, { NONE, NONE, BRANCH_ROLLING_BACK, NONE } },
+    { BRANCH_HANDING_BACK, { NONE, NONE, BRANCH_ROLLING_BACK, BRANCH_ROLLING_BACK } },
 };
 
 bool migration_claim_state(enum branch_state state, enum migration_verb verb, enum branch_state *claimed, struct error *err)
 {
-    static const char *const names[] = { "started", "confirmed", "rolled back" };
+    static const char *const names[] = { "started", "confirmed", "rolled back", "released" };
     for (size_t i = 0; i < ARRAY_LEN(claims); i++)
-        if (claims[i].from == state && claims[i].to[verb] != BRANCH_STATE_UNKNOWN) {
+        if (claims[i].from == state && claims[i].to[verb] != NONE) {
             *claimed = claims[i].to[verb];
             return true;
         }
@@ -77,6 +86,8 @@ bool migration_encode(const struct migration *migration, struct arena *arena, st
     bson_t bson = BSON_INITIALIZER, list, item;
     BSON_APPEND_INT64(&bson, "started_at", (int64_t)migration->started_at);
     BSON_APPEND_INT64(&bson, "first", (int64_t)migration->first);
+    if (migration->beats)
+        BSON_APPEND_INT64(&bson, "beats", (int64_t)migration->beats);
     if (migration->listed) {
         BSON_APPEND_ARRAY_BEGIN(&bson, "collections", &list);
         for (size_t i = 0; i < migration->n; i++) {
@@ -86,6 +97,9 @@ bool migration_encode(const struct migration *migration, struct arena *arena, st
             bson_append_document_begin(&list, key, -1, &item);
             BSON_APPEND_UTF8(&item, "name", collection->name);
             BSON_APPEND_UTF8(&item, "id", collection->id);
+            bson_t indexes;
+            if (collection->indexes.len && bson_init_static(&indexes, collection->indexes.data, collection->indexes.len))
+                BSON_APPEND_ARRAY(&item, "indexes", &indexes);
             if (collection->has_uuid)
                 BSON_APPEND_BINARY(&item, "uuid", BSON_SUBTYPE_UUID, collection->uuid, sizeof collection->uuid);
             bson_append_document_end(&list, &item);
@@ -115,6 +129,17 @@ static bool copy_string(const bson_iter_t *iter, struct arena *arena, const char
     return *out;
 }
 
+static bool copy_array(const bson_iter_t *iter, struct arena *arena, struct bytes *out)
+{
+    const uint8_t *data;
+    uint32_t len;
+    if (!BSON_ITER_HOLDS_ARRAY(iter))
+        return false;
+    bson_iter_array(iter, &len, &data);
+    *out = bytes_of(arena_copy(arena, data, len), len);
+    return out->data;
+}
+
 static bool decode_collection(bson_iter_t *item, struct arena *arena, struct migration_collection *out)
 {
     bson_iter_t field;
@@ -127,6 +152,8 @@ static bool decode_collection(bson_iter_t *item, struct arena *arena, struct mig
         if (strcmp(bson_iter_key(&field), "name") == 0 && !copy_string(&field, arena, &out->name))
             return false;
         if (strcmp(bson_iter_key(&field), "id") == 0 && !copy_string(&field, arena, &out->id))
+            return false;
+        if (strcmp(bson_iter_key(&field), "indexes") == 0 && !copy_array(&field, arena, &out->indexes))
             return false;
         if (strcmp(bson_iter_key(&field), "uuid") == 0 && BSON_ITER_HOLDS_BINARY(&field)) {
             bson_iter_binary(&field, NULL, &len, &uuid);
@@ -170,6 +197,8 @@ bool migration_decode(struct bytes document, struct arena *arena, struct migrati
             found.started_at = (uint64_t)bson_iter_as_int64(&iter);
         else if (strcmp(key, "first") == 0)
             found.first = (uint64_t)bson_iter_as_int64(&iter);
+        else if (strcmp(key, "beats") == 0)
+            found.beats = (uint64_t)bson_iter_as_int64(&iter);
         else if (strcmp(key, "collections") == 0)
             ok = decode_collections(&iter, arena, &found);
         else if (strcmp(key, "frozen") == 0)

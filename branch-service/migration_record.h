@@ -15,8 +15,9 @@
 #include "branch-service/catalog.h"
 
 struct migration_collection {
-    const char *name; /* without prefix */
-    const char *id;   /* that it has in the base */
+    const char *name;     /* without prefix */
+    const char *id;       /* that it has in the base */
+    struct bytes indexes; /* as a collection's record has them */
     bool has_uuid;
     uint8_t uuid[16]; /* before anything was renamed */
 };
@@ -24,6 +25,7 @@ struct migration_collection {
 struct migration {
     uint64_t started_at; /* microseconds since the epoch */
     uint64_t first;      /* the epoch that it began with: what older ones left behind is nobody's */
+    uint64_t beats;      /* one more now and then while others wait for an executor: it is still there */
     bool listed;         /* what follows is what the branch consists of */
     struct migration_collection *collections;
     size_t n;
@@ -32,12 +34,16 @@ struct migration {
     const char *branch; /* the WAL branch that has the name */
 };
 
-enum migration_verb { MIGRATION_START, MIGRATION_CONFIRM, MIGRATION_ROLLBACK };
+/* Released: nobody has gone on while others waited for it. What the log does not count yet is rolled back; of a branch that is
+ * being handed back the writers go on, and the rollback waits for the next call. */
+enum migration_verb { MIGRATION_START, MIGRATION_CONFIRM, MIGRATION_ROLLBACK, MIGRATION_RELEASE };
 
 /* Where a record in this state is when an executor has claimed it. FAILED_PRECONDITION: that is not to be had any more. */
 CHECKED bool migration_claim_state(enum branch_state state, enum migration_verb verb, enum branch_state *claimed, struct error *err);
 /* Whether an executor that has claimed the record may take it from the one to the other. */
 bool migration_is_step(enum branch_state from, enum branch_state to);
+/* Whether operations, or writes, on the branch wait for the executor. */
+bool migration_holds(enum branch_state state);
 
 CHECKED bool migration_encode(const struct migration *migration, struct arena *arena, struct bytes *document, struct error *err);
 CHECKED bool migration_decode(struct bytes document, struct arena *arena, struct migration *migration, struct error *err);

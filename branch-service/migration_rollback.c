@@ -13,6 +13,7 @@
 
 #include <bson/bson.h>
 
+#include "branch-service/collection/traditional_indexes.h"
 #include "branch-service/lineage.h"
 #include "branch-service/migration_internal.h"
 #include "branch-service/reasons.h"
@@ -28,13 +29,15 @@ enum {
     MAX_ROUNDS = 20,
 };
 
-/* The server copies a collection in one go. */
+/* The server copies a collection in one go, and makes an index likewise. */
 #define COPY_MICROS (3600 * (int64_t)MICROS_PER_SECOND)
 
 /* A collection of the WAL branch, and its copy. */
 struct twin {
     const char *id;
     const char *name;
+    struct bytes indexes; /* that the collection is to have */
+    bool other_indexes;   /* than what the copy has, as far as is known */
 };
 
 struct twins {
@@ -49,6 +52,12 @@ struct rollback {
     struct twins twins;
     uint64_t applied; /* changes of the WAL branch up to this LSN are in the copies */
 };
+
+static int64_t copy_deadline(const struct migration_run *run)
+{
+    int64_t limit = clock_monotonic_micros() + COPY_MICROS;
+    return limit < run->call->deadline ? limit : run->call->deadline;
+}
 
 static const struct twin *find_twin(const struct twins *twins, const char *id)
 {
@@ -75,9 +84,10 @@ static bool read_twins(struct rollback *rollback, uint64_t lsn, struct twins *tw
         ok = catalog_decode_collection(item.document, &record, err);
         if (!ok)
             break;
-        made.items[made.n] = (struct twin) { arena_strdup(&run->arena, record.id), arena_strdup(&run->arena, record.name) };
-        ok = (made.items[made.n].id && made.items[made.n].name) || error_out_of_memory(err);
-        made.n++;
+        struct twin *twin = &made.items[made.n++];
+        *twin = (struct twin) { .id = arena_strdup(&run->arena, record.id), .name = arena_strdup(&run->arena, record.name) };
+        twin->indexes = bytes_of(arena_copy(&run->arena, record.indexes.data, record.indexes.len), record.indexes.len);
+        ok = (twin->id && twin->name && (twin->indexes.data || !record.indexes.len)) || error_out_of_memory(err);
     }
     tree_unref(collections);
     if (ok)
@@ -96,7 +106,7 @@ static bool create_copy(struct rollback *rollback, const struct twin *twin, stru
                                    err);
 }
 
-static bool make_copy(struct rollback *rollback, const struct twin *twin, struct error *err)
+static bool make_copy(struct rollback *rollback, struct twin *twin, struct error *err)
 {
     struct migration_run *run = rollback->run;
     const struct migration_collection *original = NULL;
@@ -105,13 +115,12 @@ static bool make_copy(struct rollback *rollback, const struct twin *twin, struct
     for (size_t i = 0; i < run->migration.n && !original; i++)
         if (strcmp(run->migration.collections[i].id, twin->id) == 0)
             original = &run->migration.collections[i];
+    twin->other_indexes = !bytes_equal(twin->indexes, original ? original->indexes : (struct bytes) { 0 });
     if (!original)
         return create_copy(rollback, twin, err);
-    int64_t limit = clock_monotonic_micros() + COPY_MICROS;
     if (!migration_join(run, run->migration.frozen, original->name, &from, err) ||
         !migration_join(run, rollback->prefix, twin->name, &to, err) ||
-        !mongo_copy_collection(run->mongo, run->record.database, from, to, limit < run->call->deadline ? limit : run->call->deadline,
-                               &copied, err))
+        !mongo_copy_collection(run->mongo, run->record.database, from, to, copy_deadline(run), &copied, err))
         return error_wrap(err, "collection '%s'", twin->name);
     const struct migration_progress progress = {
         .state = run->record.state, .collection = twin->name, .documents = (uint64_t)copied.documents, .message = "copied by the server"
@@ -129,7 +138,7 @@ static bool rename_copy(struct rollback *rollback, const char *from_prefix, cons
 }
 
 /* What was made, dropped or renamed on the WAL branch. Two may have changed names with each other. */
-static bool follow_collections(struct rollback *rollback, const struct twins *now, struct error *err)
+static bool follow_collections(struct rollback *rollback, struct twins *now, struct error *err)
 {
     struct migration_run *run = rollback->run;
     for (size_t i = 0; i < rollback->twins.n; i++) {
@@ -142,14 +151,37 @@ static bool follow_collections(struct rollback *rollback, const struct twins *no
             return false;
     }
     for (size_t i = 0; i < now->n; i++) {
-        const struct twin *is = &now->items[i], *was = find_twin(&rollback->twins, is->id);
+        struct twin *is = &now->items[i];
+        const struct twin *was = find_twin(&rollback->twins, is->id);
         if (was && strcmp(is->name, was->name) != 0 && !rename_copy(rollback, rollback->moving, is->id, rollback->prefix, is->name, err))
             return false;
         if (!was && !create_copy(rollback, is, err))
             return false;
+        is->other_indexes = was ? was->other_indexes || !bytes_equal(was->indexes, is->indexes) : is->indexes.len > 0;
     }
     rollback->twins = *now;
     return true;
+}
+
+/* ---- indexes ---------------------------------------------------------------------------------------- */
+
+/* The log keeps definitions only, so documents may have come that an index does not let in. What is not wanted goes before the
+ * documents change, what is wanted comes after that. */
+static bool follow_indexes(struct rollback *rollback, const struct twin *twin, bool create, struct error *err)
+{
+    struct migration_run *run = rollback->run;
+    struct indexed_collection copy = { .mongo = run->mongo, .database = run->record.database, .arena = &run->arena };
+    bool changed = false;
+    if (!twin->other_indexes)
+        return true;
+    if (!migration_beat(run, err) || !migration_join(run, rollback->prefix, twin->name, &copy.name, err))
+        return false;
+    copy.deadline = create ? copy_deadline(run) : base_step_deadline(run->call->deadline);
+    if (create ? indexes_create_missing(&copy, twin->indexes, err) : indexes_drop_others(&copy, twin->indexes, &changed, err))
+        return true;
+    if (err->code == ERROR_ALREADY_EXISTS || err->code == ERROR_INVALID_ARGUMENT)
+        err->code = ERROR_FAILED_PRECONDITION; /* what MongoDB does not take is in the catalog, not in this call */
+    return error_wrap(err, "indexes of collection '%s'", twin->name);
 }
 
 /* ---- changes ---------------------------------------------------------------------------------------- */
@@ -282,6 +314,9 @@ static bool apply_parts(struct rollback *rollback, const struct round *round, co
     bool ok = migration_join(rollback->run, rollback->prefix, twin->name, &part->name, err);
     part->rollback = rollback;
     for (const struct image *image = round->images; ok && image; image = image->hh.next) {
+        ok = migration_beat(rollback->run, err);
+        if (!ok)
+            break;
         if (strcmp(image->collection, twin->id) != 0 || !(insert ? image->document.len > 0 : image->was_there))
             continue;
         if (part->n == PART_DOCUMENTS || (part->n && part->bytes + image->document.len > PART_BYTES)) {
@@ -320,11 +355,18 @@ static bool apply_round(struct rollback *rollback, size_t *changes, struct error
     bool ok = read_twins(rollback, through, &now, err) && follow_collections(rollback, &now, err) &&
               log_source_read(project_log(run->project), &range, &incarnation, base_step_deadline(run->call->deadline), note_run, &round,
                               &complete, err);
+    for (size_t i = 0; ok && i < now.n; i++)
+        ok = follow_indexes(rollback, &now.items[i], false, err);
     /* all that goes before anything that comes: an index may let only one of the two be there */
     for (size_t i = 0; ok && i < now.n; i++)
         ok = apply_parts(rollback, &round, &now.items[i], false, err);
     for (size_t i = 0; ok && i < now.n; i++)
         ok = apply_parts(rollback, &round, &now.items[i], true, err);
+    for (size_t i = 0; ok && i < now.n; i++) {
+        ok = follow_indexes(rollback, &now.items[i], true, err);
+        if (ok)
+            rollback->twins.items[i].other_indexes = false; /* the twins are these */
+    }
     if (ok) {
         rollback->applied = through;
         *changes = round.n;
@@ -473,23 +515,39 @@ static void tidy(struct migration_run *run, const char *old_prefix)
         return;
 }
 
+static bool go_back(struct migration_run *run, struct error *err)
+{
+    struct migration_change ready = { .to = BRANCH_READY };
+    const char *old_prefix = run->record.prefix;
+    bool ok = migration_tell(run, "begins", err);
+    if (ok && run->record.state == BRANCH_ROLLING_BACK)
+        ok = hand_back(run, err);
+    else if (ok && run->migration.listed)
+        ok = move_back(run, err);
+    else if (ok)
+        ok = migration_step(run, &ready, err);
+    if (ok)
+        tidy(run, old_prefix);
+    return ok;
+}
+
 bool migration_rollback(const struct migration_call *call, struct error *err)
 {
     struct migration_run run;
-    struct migration_change ready = { .to = BRANCH_READY };
-    if (!migration_run_begin(&run, call, MIGRATION_ROLLBACK, err))
+    if (!migration_run_begin(&run, call, MIGRATION_ROLLBACK, NULL, err))
         return false;
-    const char *old_prefix = run.record.prefix;
-    bool ok = migration_tell(&run, "begins", err);
-    if (ok && run.record.state == BRANCH_ROLLING_BACK)
-        ok = hand_back(&run, err);
-    else if (ok && run.migration.listed)
-        ok = move_back(&run, err);
-    else if (ok)
-        ok = migration_step(&run, &ready, err);
-    if (ok)
-        tidy(&run, old_prefix);
-    ok = ok && migration_tell(&run, "done: the branch is traditional", err);
+    bool ok = go_back(&run, err) && migration_tell(&run, "done: the branch is traditional", err);
+    migration_run_end(&run);
+    return ok;
+}
+
+bool migration_release(const struct migration_call *call, const struct migration_status *seen, struct error *err)
+{
+    struct migration_run run;
+    if (!migration_run_begin(&run, call, MIGRATION_RELEASE, seen, err))
+        return false;
+    /* of one that was being handed back, the claim lets the writers go on */
+    bool ok = run.record.state == BRANCH_ROLLING_BACK || go_back(&run, err);
     migration_run_end(&run);
     return ok;
 }

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -12,18 +13,21 @@
 #include "branch-service/registry_config.h"
 #include "common/base/clock.h"
 
-enum { TELL_MICROS = MICROS_PER_SECOND / 2, TELL_NANOS = 500000000 };
+enum { TELL_MICROS = MICROS_PER_SECOND / 2, BEAT_MICROS = 2 * MICROS_PER_SECOND };
 
+#ifdef ARGON_TEST_POINTS
 void migration_test_point(const char *name)
 {
+    static atomic_flag stopped = ATOMIC_FLAG_INIT;
     const char *wanted = getenv("ARGON_TEST_MIGRATION");
     if (!wanted || strlen(wanted) < 5 || strcmp(wanted + 5, name) != 0)
         return;
     if (strncmp(wanted, "kill:", 5) == 0)
         raise(SIGKILL);
-    if (strncmp(wanted, "stop:", 5) == 0)
+    if (strncmp(wanted, "stop:", 5) == 0 && !atomic_flag_test_and_set(&stopped))
         raise(SIGSTOP);
 }
+#endif
 
 /* ---- telling ---------------------------------------------------------------------------------------- */
 
@@ -76,6 +80,18 @@ static bool is_mine(const struct migration_run *run, const struct project_catalo
     return (!record->deleted && record->epoch == run->record.epoch && record->state == run->record.state) || taken_over(err);
 }
 
+bool migration_check_mine(struct migration_run *run, struct error *err)
+{
+    struct project_catalog catalog;
+    struct branch_record record;
+    if (!project_refresh(run->project, base_step_deadline(run->call->deadline), err))
+        return false;
+    project_catalog(run->project, &catalog);
+    bool ok = is_mine(run, &catalog, &record, err);
+    project_catalog_destroy(&catalog);
+    return ok;
+}
+
 struct evaluation {
     struct migration_run *run;
     struct migration_change *change;
@@ -84,7 +100,8 @@ struct evaluation {
     struct migration migration;
     bool claim;
     enum migration_verb verb;
-    const char *branch; /* name, of a claim */
+    const char *branch;                  /* name, of a claim */
+    const struct migration_status *seen; /* NULL: whatever it is; else a claim of this alone */
 };
 
 static bool finish_batch(struct evaluation *evaluation, const struct project_catalog *catalog, struct batch *batch, struct arena *arena,
@@ -160,13 +177,23 @@ static bool find_claimed(struct evaluation *evaluation, const struct project_cat
     return false;
 }
 
+static bool check_seen(const struct evaluation *evaluation, struct error *err)
+{
+    const struct migration_status *seen = evaluation->seen;
+    const struct branch_record *record = &evaluation->record;
+    return !seen ||
+           (record->state == seen->state && record->epoch == seen->epoch && strcmp(record->id, seen->traditional_id) == 0 &&
+            evaluation->migration.beats == seen->beats) ||
+           taken_over(err);
+}
+
 static bool plan_claim(struct evaluation *evaluation, const struct project_catalog *catalog, struct arena *arena, struct write_plan *plan,
                        struct error *err)
 {
     struct branch_record *record = &evaluation->record;
     struct batch batch;
     enum branch_state state;
-    if (!check_project(evaluation->run, catalog, err) || !find_claimed(evaluation, catalog, err) ||
+    if (!check_project(evaluation->run, catalog, err) || !find_claimed(evaluation, catalog, err) || !check_seen(evaluation, err) ||
         !migration_claim_state(record->state, evaluation->verb, &state, err) || !batch_begin(&batch, arena, record->id, err))
         return false;
     record->epoch++;
@@ -211,8 +238,25 @@ bool migration_step(struct migration_run *run, struct migration_change *change, 
     migration_test_point(point);
     if (!commit(&evaluation, &change->lsn, err))
         return false;
+    run->stepped_at = clock_monotonic_micros();
     migration_test_point(branch_state_name(change->to));
     return true;
+}
+
+static bool add_beat(struct migration_run *run, struct migration_change *change, const struct project_catalog *catalog,
+                     struct branch_record *record, struct migration *migration, struct batch *batch, struct error *err)
+{
+    (void)run, (void)change, (void)catalog, (void)record, (void)batch, (void)err;
+    migration->beats++;
+    return true;
+}
+
+bool migration_beat(struct migration_run *run, struct error *err)
+{
+    struct migration_change beat = { .to = run->record.state, .apply = add_beat };
+    if (!migration_holds(run->record.state) || clock_monotonic_micros() - run->stepped_at < BEAT_MICROS)
+        return true;
+    return migration_step(run, &beat, err);
 }
 
 /* ---- beginning -------------------------------------------------------------------------------------- */
@@ -229,12 +273,13 @@ static bool check_enabled(struct registry *registry, int64_t deadline, struct er
     return false;
 }
 
-bool migration_run_begin(struct migration_run *run, const struct migration_call *call, enum migration_verb verb, struct error *err)
+bool migration_run_begin(struct migration_run *run, const struct migration_call *call, enum migration_verb verb,
+                         const struct migration_status *seen, struct error *err)
 {
     const int64_t deadline = base_step_deadline(call->deadline);
-    struct evaluation evaluation = { .run = run, .claim = true, .verb = verb, .branch = call->branch };
+    struct evaluation evaluation = { .run = run, .claim = true, .verb = verb, .branch = call->branch, .seen = seen };
     uint64_t lsn;
-    *run = (struct migration_run) { .call = call, .registry = call->registry };
+    *run = (struct migration_run) { .call = call, .registry = call->registry, .stepped_at = clock_monotonic_micros() };
     if (!traditional_mongo(call->registry, &run->mongo, err) ||
         (verb == MIGRATION_START && !check_enabled(call->registry, deadline, err)) ||
         !registry_find(call->registry, call->project, deadline, &run->project, err))

@@ -30,6 +30,12 @@ void project_use_base_source(struct project *project, const struct base_source *
     project->source = source;
 }
 
+void project_on_held(struct project *project, project_held_fn *held, void *ctx)
+{
+    project->on_held = held;
+    project->on_held_ctx = ctx;
+}
+
 void project_free(struct project *project)
 {
     if (!project)
@@ -453,6 +459,8 @@ bool project_open_observed(struct project *project, const char *branch, const ch
         if (ok && !missing.collection[0]) {
             if (found.documents && !built_one)
                 view_cache_note_hit(project->cache);
+            if (found.held && project->on_held)
+                project->on_held(project->on_held_ctx, project, branch);
             *target = found;
             return true;
         }

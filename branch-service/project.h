@@ -26,6 +26,9 @@ void project_free(struct project *project);
 /* Where bases are read from while their copies are not complete; before its first use. Borrowed. */
 struct base_source;
 void project_use_base_source(struct project *project, const struct base_source *source);
+/* Runs when a branch is opened whose writers are held; before its first use. */
+typedef void project_held_fn(void *ctx, struct project *project, const char *branch);
+void project_on_held(struct project *project, project_held_fn *held, void *ctx);
 
 const char *project_id(const struct project *project);
 const char *project_name(const struct project *project);

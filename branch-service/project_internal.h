@@ -25,7 +25,9 @@ struct project {
     struct log_source *log;
     struct view_cache *cache;
     const struct base_source *source; /* NULL: none */
-    _Atomic int64_t used_at;          /* monotonic microseconds */
+    project_held_fn *on_held;         /* likewise */
+    void *on_held_ctx;
+    _Atomic int64_t used_at; /* monotonic microseconds */
     _Atomic bool followed;
     /* Its log has had a traditional branch: only then does anybody ask what kind one is. Set before the record is published. */
     _Atomic bool has_traditional;

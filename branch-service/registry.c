@@ -7,6 +7,7 @@
 #include "branch-service/collection/mongo_base.h"
 #include "branch-service/names.h"
 #include "branch-service/project_follow.h"
+#include "branch-service/standstill.h"
 #include "branch-service/warm.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
@@ -30,6 +31,7 @@ struct registry {
     struct mongo_base base; /* over it */
     char *mongo_database;
     char *mongo_endpoint;
+    struct standstill *standstill;
     struct mutex lock; /* rank 10; covers what is below */
     struct known_project *projects;
     bool system_fresh;    /* has been refreshed once */
@@ -80,6 +82,12 @@ void registry_use_mongo(struct registry *registry, struct mongo *mongo, const ch
     mongo_base_init(&registry->base, mongo);
     registry->mongo_database = mem_strdup(database);
     registry->mongo_endpoint = mem_strdup(endpoint);
+    registry->standstill = standstill_new(registry);
+}
+
+struct standstill *registry_standstill(struct registry *registry)
+{
+    return registry->standstill;
 }
 
 struct mongo *registry_mongo(struct registry *registry)
@@ -101,6 +109,7 @@ void registry_free(struct registry *registry)
 {
     if (!registry)
         return;
+    standstill_free(registry->standstill);
     warmer_free(registry->warmer);
     follower_free(registry->follower);
     struct known_project *known, *next;
@@ -169,6 +178,12 @@ static void note_use(struct registry *registry, struct project *project)
         follower_use(registry->follower, project);
 }
 
+/* A project_held_fn. */
+static void note_held(void *ctx, struct project *project, const char *branch)
+{
+    standstill_note(ctx, project_name(project), branch);
+}
+
 static struct project *intern(struct registry *registry, const struct project_record *record)
 {
     struct known_project *known;
@@ -177,8 +192,10 @@ static struct project *intern(struct registry *registry, const struct project_re
     if (!known) {
         known = mem_zalloc(sizeof *known);
         known->project = project_new(record->id, record->name, record->created_at, registry->log, registry->cache);
-        if (registry->mongo)
+        if (registry->mongo) {
             project_use_base_source(known->project, &registry->base.source);
+            project_on_held(known->project, note_held, registry->standstill);
+        }
         if (registry->follower)
             project_on_release(known->project, follower_released, registry->follower);
         const char *id = project_id(known->project);

@@ -37,6 +37,8 @@ struct log_source *registry_log(struct registry *registry);
 struct mongo *registry_mongo(struct registry *registry); /* NULL: none is configured */
 const char *registry_mongo_database(struct registry *registry);
 const char *registry_mongo_endpoint(struct registry *registry);
+struct standstill;
+struct standstill *registry_standstill(struct registry *registry); /* NULL without a MongoDB */
 struct view_cache *registry_cache(struct registry *registry);
 struct project *registry_system(struct registry *registry); /* the project `_system` */
 struct write_queue *registry_queue(struct registry *registry);

@@ -2,6 +2,7 @@
 
 #include "branch-service/collection/collection.h"
 #include "branch-service/reasons.h"
+#include "branch-service/standstill.h"
 #include "common/base/backoff.h"
 #include "common/base/clock.h"
 
@@ -90,11 +91,14 @@ bool traditional_begin(struct traditional *operation, struct registry *registry,
         }
         /* its collections are about to be somewhere else: the record will say where */
         frozen = ok && is_frozen(&operation->record);
+        if (frozen && backoff.tries == 0 && registry_standstill(registry))
+            standstill_note(registry_standstill(registry), project, branch);
         if (frozen && backoff.tries > MAX_FROZEN_TRIES)
             backoff.tries = MAX_FROZEN_TRIES;
     } while (frozen && backoff_wait(&backoff, deadline));
     if (frozen)
-        ok = error_set(err, ERROR_UNAVAILABLE, "branch '%s' is being migrated, and stands still for that", branch);
+        ok = error_set(err, ERROR_UNAVAILABLE,
+                       "branch '%s' stands still while it is migrated; it is released when nobody goes on with that", branch);
     else if (ok && operation->record.kind == BRANCH_WAL)
         ok = collection_is_wal(branch, err);
     else if (ok)

@@ -1,4 +1,5 @@
 /* Indexes of a traditional branch's collections: MongoDB's own. */
+#include "branch-service/collection/traditional_indexes.h"
 #include "branch-service/collection/traditional_internal.h"
 #include "branch-service/index_definitions.h"
 #include "common/base/limits.h"
@@ -21,32 +22,35 @@ static bool add_definition(void *ctx, struct bytes definition, struct error *err
     return listed->definitions[listed->n - 1].data || error_out_of_memory(err);
 }
 
+bool indexes_read(const struct indexed_collection *collection, struct bytes *indexes, struct error *err)
+{
+    struct listed listed = { .arena = collection->arena };
+    if (!mongo_list_indexes(collection->mongo, collection->database, collection->name, collection->deadline, add_definition, &listed, err))
+        return false;
+    if (index_definitions_pack(listed.definitions, listed.n, collection->arena, indexes, err))
+        return true;
+    err->code = err->code == ERROR_INVALID_ARGUMENT ? ERROR_FAILED_PRECONDITION : err->code; /* the caller did nothing wrong */
+    return false;
+}
+
+static struct indexed_collection indexed(const struct traditional *operation, const char *name, struct arena *arena)
+{
+    return (struct indexed_collection) {
+        .mongo = operation->mongo, .database = operation->record.database, .name = name, .arena = arena, .deadline = operation->deadline
+    };
+}
+
 bool traditional_read_indexes(struct traditional *operation, const char *collection, struct arena *arena, struct bytes *indexes,
                               struct error *err)
 {
-    struct listed listed = { .arena = arena };
     const char *name = traditional_collection_name(operation, collection, err);
     if (!name)
         return false;
-    if (!mongo_list_indexes(operation->mongo, operation->record.database, name, operation->deadline, add_definition, &listed, err))
-        return error_wrap(err, "indexes of collection '%s'", collection);
-    if (index_definitions_pack(listed.definitions, listed.n, arena, indexes, err))
-        return true;
-    err->code = err->code == ERROR_INVALID_ARGUMENT ? ERROR_FAILED_PRECONDITION : err->code; /* the caller did nothing wrong */
-    return error_wrap(err, "indexes of collection '%s'", collection);
+    const struct indexed_collection there = indexed(operation, name, arena);
+    return indexes_read(&there, indexes, err) || error_wrap(err, "indexes of collection '%s'", collection);
 }
 
-/* ---- setting ---------------------------------------------------------------------------------------- */
-
-struct setting {
-    struct traditional operation;
-    const struct collection_path *path;
-    const char *name;
-    struct arena *arena;
-    struct bytes *wanted, *there;
-    size_t n_wanted, n_there;
-    bool changed; /* MongoDB has been told to */
-};
+/* ---- comparing -------------------------------------------------------------------------------------- */
 
 static struct bytes name_of(struct bytes definition)
 {
@@ -87,78 +91,97 @@ static bool is_same(struct bytes a, struct bytes b)
     return has_all_of(a, b) && has_all_of(b, a);
 }
 
-static bool drop_others(struct setting *setting, struct error *err)
+/* ---- changing --------------------------------------------------------------------------------------- */
+
+struct definitions {
+    struct bytes *items;
+    size_t n;
+};
+
+static bool unpack(struct bytes indexes, struct arena *arena, struct definitions *definitions, struct error *err)
 {
-    const struct traditional *operation = &setting->operation;
-    size_t kept = 0;
-    for (size_t i = 0; i < setting->n_there; i++) {
-        const struct bytes name = name_of(setting->there[i]), *wanted = find_named(setting->wanted, setting->n_wanted, name);
-        if (wanted && is_same(*wanted, setting->there[i])) {
-            setting->there[kept++] = setting->there[i];
+    return index_definitions_unpack(indexes, arena, &definitions->items, &definitions->n, err);
+}
+
+static bool read_both(const struct indexed_collection *collection, struct bytes indexes, struct definitions *wanted,
+                      struct definitions *there, struct error *err)
+{
+    struct bytes found;
+    if (unpack(indexes, collection->arena, wanted, err) && indexes_read(collection, &found, err) &&
+        unpack(found, collection->arena, there, err))
+        return true;
+    err->outcome = OUTCOME_NOT_APPLIED;
+    return false;
+}
+
+bool indexes_drop_others(const struct indexed_collection *collection, struct bytes wanted, bool *changed, struct error *err)
+{
+    struct definitions want, there;
+    if (!read_both(collection, wanted, &want, &there, err))
+        return false;
+    for (size_t i = 0; i < there.n; i++) {
+        const struct bytes name = name_of(there.items[i]), *kept = find_named(want.items, want.n, name);
+        if (kept && is_same(*kept, there.items[i]))
             continue;
-        }
-        const char *text = arena_strndup(setting->arena, (const char *)name.data, name.len);
+        const char *text = arena_strndup(collection->arena, (const char *)name.data, name.len);
         if (!text)
             return error_out_of_memory(err);
-        if (!mongo_drop_index(operation->mongo, operation->record.database, setting->name, text, operation->deadline, err))
+        *changed = true;
+        if (!mongo_drop_index(collection->mongo, collection->database, collection->name, text, collection->deadline, err))
             return false;
-        setting->changed = true;
     }
-    setting->n_there = kept;
     return true;
 }
 
-/* All at once: MongoDB makes all of them or none. */
-static bool create_missing(struct setting *setting, struct error *err)
+bool indexes_create_missing(const struct indexed_collection *collection, struct bytes wanted, struct error *err)
 {
-    const struct traditional *operation = &setting->operation;
+    struct definitions want, there;
     size_t n = 0;
-    for (size_t i = 0; i < setting->n_wanted; i++)
-        if (!find_named(setting->there, setting->n_there, name_of(setting->wanted[i])))
-            setting->wanted[n++] = setting->wanted[i];
-    return mongo_create_indexes(operation->mongo, operation->record.database, setting->name, setting->wanted, n, operation->deadline, err);
+    if (!read_both(collection, wanted, &want, &there, err))
+        return false;
+    for (size_t i = 0; i < want.n; i++)
+        if (!find_named(there.items, there.n, name_of(want.items[i])))
+            want.items[n++] = want.items[i];
+    return mongo_create_indexes(collection->mongo, collection->database, collection->name, want.items, n, collection->deadline, err);
 }
 
-static bool set(struct setting *setting, struct bytes indexes, struct error *err)
+/* ---- of a branch's collection ----------------------------------------------------------------------- */
+
+static bool create_collection(const struct indexed_collection *collection, bool *changed, struct error *err)
 {
-    struct traditional *operation = &setting->operation;
-    struct bytes there;
     struct error why;
-    if (!index_definitions_unpack(indexes, setting->arena, &setting->wanted, &setting->n_wanted, err))
-        return false;
-    if (mongo_create_collection(operation->mongo, operation->record.database, setting->name, (struct bytes) { 0 }, operation->deadline,
-                                &why))
-        setting->changed = true;
-    else if (why.code != ERROR_ALREADY_EXISTS) {
-        *err = why;
-        return false;
+    if (mongo_create_collection(collection->mongo, collection->database, collection->name, (struct bytes) { 0 }, collection->deadline,
+                                &why)) {
+        *changed = true;
+        return true;
     }
-    if (!traditional_read_indexes(operation, setting->path->collection, setting->arena, &there, err) ||
-        !index_definitions_unpack(there, setting->arena, &setting->there, &setting->n_there, err)) {
-        err->outcome = OUTCOME_NOT_APPLIED;
-        return false;
-    }
-    return drop_others(setting, err) && create_missing(setting, err);
+    if (why.code == ERROR_ALREADY_EXISTS)
+        return true;
+    *err = why;
+    return false;
 }
 
 bool traditional_set_indexes(struct registry *registry, const struct collection_path *path, struct bytes indexes,
                              const struct write_request *request, uint64_t *lsn, struct error *err)
 {
-    struct setting setting = { .path = path };
-    if (!traditional_begin_write(&setting.operation, registry, path, request, &setting.name, err))
+    struct traditional operation;
+    const char *name;
+    bool changed = false; /* MongoDB has been told to */
+    if (!traditional_begin_write(&operation, registry, path, request, &name, err))
         return false;
-    setting.arena = &setting.operation.arena;
-    bool ok = set(&setting, indexes, err);
+    const struct indexed_collection collection = indexed(&operation, name, &operation.arena);
+    bool ok = create_collection(&collection, &changed, err) && indexes_drop_others(&collection, indexes, &changed, err) &&
+              indexes_create_missing(&collection, indexes, err);
     if (!ok) {
-        enum error_outcome outcome = setting.changed ? OUTCOME_UNKNOWN : err->outcome;
+        enum error_outcome outcome = changed ? OUTCOME_UNKNOWN : err->outcome;
         /* a unique index over documents that are not */
         if (err->code == ERROR_ALREADY_EXISTS)
             err->code = ERROR_FAILED_PRECONDITION;
         err->outcome = outcome;
         ok = error_wrap(err, "collection '%s'", path->collection);
     }
-    ok = traditional_settle(&setting.operation, ok, err);
-    traditional_end(&setting.operation);
+    ok = traditional_settle(&operation, ok, err);
+    traditional_end(&operation);
     *lsn = 0;
     return ok;
 }

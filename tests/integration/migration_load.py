@@ -1,6 +1,7 @@
 """Writers on a branch that is being migrated, and what must be there in the end."""
 
 import threading
+import time
 
 import grpc
 
@@ -36,13 +37,15 @@ class Writer(threading.Thread):
         self.stopping = threading.Event()
         self.inserted, self.maybe_inserted = set(), set()
         self.changed, self.deleted, self.maybe_touched = {}, set(), set()
-        self.longest = 0.0
+        self.longest = 0.0  # seconds that a write took which was answered OK
         self.failure = None
         self.start()
 
     def attempt(self, call):
+        begun = time.monotonic()
         try:
             call()
+            self.longest = max(self.longest, time.monotonic() - begun)
             return True
         except grpc.RpcError as error:
             if error.code() not in AWAY:

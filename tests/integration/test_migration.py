@@ -6,12 +6,15 @@ import pathlib
 import re
 import subprocess
 import threading
+import time
 
+import bson
 import grpc
 import pytest
 
 from argon.branch.v1 import branch_pb2
 from harness import BIN, wait_until
+from test_indexes import indexes, set_indexes
 from traditional import DATABASE, TRADITIONAL, WAL, branch_of, code_of, collections_of, create, start
 
 State = branch_pb2.MigrationState
@@ -44,6 +47,10 @@ def roll_back(client, branch="x", timeout=120):
     return client.rpc.RollbackMigration(project="p", branch=branch, timeout=timeout)
 
 
+def names_of_indexes(client, collection, branch="x"):
+    return [bson.decode(definition)["name"] for definition in indexes(client, collection, branch)]
+
+
 def everything(client, branch="x"):
     return {name: {document["_id"]: document for document in client.find("p", name, branch=branch)} for name in client.collections("p", branch)}
 
@@ -62,8 +69,13 @@ def fill(client, branch="x", n=1500):
 def test_a_traditional_branch_becomes_a_wal_branch_of_the_same_name(argon, mongodb):
     before = fill(argon)
     old = branch_of(argon, "x")
-    told = start_migration(argon)
+    told, heard = [], {}
+    for message in argon.rpc.stream("StartMigration", project="p", branch="x", timeout=120):
+        told.append(message)
+        heard.setdefault(message.state, time.monotonic())
     assert [message.state for message in told][-1] == State.MIGRATION_STATE_VERIFIED
+    # half a second and some commands for each collection: here is ten times as much and more
+    assert heard[State.MIGRATION_STATE_STARTED] - heard[State.MIGRATION_STATE_FROZEN] < 5 + 2 * 3
     assert sorted({message.collection for message in told if message.message == "verified"}) == ["empty", "items", "people"]
     status = argon.rpc.GetMigration(project="p", branch="x")
     assert (status.state, status.traditional_id, status.collections, status.copied_collections) == (State.MIGRATION_STATE_VERIFIED, old.id, 3, 3)
@@ -143,7 +155,10 @@ def test_rollback_brings_everything_back_that_was_written_since(argon, mongodb):
     prefix = branch_of(argon, "x").prefix
     with mongodb.client() as client:
         client[DATABASE][prefix + "items"].create_index([("v", 1)], unique=True, name="by_v")
+        client[DATABASE][prefix + "people"].create_index([("name.first", -1)], name="by_first", sparse=True)
+    listed = {name: indexes(argon, name, "x") for name in ("empty", "items", "people")}
     start_migration(argon)
+    assert {name: indexes(argon, name, "x") for name in ("empty", "items", "people")} == listed
     argon.insert_many("p", "items", [{"_id": f"new{i}", "v": f"new{i}"} for i in range(2500)], branch="x")
     argon.update("p", "items", {"g": 0}, {"$set": {"text": "changed"}}, branch="x", many=True)
     argon.delete("p", "items", {"g": 1}, branch="x", many=True)
@@ -161,7 +176,8 @@ def test_rollback_brings_everything_back_that_was_written_since(argon, mongodb):
     assert everything(argon, "child") == expected
     assert collections_of(mongodb) == sorted(after.prefix + name for name in expected)
     with mongodb.client() as client:
-        assert "by_v" in client[DATABASE][after.prefix + "items"].index_information()
+        assert sorted(client[DATABASE][after.prefix + "items"].index_information()) == ["_id_", "by_v"]
+        assert sorted(client[DATABASE][after.prefix + "items2"].index_information()) == ["_id_", "by_first"]
     argon.insert("p", "items", {"_id": "traditional again", "v": 1.5}, branch="y")
     assert code_of(lambda: roll_back(argon, "y")) == grpc.StatusCode.FAILED_PRECONDITION
     # and forward once more
@@ -172,13 +188,61 @@ def test_rollback_brings_everything_back_that_was_written_since(argon, mongodb):
     assert collections_of(mongodb) == []
 
 
+def test_indexes_of_a_migrated_branch_go_with_it_and_come_back_as_they_are_then(argon, mongodb):
+    fill(argon, n=20)
+    prefix = branch_of(argon, "x").prefix
+    with mongodb.client() as client:
+        client[DATABASE][prefix + "items"].create_index([("v", 1)], unique=True, name="by_v")
+        client[DATABASE][prefix + "items"].create_index([("g", 1)], name="by_g")
+        client[DATABASE][prefix + "people"].create_index([("name.first", -1)], name="by_first", sparse=True)
+    start_migration(argon)
+    assert names_of_indexes(argon, "items") == ["by_g", "by_v"]
+    # one that a new document does not keep to goes, one comes, one is changed, and one comes with its collection
+    set_indexes(argon, "items", [{"v": 2, "key": {"g": 1}, "name": "by_g"}, {"v": 2, "key": {"t": 1}, "name": "by_t"}], branch="x")
+    argon.insert("p", "items", {"_id": "twice", "v": 3, "t": 1}, branch="x")
+    set_indexes(argon, "people", [{"v": 2, "key": {"name.first": 1}, "name": "by_first"}], branch="x")
+    set_indexes(argon, "new", [{"v": 2, "key": {"a": 1}, "name": "by_a", "unique": True}], branch="x")
+    argon.insert_many("p", "new", [{"_id": i, "a": 1} for i in range(2)], branch="x")
+    with pytest.raises(grpc.RpcError, match="indexes of collection 'new'") as caught:
+        roll_back(argon)
+    assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    argon.update("p", "new", {"_id": 1}, {"$set": {"a": 2}}, branch="x")
+    expected = everything(argon)
+    roll_back(argon)
+    assert everything(argon) == expected
+    prefix = branch_of(argon, "x").prefix
+    with mongodb.client() as client:
+        assert {name: client[DATABASE][prefix + name].index_information() for name in ("items", "people", "new", "empty")} == {
+            "items": {"_id_": {"v": 2, "key": [("_id", 1)]}, "by_g": {"v": 2, "key": [("g", 1)]}, "by_t": {"v": 2, "key": [("t", 1)]}},
+            "people": {"_id_": {"v": 2, "key": [("_id", 1)]}, "by_first": {"v": 2, "key": [("name.first", 1)]}},
+            "new": {"_id_": {"v": 2, "key": [("_id", 1)]}, "by_a": {"v": 2, "key": [("a", 1)], "unique": True}},
+            "empty": {"_id_": {"v": 2, "key": [("_id", 1)]}},
+        }
+
+
+def test_definitions_of_indexes_that_no_record_has_room_for(argon, mongodb):
+    create(argon, "x")
+    prefix = branch_of(argon, "x").prefix
+    with mongodb.client() as client:
+        for i in range(9):
+            client[DATABASE][prefix + f"c{i}"].create_index("v", name="v", partialFilterExpression={"t": {"$eq": "t" * 1000000}})
+    with pytest.raises(grpc.RpcError, match="definitions of all indexes") as caught:
+        start_migration(argon)
+    assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    argon.insert("p", "c0", {"_id": 1}, branch="x")
+    roll_back(argon)
+
+
 # ---- WAL forks of traditional parents ----------------------------------------------------------------
 
 
 def test_a_wal_fork_of_a_traditional_parent_begins_with_a_copy(argon, mongodb):
     before = fill(argon)
+    with mongodb.client() as client:
+        client[DATABASE][branch_of(argon, "x").prefix + "items"].create_index([("v", 1)], name="by_v")
     names = collections_of(mongodb)
     made = create(argon, "fork", "x", kind=WAL).branch
+    assert indexes(argon, "items", "fork") == indexes(argon, "items", "x") != []
     assert (made.kind, made.parent, bool(made.base_id)) == (WAL, "x", True)
     assert everything(argon, "fork") == before
     argon.delete("p", "items", {"_id": 1}, branch="x")

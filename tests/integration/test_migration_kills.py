@@ -2,13 +2,14 @@
 
 import signal
 import threading
+import time
 
 import grpc
 import pytest
 
 from argon.branch.v1 import branch_pb2
 from gate import Gate
-from harness import Process, in_parallel, wait_until
+from harness import BIN, Process, in_parallel, wait_until
 from migration_load import Writer, check, goes_on, load, shares
 from traditional import DATABASE, branch_of, code_of, create, options, start, uri
 
@@ -34,6 +35,7 @@ class Doomed:
     """A branch service that ends itself at a step of a migration."""
 
     def __init__(self, cluster, mongodb, point, action="kill"):
+        assert b"ARGON_TEST_MIGRATION" in (BIN / "branch-service").read_bytes(), "this needs a build with ARGON_TEST_POINTS: preset asan or dev"
         wrapper = ["env", f"ARGON_TEST_MIGRATION={action}:{point}"]
         self.process = Process(cluster.directory, "branch", ["--wal", cluster.wal.address, *options(mongodb)], wrapper).start()
         cluster.branches.append(self.process)  # which stops it, if it has not ended
@@ -172,8 +174,61 @@ def test_an_executor_that_was_stopped_hurts_nobody_when_it_goes_on(cluster, mong
         doomed.process.kill()
         end(argon, branch, keys, writers)
 
-    points = ["before-frozen", "moved", "renamed", "copying"]
+    points = ["before-frozen", "moving", "moved", "renamed", "copying"]
     few_at_a_time([lambda point=point, then=then: one(point, then) for point in points for then in ("on", "back", "confirm")])
+
+
+def state_of(client, branch):
+    return client.rpc.GetMigration(project="p", branch=branch).state
+
+
+def test_who_waits_is_released_when_nobody_goes_on(cluster, mongodb, argon):
+    """Ten seconds after the executor showed itself last."""
+
+    def frozen(point):
+        branch = f"x-{point}"
+        keys, writers = begin(argon, branch)
+        Doomed(cluster, mongodb, point).dies_at("StartMigration", branch)
+        end(argon, branch, keys, writers)
+        after = branch_of(argon, branch)
+        assert (after.use_wal, after.state) == (False, branch_pb2.BRANCH_STATE_READY)
+        return after.prefix
+
+    def handed_back():
+        keys, writers = begin(argon, "back")
+        argon.rpc.StartMigration(project="p", branch="back", timeout=120)
+        Doomed(cluster, mongodb, "handing_back").dies_at("RollbackMigration", "back")
+        end(argon, "back", keys, writers)
+        assert (branch_of(argon, "back").use_wal, state_of(argon, "back")) == (True, State.MIGRATION_STATE_ROLLING_BACK)
+        argon.rpc.RollbackMigration(project="p", branch="back", timeout=120)
+        check(everything(argon, "back"), keys, writers)
+        return branch_of(argon, "back").prefix
+
+    prefixes = in_parallel(lambda: frozen("frozen"), lambda: frozen("moving"), lambda: frozen("renamed"), handed_back)
+    assert documents_of(mongodb, prefixes) == {}
+    released = cluster.branches[0].events("migration.released")
+    assert sorted((event["branch"], event["state"]) for event in released) == [
+        ("back", "handing_back"),
+        ("x-frozen", "frozen"),
+        ("x-moving", "frozen"),
+        ("x-renamed", "renamed"),
+    ]
+
+
+def test_an_executor_that_is_slow_is_not_taken_for_dead(cluster, mongodb, argon):
+    keys, writers = begin(argon, "x", 40)
+    for i in range(4):
+        argon.insert("p", f"more{i}", {"_id": 1}, branch="x")
+    # longer in all than anybody would wait for one that is silent
+    mongodb.fail_next(["renameCollection", "create"], times=8, blockConnection=True, blockTimeMS=2000)
+    begun = time.monotonic()
+    heard = {}
+    for message in argon.rpc.stream("StartMigration", project="p", branch="x", timeout=120):
+        heard.setdefault(message.state, time.monotonic())
+    print(f"frozen for {heard[State.MIGRATION_STATE_STARTED] - heard[State.MIGRATION_STATE_FROZEN]:.1f} s of {time.monotonic() - begun:.1f} s")
+    assert heard[State.MIGRATION_STATE_STARTED] - heard[State.MIGRATION_STATE_FROZEN] > 12
+    assert state_of(argon, "x") == State.MIGRATION_STATE_VERIFIED
+    end(argon, "x", keys, writers)
 
 
 def test_two_executors_at_a_time(cluster, mongodb, argon):

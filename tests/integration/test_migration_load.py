@@ -1,4 +1,4 @@
-"""A migration of 100,000 documents under writers and kills, forward and back."""
+"""Migrations under writers and kills, forward and back: one of 100,000 documents, and a small one with a server that loses nothing."""
 
 import random
 import signal
@@ -16,8 +16,10 @@ from traditional import DATABASE, branch_of, create, options, start
 State = branch_pb2.MigrationState
 SANITIZED = "asan" in str(BIN) or "tsan" in str(BIN)
 DOCUMENTS = 10_000 if SANITIZED else 100_000
-KILLS = 20
+KILLS = 12
 COLLECTIONS = [f"c{i}" for i in range(5)]
+BEFORE_THE_START = (State.MIGRATION_STATE_PREPARING, State.MIGRATION_STATE_FROZEN, State.MIGRATION_STATE_RENAMED)
+ON_THE_WAY_BACK = (State.MIGRATION_STATE_ROLLING_BACK, State.MIGRATION_STATE_HANDING_BACK)
 
 
 def everything(client, branch="x"):
@@ -47,6 +49,10 @@ class Killer(threading.Thread):
             self.failure = error
 
 
+def state_of(client):
+    return goes_on(lambda: client.rpc.GetMigration(project="p", branch="x")).state
+
+
 def persist(clients, method):
     """As a person would: again and again, on whichever replica is there, until it is done."""
     for turn in range(200):
@@ -57,7 +63,7 @@ def persist(clients, method):
             # somebody else has taken it over: the call before, which its replica has not given up yet
             if error.code() not in (*AWAY, grpc.StatusCode.FAILED_PRECONDITION):
                 raise
-            state = goes_on(lambda: clients[(turn + 1) % len(clients)].rpc.GetMigration(project="p", branch="x")).state
+            state = state_of(clients[(turn + 1) % len(clients)])
             if (method, state) in (("StartMigration", State.MIGRATION_STATE_VERIFIED), ("RollbackMigration", State.MIGRATION_STATE_NONE)):
                 return None
             time.sleep(0.1)
@@ -80,14 +86,7 @@ def test_a_hundred_thousand_documents_under_writers_and_kills(cluster, mongo_ser
     wait_until(lambda: argon.rpc.GetMigration(project="p", branch="x").state == State.MIGRATION_STATE_PREPARING, "the beginning")
     paused.process.send_signal(signal.SIGSTOP)
 
-    def has_started():
-        return goes_on(lambda: argon.rpc.GetMigration(project="p", branch="x")).state not in (
-            State.MIGRATION_STATE_PREPARING,
-            State.MIGRATION_STATE_FROZEN,
-            State.MIGRATION_STATE_RENAMED,
-        )
-
-    wait_until(has_started, "the start", 120)
+    wait_until(lambda: state_of(argon) not in BEFORE_THE_START, "the start", 120)
     paused.process.send_signal(signal.SIGCONT)
 
     # from here on it is only read
@@ -119,3 +118,50 @@ def test_a_hundred_thousand_documents_under_writers_and_kills(cluster, mongo_ser
         assert {name: client[DATABASE][after.prefix + name].count_documents({}) for name in COLLECTIONS} == {
             name: len(documents) for name, documents in states[0].items()
         }
+
+
+def test_kills_before_the_start_and_on_the_way_back(cluster, mongo_server):
+    """Also of MongoDB, where all is that there is then: this one syncs what it acknowledges."""
+    mongodb = mongo_server()
+    argon = start(cluster, mongodb)
+    other = cluster.client(cluster.start_branch(*options(mongodb)))
+    create(argon, "x")
+    keys = load(argon, "x", COLLECTIONS[:2], 200)
+    writers = [Writer((argon, other)[i % 2], "x", f"w{i}", COLLECTIONS[:2], share, timeout=20, pause=0.02) for i, share in enumerate(shares(keys, 4))]
+    wait_until(lambda: all(len(writer.inserted) > 5 for writer in writers), "writes before the start")
+    fallen = []
+
+    def under_kills(method, phases):
+        calling = threading.Thread(target=lambda: persist([argon], method))
+        calling.start()
+        for states, victims in phases:
+            for name, victim in victims.items():
+                wait_until(lambda: (state := state_of(other)) in states or not calling.is_alive() or state > states[-1], State.Name(states[0]), 60)
+                state = state_of(other)
+                if state in states:
+                    victim.kill()
+                    victim.start()
+                    fallen.append((name, state))
+        calling.join()
+        persist([argon, other], method)
+
+    # the one that carries it out dies first, and the others before it has come further
+    victims = {"branch": cluster.branches[0], "wal": cluster.wal, "mongodb": mongodb}
+    preparing, frozen = BEFORE_THE_START[:1], BEFORE_THE_START[1:]
+    under_kills("StartMigration", [(preparing, victims), (frozen, victims)])
+    assert state_of(argon) == State.MIGRATION_STATE_VERIFIED
+    assert {name for name, state in fallen if state in preparing} == set(victims)
+    assert "branch" in {name for name, state in fallen if state in frozen}
+    before = [len(writer.inserted) for writer in writers]
+    wait_until(lambda: all(len(writer.inserted) > n for writer, n in zip(writers, before)), "writes on the new side", 60)
+    under_kills("RollbackMigration", [(ON_THE_WAY_BACK, {**victims, "the other branch": cluster.branches[1]})])
+    assert {name for name, state in fallen if state in ON_THE_WAY_BACK} >= {"branch", "wal"}
+    before = [len(writer.inserted) for writer in writers]
+    wait_until(lambda: all(len(writer.inserted) > n for writer, n in zip(writers, before)), "writes on what it was", 60)
+    for writer in writers:
+        writer.stop()
+    states = in_parallel(lambda: everything(argon), lambda: everything(other))
+    assert states[0] == states[1]
+    counts = check(states[0], keys, writers)
+    assert min(counts) > 10, counts
+    print([(name, State.Name(state)) for name, state in fallen], counts, f"longest write {max(writer.longest for writer in writers):.1f} s")

@@ -28,22 +28,22 @@ static int tear_down(void **state)
 
 /* What each verb makes of each state. */
 static const struct {
-    enum branch_state state, start, confirm, rollback;
+    enum branch_state state, start, confirm, rollback, release;
 } claims[] = {
-    { BRANCH_READY, BRANCH_PREPARING, NONE, NONE },
-    { BRANCH_CREATING, NONE, NONE, NONE },
-    { BRANCH_DELETING, NONE, NONE, NONE },
-    { BRANCH_PREPARING, BRANCH_PREPARING, NONE, BRANCH_PREPARING },
-    { BRANCH_FROZEN, BRANCH_FROZEN, NONE, BRANCH_FROZEN },
-    { BRANCH_RENAMED, BRANCH_RENAMED, NONE, BRANCH_RENAMED },
-    { BRANCH_STARTED, BRANCH_STARTED, NONE, BRANCH_ROLLING_BACK },
-    { BRANCH_COPIED, BRANCH_COPIED, NONE, BRANCH_ROLLING_BACK },
-    { BRANCH_VERIFIED, BRANCH_VERIFIED, BRANCH_CONFIRMING, BRANCH_ROLLING_BACK },
-    { BRANCH_CONFIRMING, NONE, BRANCH_CONFIRMING, NONE },
-    { BRANCH_CONFIRMED, NONE, NONE, NONE },
-    { BRANCH_ROLLING_BACK, NONE, NONE, BRANCH_ROLLING_BACK },
-    { BRANCH_HANDING_BACK, NONE, NONE, BRANCH_ROLLING_BACK },
-    { BRANCH_STATE_UNKNOWN, NONE, NONE, NONE },
+    { BRANCH_READY, BRANCH_PREPARING, NONE, NONE, NONE },
+    { BRANCH_CREATING, NONE, NONE, NONE, NONE },
+    { BRANCH_DELETING, NONE, NONE, NONE, NONE },
+    { BRANCH_PREPARING, BRANCH_PREPARING, NONE, BRANCH_PREPARING, NONE },
+    { BRANCH_FROZEN, BRANCH_FROZEN, NONE, BRANCH_FROZEN, BRANCH_FROZEN },
+    { BRANCH_RENAMED, BRANCH_RENAMED, NONE, BRANCH_RENAMED, BRANCH_RENAMED },
+    { BRANCH_STARTED, BRANCH_STARTED, NONE, BRANCH_ROLLING_BACK, NONE },
+    { BRANCH_COPIED, BRANCH_COPIED, NONE, BRANCH_ROLLING_BACK, NONE },
+    { BRANCH_VERIFIED, BRANCH_VERIFIED, BRANCH_CONFIRMING, BRANCH_ROLLING_BACK, NONE },
+    { BRANCH_CONFIRMING, NONE, BRANCH_CONFIRMING, NONE, NONE },
+    { BRANCH_CONFIRMED, NONE, NONE, NONE, NONE },
+    { BRANCH_ROLLING_BACK, NONE, NONE, BRANCH_ROLLING_BACK, NONE },
+    { BRANCH_HANDING_BACK, NONE, NONE, BRANCH_ROLLING_BACK, BRANCH_ROLLING_BACK },
+    { BRANCH_STATE_UNKNOWN, NONE, NONE, NONE, NONE },
 };
 
 static void a_call_takes_up_what_it_can_go_on_with(void **state)
@@ -51,9 +51,9 @@ static void a_call_takes_up_what_it_can_go_on_with(void **state)
     (void)state;
     assert_int_equal(ARRAY_LEN(claims), BRANCH_STATE_UNKNOWN + 1);
     for (size_t i = 0; i < ARRAY_LEN(claims); i++) {
-        const enum branch_state expected[] = { claims[i].start, claims[i].confirm, claims[i].rollback };
+        const enum branch_state expected[] = { claims[i].start, claims[i].confirm, claims[i].rollback, claims[i].release };
         assert_int_equal(claims[i].state, i);
-        for (enum migration_verb verb = MIGRATION_START; verb <= MIGRATION_ROLLBACK; verb++) {
+        for (enum migration_verb verb = MIGRATION_START; verb <= MIGRATION_RELEASE; verb++) {
             enum branch_state claimed = NONE;
             struct error err = { 0 };
             assert_int_equal(migration_claim_state(claims[i].state, verb, &claimed, &err), expected[verb] != NONE);
@@ -73,12 +73,12 @@ static void there_are_these_steps_and_no_others(void **state)
         [BRANCH_READY] = { [BRANCH_PREPARING] = true },
         [BRANCH_PREPARING] = { [BRANCH_FROZEN] = true, [BRANCH_READY] = true },
         [BRANCH_FROZEN] = { [BRANCH_FROZEN] = true, [BRANCH_RENAMED] = true, [BRANCH_READY] = true },
-        [BRANCH_RENAMED] = { [BRANCH_STARTED] = true, [BRANCH_READY] = true },
+        [BRANCH_RENAMED] = { [BRANCH_RENAMED] = true, [BRANCH_STARTED] = true, [BRANCH_READY] = true },
         [BRANCH_STARTED] = { [BRANCH_COPIED] = true },
         [BRANCH_COPIED] = { [BRANCH_VERIFIED] = true },
         [BRANCH_CONFIRMING] = { [BRANCH_CONFIRMED] = true },
         [BRANCH_ROLLING_BACK] = { [BRANCH_ROLLING_BACK] = true, [BRANCH_HANDING_BACK] = true },
-        [BRANCH_HANDING_BACK] = { [BRANCH_ROLLING_BACK] = true, [BRANCH_READY] = true },
+        [BRANCH_HANDING_BACK] = { [BRANCH_HANDING_BACK] = true, [BRANCH_ROLLING_BACK] = true, [BRANCH_READY] = true },
     };
     for (enum branch_state from = BRANCH_READY; from < BRANCH_STATE_UNKNOWN; from++)
         for (enum branch_state to = BRANCH_READY; to < BRANCH_STATE_UNKNOWN; to++)
@@ -98,6 +98,8 @@ static struct migration round_trip(const struct migration *migration)
 static void a_migration_keeps_what_it_knows(void **state)
 {
     (void)state;
+    static const uint8_t indexes[] = "\x0d\0\0\0\3"
+                                     "0\0\5\0\0\0\0";
     struct migration_collection collections[] = { { .name = "a", .id = "1", .has_uuid = true, .uuid = { 9, 8, 7 } },
                                                   { .name = "b", .id = "2" } };
     struct migration migration = { .started_at = 5, .first = 3 };
@@ -111,6 +113,8 @@ static void a_migration_keeps_what_it_knows(void **state)
     found = round_trip(&migration);
     assert_true(found.listed);
     assert_int_equal(found.n, 0);
+    collections[1].indexes = bytes_of(indexes, sizeof indexes);
+    migration.beats = 17;
     migration.collections = collections;
     migration.n = 2;
     migration.frozen = "m_x_3_";
@@ -123,6 +127,9 @@ static void a_migration_keeps_what_it_knows(void **state)
     assert_true(found.collections[0].has_uuid);
     assert_string_equal(found.collections[1].id, "2");
     assert_false(found.collections[1].has_uuid);
+    assert_int_equal(found.collections[0].indexes.len, 0);
+    assert_true(bytes_equal(found.collections[1].indexes, collections[1].indexes));
+    assert_int_equal(found.beats, 17);
     assert_string_equal(found.frozen, "m_x_3_");
     assert_string_equal(found.base, "base");
     assert_string_equal(found.branch, "wal");

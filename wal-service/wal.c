@@ -472,6 +472,7 @@ void wal_get_head(struct wal *wal, struct wal_head_query *query)
             query->known_through = head.lsn;
     }
     if (query->request_lsn) {
+        counter_add(&wal_counters.repeats, 1);
         query->lookup.run = run_head_lookup;
         submit_lookup(wal, &query->lookup);
     } else {

@@ -31,7 +31,7 @@ static const struct metric rows[] = {
     ROW("argon_wal_conflicts_total", COUNTER, NUMBER, conflicts, "batches refused because what they read was written later"),
     ROW("argon_wal_stale_reads_total", COUNTER, NUMBER, stale_reads,
         "batches refused because their read LSN is older than the conflict window, or of another incarnation"),
-    ROW("argon_wal_repeats_total", COUNTER, NUMBER, repeats, "batches answered as before, by their request_id"),
+    ROW("argon_wal_repeats_total", COUNTER, NUMBER, repeats, "requests recognized by their request_id, in an append or when asked for"),
     ROW("argon_wal_requests_remembered", GAUGE, NUMBER, wal.requests_remembered, "requests that are recognized when they come again"),
     ROW("argon_wal_follow_streams", GAUGE, NUMBER, wal.follow_streams, "streams that follow the log"),
     ROW("argon_wal_follow_streams_limit", GAUGE, NUMBER, wal.follow_limit, "more than these are refused (--max-follows)"),

@@ -285,12 +285,17 @@ static void add_trailer(struct rpc_call *call, grpc_metadata trailer)
     call->trailers[call->n_trailers++] = trailer;
 }
 
-/* On whatever thread has the call, which may work for others as well. */
+/* On whatever thread has the call, which may work for others as well. The text of UNKNOWN is of another server, which may
+ * quote a document. */
 static void log_failure(const struct rpc_call *call, const struct error *err)
 {
+    const char *method = call->slot ? call->slot->path : "";
     const struct trace before = *trace_current();
     trace_set(&call->trace);
-    log_warn("rpc.failed", KV_STR("method", call->slot ? call->slot->path : ""), KV_ERR(err));
+    if (err->code == ERROR_UNKNOWN)
+        log_warn("rpc.failed", KV_STR("method", method), KV_STR("code", error_code_name(err->code)));
+    else
+        log_warn("rpc.failed", KV_STR("method", method), KV_ERR(err));
     trace_set(&before);
 }
 

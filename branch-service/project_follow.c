@@ -10,6 +10,7 @@
  */
 #include <stdlib.h>
 
+#include "branch-service/branch_counters.h"
 #include "branch-service/project_follow.h"
 #include "branch-service/project_internal.h"
 #include "common/base/clock.h"
@@ -25,6 +26,13 @@ struct project_follow {
     uint64_t begun;
     bool catalog_only;
     uint64_t through;
+    uint64_t opened_at; /* wall time: what is older comes late because the follow came late */
+};
+
+/* A pass, and when the last of what it applied was committed. */
+struct follow_pass {
+    struct pass pass;
+    uint64_t committed_at;
 };
 
 bool project_follow_open(struct project *project, void (*ready)(void *ctx), void *ctx, struct project_follow **follow, struct error *err)
@@ -36,6 +44,7 @@ bool project_follow_open(struct project *project, void (*ready)(void *ctx), void
     made->begun = project->begun;
     made->through = project->position;
     mutex_unlock(&project->lock);
+    made->opened_at = clock_wall_micros();
     made->catalog_only = view_cache_count_of(project->cache, project->id) == 0;
     const struct log_read_range range = {
         .project = project->id,
@@ -78,17 +87,33 @@ static bool is_outdated(const struct project_follow *follow)
            (follow->catalog_only && view_cache_count_of(project->cache, project->id) > 0);
 }
 
+static bool apply_run(void *ctx, const struct log_run *run, struct error *err)
+{
+    struct follow_pass *own = ctx;
+    own->committed_at = run->timestamp;
+    return pass_apply(&own->pass, run, err);
+}
+
+static void measure_lag(const struct project_follow *follow, uint64_t committed_at)
+{
+    if (committed_at >= follow->opened_at)
+        histogram_micros(&branch_counters.follow_lag, (int64_t)(clock_wall_micros() - committed_at));
+}
+
 /* Messages until there are no more for now, in one pass. */
 static bool fold_messages(struct project_follow *follow, bool *more, struct error *err)
 {
-    struct pass pass;
-    bool ok = pass_begin(&pass, follow->project, false, err);
+    struct follow_pass own = { .committed_at = 0 };
+    struct pass *pass = &own.pass;
+    bool ok = pass_begin(pass, follow->project, false, err);
     *more = true;
     for (unsigned n = 0; ok && *more && n < MAX_MESSAGES; n++)
-        ok = log_follow_take(follow->log, pass_apply, &pass, &follow->through, more, err);
-    if (pass.applied <= follow->through && follow->through > pass.from)
-        pass_publish(&pass, &follow->incarnation, follow->through);
-    pass_destroy(&pass);
+        ok = log_follow_take(follow->log, apply_run, &own, &follow->through, more, err);
+    if (pass->applied <= follow->through && follow->through > pass->from) {
+        pass_publish(pass, &follow->incarnation, follow->through);
+        measure_lag(follow, own.committed_at);
+    }
+    pass_destroy(pass);
     return ok;
 }
 

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "branch-service/branch_counters.h"
 #include "branch-service/reasons.h"
 #include "branch-service/write_conflict.h"
 #include "branch-service/write_internal.h"
@@ -147,6 +148,7 @@ static bool is_known_step(const struct write *write, const struct log_request *s
 static enum try_outcome follow_earlier(struct write *write, const struct log_request_outcome *earlier, struct write_result *result,
                                        struct error *err)
 {
+    counter_add(&branch_counters.write_repeats, 1);
     struct write_answer answer;
     write->maybe_applied = true; /* until the answer has been read */
     if (!write_answer_decode(earlier->step.answer, &answer, err))
@@ -209,6 +211,7 @@ static enum try_outcome commit_failed(struct write *write, const struct write_pl
     }
     switch (err->code) {
     case ERROR_ABORTED:
+        counter_add(&branch_counters.write_conflicts, 1);
         note_conflict(write);
         write_name_conflicts(plan, appended->conflicts, appended->n_conflicts, err);
         write->conflict = *err;
@@ -253,6 +256,7 @@ static enum try_outcome append(struct write *write, struct write_plan *plan, con
         return commit_failed(write, plan, &appended, err);
     if (appended.repeated)
         return follow_earlier(write, &appended.earlier, result, err);
+    counter_add(&branch_counters.writes, 1);
     uint64_t lsn = appended.first_lsn;
     for (size_t i = 0; i < plan->n_runs; i++) {
         plan->runs[i].first_lsn = lsn;

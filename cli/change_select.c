@@ -24,7 +24,7 @@ static const struct config_option rows[] = {
     { "after-lsn", 0, CONFIG_STRING, &options.after_lsn, NULL, NULL, 0, 0, "LSN", "all behind this LSN; 0: from the beginning" },
     { "since", 0, CONFIG_STRING, &options.since, NULL, NULL, 0, 0, "TIME", "all after this time: " WHEN_HELP },
 };
-const struct config_table change_select_options = { rows, ARRAY_LEN(rows) };
+const struct config_table change_select_options = { rows, ARRAY_LEN(rows), false };
 
 static bool parse_lsn(const char *text, uint64_t *lsn, struct error *err)
 {

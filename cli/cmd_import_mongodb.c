@@ -452,4 +452,4 @@ static const struct config_option rows[] = {
     { "restart", 0, CONFIG_BOOL, &options.restart, NULL, NULL, 0, 0, NULL,
       "begin anew where an earlier import of the database was interrupted" },
 };
-const struct config_table import_mongodb_options = { rows, ARRAY_LEN(rows) };
+const struct config_table import_mongodb_options = { rows, ARRAY_LEN(rows), false };

@@ -189,4 +189,4 @@ static const struct config_option rows[] = {
     { "batch-size", 0, CONFIG_UINT, &options.batch_size, "10000", NULL, 1, BRANCH_SINK_DOCUMENTS, "N", "documents a batch, at most 4 MiB" },
     { "progress", 0, CONFIG_BOOL, &options.progress, NULL, NULL, 0, 0, NULL, "say how far it is also where there is no terminal" },
 };
-const struct config_table import_mongodump_options = { rows, ARRAY_LEN(rows) };
+const struct config_table import_mongodump_options = { rows, ARRAY_LEN(rows), false };

@@ -47,7 +47,7 @@ static const char *take_word(int *argc, char **argv, int at)
 static const struct command *find_command(const struct command_group *group, int *argc, char **argv)
 {
     const struct command *nameless = group->commands[0].name ? NULL : &group->commands[0];
-    const struct config_table own = { nameless ? nameless->options : NULL, nameless ? nameless->n_options : 0 };
+    const struct config_table own = { nameless ? nameless->options : NULL, nameless ? nameless->n_options : 0, false };
     int at = find_word(*argc, argv, &own);
     for (size_t i = nameless ? 1 : 0; at > 0 && i < group->n_commands; i++)
         if (strcmp(group->commands[i].name, argv[at]) == 0) {
@@ -95,7 +95,7 @@ static enum cli_exit run_command(const struct command_group *group, const struct
 static enum cli_exit parse_and_run(const struct command_group *group, const struct command *command, int argc, char **argv)
 {
     struct error err = { 0 };
-    struct config_table tables[] = { program_options_table, { command->options, command->n_options }, { NULL, 0 } };
+    struct config_table tables[] = { program_options_table, { command->options, command->n_options, false }, { NULL, 0, false } };
     if (command->shared)
         tables[2] = *command->shared;
     const char **args = calloc((size_t)argc + 1, sizeof *args);

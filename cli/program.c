@@ -21,7 +21,7 @@ static struct config_option option_rows[] = {
     { "actor", 0, CONFIG_STRING, &program_options.actor, NULL, "ARGON_ACTOR", 0, 0, "NAME", "who writes; kept in the log" },
     { "yes", 'y', CONFIG_BOOL, &program_options.yes, NULL, NULL, 0, 0, NULL, "delete without asking" },
 };
-const struct config_table program_options_table = { option_rows, ARRAY_LEN(option_rows) };
+const struct config_table program_options_table = { option_rows, ARRAY_LEN(option_rows), false };
 
 const struct command_group *const program_groups[] = {
     &projects_group, &branches_group, &collections_group, &docs_group,    &log_group,         &watch_group,

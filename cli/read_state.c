@@ -13,7 +13,7 @@ static const struct config_option rows[] = {
     { "at-time", 0, CONFIG_STRING, &options.at_time, NULL, NULL, 0, 0, "TIME", "the state at this time: " WHEN_HELP },
     { "stale-ok", 0, CONFIG_BOOL, &options.stale_ok, NULL, NULL, 0, 0, NULL, "what the replica has, without asking the log" },
 };
-const struct config_table read_state_options = { rows, ARRAY_LEN(rows) };
+const struct config_table read_state_options = { rows, ARRAY_LEN(rows), false };
 
 bool read_state_fill(const struct cli *cli, Argon__Branch__V1__ReadOptions *read, struct error *err)
 {

@@ -17,6 +17,9 @@ rank() {
     common/yaml/*) echo 15 ;;
     common/bson/*) echo 20 ;;
     common/rpc/*) echo 30 ;;
+    common/service/*) echo 35 ;;
+    wal-service/wal_counters.*) echo 20 ;;
+    branch-service/branch_counters.*) echo 20 ;;
     wal-service/store/*) echo 20 ;;
     wal-service/wal_rpc* | wal-service/main.c) echo 60 ;;
     wal-service/*) echo 40 ;;

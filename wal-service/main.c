@@ -4,17 +4,18 @@
 #include <string.h>
 
 #include "common/base/clock.h"
-#include "common/base/config.h"
 #include "common/base/limits.h"
 #include "common/base/listen.h"
 #include "common/base/log.h"
 #include "common/rpc/rpc.h"
+#include "common/service/metrics_server.h"
 #include "proto/descriptors.h"
 #include "wal-service/verify_command.h"
 #include "wal-service/wal_config.h"
+#include "wal-service/wal_metrics.h"
 #include "wal-service/wal_rpc.h"
 
-enum { EXIT_CLEAN = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+enum { EXIT_CLEAN = 0, EXIT_FAILED = 1 };
 
 #define WAL_SERVICE_NAME    "argon.wal.v1.Wal"
 #define FAILED_GRACE_MICROS 1000000 /* for answers that are on their way when the log has failed */
@@ -47,13 +48,40 @@ static void log_start(const struct wal_config *config, const struct wal_rpc *rpc
         log_warn("wal.torn_tail_dropped", KV_STR("file", report->dropped_file), KV_U64("dropped_bytes", report->dropped_bytes));
     if (report->footers_bad)
         log_warn("wal.bad_footers_replaced", KV_U64("footers", report->footers_bad), KV_STR("file", report->bad_footer));
-    log_info("wal.started", KV_STR("listen", config->listen), KV_I64("port", port), KV_STR("data", config->data),
+    log_info("wal.started", KV_STR("listen", config->service.listen), KV_I64("port", port), KV_STR("data", config->data),
              KV_STR("incarnation", incarnation), KV_U64("segments", report->segments), KV_U64("groups", report->groups),
              KV_U64("batches", report->frames), KV_U64("entries", report->entries), KV_U64("dropped_bytes", report->dropped_bytes));
 }
 
-static bool serve(const struct wal_config *config, struct error *err)
+struct life {
+    int argc;
+    char **argv;
+    const struct wal_config *config;
+    struct wal *wal;
+};
+
+static void reload(void *ctx)
 {
+    const struct life *life = ctx;
+    struct wal_config config;
+    struct arena arena;
+    int status;
+    arena_init(&arena, 0);
+    (void)wal_config_start(&config, life->argc, life->argv, true, &arena, &status);
+    arena_destroy(&arena);
+}
+
+static void write_metrics(void *ctx, struct buffer *out)
+{
+    const struct life *life = ctx;
+    wal_metrics_write(life->wal, life->config->data, out);
+}
+
+static bool serve(struct life *life, struct error *err)
+{
+    const struct wal_config *config = life->config;
+    const struct service_options *service = &config->service;
+    struct metrics_server *metrics = NULL;
     struct rpc_server *server = NULL;
     struct log_store *store = NULL;
     struct segment_recovery report = { 0 };
@@ -67,6 +95,7 @@ static bool serve(const struct wal_config *config, struct error *err)
         .failed = on_log_failed,
         .ctx = &server,
     });
+    life->wal = wal;
     struct segment_store_options store_options = {
         .directory = config->data,
         .segment_bytes = config->segment_bytes,
@@ -78,17 +107,17 @@ static bool serve(const struct wal_config *config, struct error *err)
     wal_rpc_init(&rpc, wal, store, "segment", config->data);
 
     struct rpc_server_options server_options = {
-        .listen = config->listen,
+        .listen = service->listen,
         .max_message_bytes = MAX_MESSAGE_BYTES,
         .max_calls = config->max_calls,
         .max_request_bytes = config->memory,
         .request_wait_micros = 60 * (int64_t)MICROS_PER_SECOND,
         .worker_threads = config->workers,
         .stall_micros = 60 * (int64_t)MICROS_PER_SECOND, /* readers are services: they read, or they are gone */
-        .connection_age_micros = (int64_t)config->connection_age,
+        .connection_age_micros = (int64_t)service->connection_age,
         .connection_grace_micros = 60 * (int64_t)MICROS_PER_SECOND,
-        .keepalive_micros = (int64_t)config->keepalive,
-        .max_connection_streams = config->max_connection_streams,
+        .keepalive_micros = (int64_t)service->keepalive,
+        .max_connection_streams = service->max_connection_streams,
         .reflection = &argon_reflection,
     };
     if (!rpc_server_new(&server_options, &server, err) || !wal_rpc_add(&rpc, server, err))
@@ -97,34 +126,39 @@ static bool serve(const struct wal_config *config, struct error *err)
     started = true;
     if (!rpc_server_start(server, err))
         goto out;
-    if (!listen_write_port_file(config->port_file, rpc_server_port(server), err))
+    if (!metrics_server_start(
+            &(struct metrics_server_options) {
+                .address = service->metrics_address, .service = "wal-service", .server = server, .write = write_metrics, .ctx = life },
+            &metrics, err))
+        goto drain;
+    if (metrics)
+        log_info("metrics.started", KV_STR("listen", service->metrics_address), KV_I64("port", metrics_server_port(metrics)));
+    if (!listen_write_port_file(service->port_file, rpc_server_port(server), err))
         goto drain;
     log_start(config, &rpc, rpc_server_port(server), &report);
 
-    int signal = rpc_wait_for_signal();
+    int signal = service_wait(server, service, reload, life);
     log_info("wal.stopping", KV_I64("signal", signal));
     served = !wal_has_failed(wal) || error_set(err, ERROR_UNAVAILABLE, "the log has failed");
 drain:
-    rpc_server_drain(server, served ? (int64_t)config->grace : FAILED_GRACE_MICROS);
+    rpc_server_drain(server, served ? (int64_t)service->grace : FAILED_GRACE_MICROS);
 out:
     /* The commit thread answers calls, so it ends before the server does, and the store is the last. */
     if (started)
         wal_stop(wal);
     if (served && wal_has_failed(wal)) /* while it drained, or in the last group */
         served = error_set(err, ERROR_UNAVAILABLE, "the log has failed");
+    metrics_server_stop(metrics);
     rpc_server_free(server);
     wal_free(wal);
     log_store_close(store);
     return served;
 }
 
-static int run(const struct wal_config *config)
+static int run(struct life *life)
 {
+    const struct wal_config *config = life->config;
     struct error err = { 0 };
-    if (config->version) {
-        printf("wal-service %s\n", ARGON_VERSION);
-        return EXIT_CLEAN;
-    }
     if (*config->verify) {
         bool whole = verify_command(config->verify, strcmp(config->output, "json") == 0, stdout, &err);
         if (err.code != ERROR_OK)
@@ -133,7 +167,7 @@ static int run(const struct wal_config *config)
     }
     log_set_service("wal-service");
     rpc_init();
-    bool served = serve(config, &err);
+    bool served = serve(life, &err);
     rpc_shutdown();
     if (!served) {
         fprintf(stderr, "wal-service: %s\n", err.message);
@@ -146,18 +180,12 @@ static int run(const struct wal_config *config)
 int main(int argc, char **argv)
 {
     struct wal_config config;
-    struct error err = { 0 };
+    struct life life = { .argc = argc, .argv = argv, .config = &config };
     struct arena arena; /* strings of the file of options */
-    int status = EXIT_USAGE;
-    if (config_wants_help(argc, argv)) {
-        wal_config_print_help(stdout);
-        return EXIT_CLEAN;
-    }
+    int status;
     arena_init(&arena, 0);
-    if (wal_config_parse(&config, argc, argv, &arena, &err))
-        status = run(&config);
-    else
-        fprintf(stderr, "wal-service: %s (--help shows the options)\n", err.message);
+    if (wal_config_start(&config, argc, argv, false, &arena, &status))
+        status = run(&life);
     arena_destroy(&arena);
     return status;
 }

@@ -12,6 +12,7 @@
 #include "common/base/random.h"
 #include "common/base/sync.h"
 #include "wal-service/commit.h"
+#include "wal-service/wal_counters.h"
 
 /* A group that nothing followed for so long is vouched for. */
 #define IDLE_MICROS (MICROS_PER_SECOND / 10)
@@ -22,7 +23,9 @@ struct wal {
 
     struct mutex lock;     /* rank 20: what commit.h puts under the driver's lock, and: */
     struct condition work; /* something was submitted, or stopping */
-    size_t queued_bytes;   /* of appends without an answer */
+    size_t queued;         /* appends without an answer */
+    size_t queued_bytes;   /* of these */
+    uint64_t published;    /* entries */
     uint64_t conflicts;    /* batches refused as ABORTED */
     bool stopping;
     bool failed;
@@ -174,7 +177,9 @@ bool wal_append(struct wal *wal, struct wal_append *append, struct error *err)
             may_be_in_log |= commit_may_hold(wal->commit, &append->batches[i]);
     } else if (wal->queued_bytes && wal->queued_bytes + append->bytes > wal->options.queue_bytes) {
         error_set(&refused, ERROR_RESOURCE_EXHAUSTED, "the queue of appends is full: %zu bytes wait", wal->queued_bytes);
+        counter_add(&wal_counters.queue_refused, 1);
     } else {
+        wal->queued++;
         wal->queued_bytes += append->bytes;
         for (size_t i = 0; i < append->n_batches; i++) {
             append->batches[i].owner = append;
@@ -194,21 +199,28 @@ bool wal_append(struct wal *wal, struct wal_append *append, struct error *err)
 static void deliver(struct wal *wal)
 {
     struct wal_lookup *complete = NULL, **end = &complete;
-    size_t bytes = 0, conflicts = 0;
+    size_t bytes = 0, answered = 0, conflicts = 0, stale = 0, repeats = 0;
     for (struct append_batch *batch = commit_take_finished(wal->commit); batch; batch = batch->next) {
         struct wal_append *append = batch->owner;
         conflicts += batch->result.error.code == ERROR_ABORTED;
+        stale += batch->result.error.code == ERROR_ABORTED && batch->result.stale;
+        repeats += batch->result.error.code == ERROR_OK && batch->result.earlier_lsn;
         append->commit_lsn = commit_batch_head(batch);
         if (--append->unfinished)
             continue;
         bytes += append->bytes;
+        answered++;
         *end = &append->lookup;
         end = &append->lookup.next;
     }
     *end = NULL;
+    counter_add(&wal_counters.conflicts, conflicts - stale);
+    counter_add(&wal_counters.stale_reads, stale);
+    counter_add(&wal_counters.repeats, repeats);
     if (!complete && !conflicts)
         return;
     mutex_lock(&wal->lock);
+    wal->queued -= answered;
     wal->queued_bytes -= bytes;
     wal->conflicts += conflicts;
     mutex_unlock(&wal->lock);
@@ -331,6 +343,8 @@ static bool fold_frame(void *ctx, const struct frame *frame, struct error *err)
     struct folding *folding = ctx;
     mutex_lock(&folding->wal->lock);
     bool folded = commit_fold(folding->wal->commit, frame, err);
+    if (folded)
+        folding->wal->published += frame_last_lsn(frame) - frame->first_lsn + 1;
     mutex_unlock(&folding->wal->lock);
     folding->folded += folded;
     return folded;
@@ -360,11 +374,23 @@ static void wake_followers(struct wal *wal, const struct commit_group *group)
             follow_moved(wal->followers, group->frames[i].project);
 }
 
+static uint64_t measure_group(const struct commit_group *group)
+{
+    uint64_t entries = 0;
+    for (size_t i = 0; i < group->n; i++)
+        entries += frame_last_lsn(&group->frames[i]) - group->frames[i].first_lsn + 1;
+    counter_add(&wal_counters.batches, group->n);
+    histogram_number(&wal_counters.group_batches, group->n);
+    histogram_number(&wal_counters.group_entries, entries);
+    return entries;
+}
+
 /* False: the log has failed. */
 static bool commit_one_group(struct wal *wal, struct error *err)
 {
     struct commit_group group;
     struct error why = { 0 };
+    uint64_t entries;
     commit_take_group(wal->commit, now(wal), &group);
     deliver(wal);
     if (!group.n)
@@ -374,8 +400,10 @@ static bool commit_one_group(struct wal *wal, struct error *err)
     wal->vouched = false;
     switch (outcome) {
     case APPEND_COMMITTED:
+        entries = measure_group(&group);
         mutex_lock(&wal->lock);
         commit_publish(wal->commit);
+        wal->published += entries;
         mutex_unlock(&wal->lock);
         wake_followers(wal, &group);
         wal->disk_full = false;
@@ -383,6 +411,7 @@ static bool commit_one_group(struct wal *wal, struct error *err)
     case APPEND_HEAD_MOVED:
         return catch_up(wal, err);
     case APPEND_REFUSED:
+        counter_add(&wal_counters.disk_refused, 1);
         if (!wal->disk_full)
             log_warn("wal.append_refused", KV_ERR(&why));
         wal->disk_full = true;
@@ -443,6 +472,7 @@ void wal_get_head(struct wal *wal, struct wal_head_query *query)
             query->known_through = head.lsn;
     }
     if (query->request_lsn) {
+        counter_add(&wal_counters.repeats, 1);
         query->lookup.run = run_head_lookup;
         submit_lookup(wal, &query->lookup);
     } else {
@@ -455,13 +485,17 @@ void wal_get_stats(struct wal *wal, struct wal_stats *stats)
     struct commit_stats commit;
     mutex_lock(&wal->lock);
     commit_get_stats(wal->commit, &commit);
-    size_t queued = wal->queued_bytes;
+    stats->queued = wal->queued;
+    stats->queued_bytes = wal->queued_bytes;
+    stats->published = wal->published;
     stats->conflicts = wal->conflicts;
     mutex_unlock(&wal->lock);
     log_store_stats(wal->store, &stats->store);
     stats->follow_streams = follow_count(wal->followers);
     stats->requests_remembered = commit.requests_remembered;
-    stats->memory_bytes = stats->store.memory_bytes + commit.memory_bytes + queued;
+    stats->memory_bytes = stats->store.memory_bytes + commit.memory_bytes + stats->queued_bytes;
+    stats->queue_limit = wal->options.queue_bytes;
+    stats->follow_limit = wal->options.max_follows;
 }
 
 struct follow_registry *wal_followers(struct wal *wal)
@@ -501,6 +535,7 @@ struct wal *wal_new(const struct wal_options *options)
 bool wal_recover(void *ctx, const struct frame *frame, struct error *err)
 {
     struct wal *wal = ctx;
+    wal->published += frame_last_lsn(frame) - frame->first_lsn + 1;
     return commit_recover(wal->commit, frame, err);
 }
 

@@ -114,6 +114,9 @@ struct wal_stats {
     uint64_t follow_streams;
     uint64_t requests_remembered;
     uint64_t memory_bytes; /* of the service and the store */
+    uint64_t published;    /* entries that lookups see, of all projects */
+    uint64_t queued;       /* appends without an answer */
+    uint64_t queued_bytes, queue_limit, follow_limit;
 };
 void wal_get_stats(struct wal *wal, struct wal_stats *stats);
 

@@ -2,36 +2,23 @@
 
 #include <string.h>
 
-#include "common/base/config.h"
 #include "common/base/limits.h"
-#include "common/base/listen.h"
-#include "common/yaml/options_file.h"
+#include "common/rpc/rpc.h"
+#include "common/service/process_metrics.h"
+#include "wal-service/wal_metrics.h"
 
-enum { N_OPTIONS = 21 };
+enum { N_SETTINGS = 10, N_ACTIONS = 2 };
 
 /* Queue and memory hold the largest request at least. */
-static void describe_options(struct wal_config *config, struct config_option options[N_OPTIONS])
+static void describe_options(struct wal_config *config, struct config_option settings[N_SETTINGS], struct config_option actions[N_ACTIONS])
 {
     const struct config_option all[] = {
-        OPTIONS_FILE_ROW(&config->config, "ARGON_WAL_CONFIG"),
-        { .name = "listen",
-          .kind = CONFIG_STRING,
-          .target = &config->listen,
-          .fallback = "127.0.0.1:7700",
-          .variable = "ARGON_WAL_LISTEN",
-          .argument = "HOST:PORT",
-          .help = "address to serve on; port 0: any free one" },
         { .name = "data",
           .kind = CONFIG_STRING,
           .target = &config->data,
           .variable = "ARGON_WAL_DATA",
           .argument = "DIR",
           .help = "directory of the log, made if it does not exist (required)" },
-        { .name = "insecure",
-          .kind = CONFIG_BOOL,
-          .target = &config->insecure,
-          .variable = "ARGON_WAL_INSECURE",
-          .help = "serve without TLS on an address that is not loopback" },
         { .name = "segment-bytes",
           .kind = CONFIG_BYTES,
           .target = &config->segment_bytes,
@@ -111,42 +98,8 @@ static void describe_options(struct wal_config *config, struct config_option opt
           .max = 1024,
           .argument = "N",
           .help = "threads for reads; a reader holds one while its next message is read from the log" },
-        { .name = "grace",
-          .kind = CONFIG_DURATION,
-          .target = &config->grace,
-          .fallback = "10s",
-          .variable = "ARGON_WAL_GRACE",
-          .max = UINT64_C(3600) * 1000000,
-          .argument = "TIME",
-          .help = "what calls in flight get to end after SIGTERM" },
-        { .name = "connection-age",
-          .kind = CONFIG_DURATION,
-          .target = &config->connection_age,
-          .fallback = "5m",
-          .variable = "ARGON_WAL_CONNECTION_AGE",
-          .argument = "TIME",
-          .help = "a connection is asked to go after so long, so that clients find new replicas; 0: never" },
-        { .name = "keepalive",
-          .kind = CONFIG_DURATION,
-          .target = &config->keepalive,
-          .fallback = "30s",
-          .variable = "ARGON_WAL_KEEPALIVE",
-          .argument = "TIME",
-          .help = "a silent connection is tested after so long; 0: never" },
-        { .name = "max-connection-streams",
-          .kind = CONFIG_UINT,
-          .target = &config->max_connection_streams,
-          .fallback = "0",
-          .max = 1000000,
-          .variable = "ARGON_WAL_MAX_CONNECTION_STREAMS",
-          .argument = "N",
-          .help = "calls at a time on one connection; 0: bounded by max-calls" },
-        { .name = "port-file",
-          .kind = CONFIG_STRING,
-          .target = &config->port_file,
-          .variable = "ARGON_WAL_PORT_FILE",
-          .argument = "FILE",
-          .help = "is written with the port, once calls are served" },
+    };
+    const struct config_option all_actions[] = {
         { .name = "verify",
           .kind = CONFIG_STRING,
           .target = &config->verify,
@@ -159,36 +112,46 @@ static void describe_options(struct wal_config *config, struct config_option opt
           .fallback = "text",
           .argument = "text|json",
           .help = "of --verify" },
-        { .name = "version", .kind = CONFIG_BOOL, .target = &config->version, .help = "print the version" },
     };
-    _Static_assert(ARRAY_LEN(all) == N_OPTIONS, "one row an option");
-    memcpy(options, all, sizeof all);
+    _Static_assert(ARRAY_LEN(all) == N_SETTINGS && ARRAY_LEN(all_actions) == N_ACTIONS, "one row an option");
+    memcpy(settings, all, sizeof all);
+    memcpy(actions, all_actions, sizeof all_actions);
 }
 
-bool wal_config_parse(struct wal_config *config, int argc, char **argv, struct arena *arena, struct error *err)
+static bool check(void *ctx, struct error *err)
 {
-    struct wal_config parsed = { 0 };
-    struct config_option options[N_OPTIONS];
-    describe_options(&parsed, options);
-    if (!options_file_parse(&(struct config_table) { options, N_OPTIONS }, 1, argc, argv, &parsed.config, arena, NULL, err))
-        return false;
-    if (!parsed.version && !*parsed.verify) {
-        if (!*parsed.data)
-            return error_set(err, ERROR_INVALID_ARGUMENT, "--data DIR is required: the directory of the log");
-        if (!listen_check(parsed.listen, parsed.insecure, err))
-            return error_wrap(err, "--listen");
-    }
-    if (strcmp(parsed.output, "text") != 0 && strcmp(parsed.output, "json") != 0)
-        return error_set(err, ERROR_INVALID_ARGUMENT, "-o: text or json, not '%s'", parsed.output);
-    *config = parsed;
-    return true;
+    const struct wal_config *config = ctx;
+    if (strcmp(config->output, "text") != 0 && strcmp(config->output, "json") != 0)
+        return error_set(err, ERROR_INVALID_ARGUMENT, "-o: text or json, not '%s'", config->output);
+    if (*config->verify)
+        return true;
+    if (!*config->data)
+        return error_set(err, ERROR_INVALID_ARGUMENT, "--data DIR is required: the directory of the log");
+    return service_check_options(&config->service, err);
 }
 
-void wal_config_print_help(FILE *out)
+bool wal_config_start(struct wal_config *config, int argc, char **argv, bool again, struct arena *arena, int *status)
 {
-    struct wal_config ignored = { 0 };
-    struct config_option options[N_OPTIONS];
-    describe_options(&ignored, options);
-    fprintf(out, "usage: wal-service --data DIR [options]\n\nThe durable log behind Argon.\n\n");
-    config_print_help(out, options, N_OPTIONS);
+    static const struct metric_table *const metrics[] = { &wal_metrics, &rpc_metrics, &process_metrics };
+    struct config_option own[N_SETTINGS], shared[N_SERVICE_SETTINGS], own_actions[N_ACTIONS], shared_actions[N_SERVICE_ACTIONS];
+    struct config_origin origins[N_SETTINGS + N_SERVICE_SETTINGS + N_ACTIONS + N_SERVICE_ACTIONS];
+    const struct config_table tables[] = { { own, N_SETTINGS, false },
+                                           { shared, N_SERVICE_SETTINGS, false },
+                                           { own_actions, N_ACTIONS, true },
+                                           { shared_actions, N_SERVICE_ACTIONS, true } };
+    describe_options(config, own, own_actions);
+    service_describe_options(&config->service, "ARGON_WAL_", "127.0.0.1:7700", shared, shared_actions);
+    const struct service_program program = {
+        .name = "wal-service",
+        .usage = "usage: wal-service --data DIR [options]\n\nThe durable log behind Argon.\n\n",
+        .tables = tables,
+        .n_tables = ARRAY_LEN(tables),
+        .options = &config->service,
+        .check = check,
+        .ctx = config,
+        .metrics = metrics,
+        .n_metrics = ARRAY_LEN(metrics),
+        .again = again,
+    };
+    return service_start(&program, argc, argv, arena, origins, status);
 }

@@ -4,18 +4,12 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 
-#include "common/base/arena.h"
-#include "common/base/error.h"
+#include "common/service/service_options.h"
 
 struct wal_config {
-    const char *config; /* file of options; empty: none */
-    const char *listen;
+    struct service_options service;
     const char *data;
-    const char *port_file;
-    bool insecure;
-    bool version;
     const char *verify; /* directory to check instead of serving; empty: serve */
     const char *output; /* of --verify: "text" or "json" */
     uint64_t segment_bytes;
@@ -27,16 +21,10 @@ struct wal_config {
     uint64_t max_calls;
     uint64_t max_follows;
     uint64_t workers;
-    uint64_t grace; /* microseconds */
-    uint64_t connection_age;
-    uint64_t keepalive;
-    uint64_t max_connection_streams;
 };
 
-/* INVALID_ARGUMENT says what is wrong with the command line, the environment or the file of options. Strings are borrowed from the
- * former two, or live in the arena.
- * When version or verify is set nothing else was checked. */
-CHECKED bool wal_config_parse(struct wal_config *config, int argc, char **argv, struct arena *arena, struct error *err);
-void wal_config_print_help(FILE *out);
+/* service_start: false, and the program is to exit with *status, or config is filled. again: see struct service_program. Strings are
+ * borrowed from the command line and the environment, or live in the arena. When verify is set the rest was not checked. */
+bool wal_config_start(struct wal_config *config, int argc, char **argv, bool again, struct arena *arena, int *status);
 
 #endif

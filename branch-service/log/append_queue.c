@@ -3,9 +3,11 @@
 #include <stdlib.h>
 #include <uthash.h>
 
+#include "branch-service/branch_counters.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/base/sync.h"
+#include "common/base/trace.h"
 
 /* Groups of a project under way at a time. One small one: a second only splits what would have gone together, and costs
  * more than the log idles between them. Large ones have their own way, so that nobody waits behind a bulk load. */
@@ -30,6 +32,7 @@ struct append_group {
     unsigned users; /* writers, and who sends it */
     struct log_incarnation incarnation;
     int64_t deadline;
+    struct trace trace; /* of the first writer that has one */
     size_t bytes;
     size_t n;
     const struct append_answer *answers; /* from DONE on, like what follows */
@@ -161,6 +164,8 @@ static struct append_group *join_group_locked(struct append_lane *lane, const st
         *(lane->last ? &lane->last->next : &lane->first) = group;
         lane->last = group;
     }
+    if (!group->trace.parent[0])
+        group->trace = *trace_current();
     item->place = group->n;
     group->items[group->n++] = item;
     group->bytes += bytes;
@@ -225,7 +230,11 @@ static void send_group(struct append_queue *queue, struct append_group *group)
     mutex_lock(&queue->lock);
     group->users++; /* it may be answered before send returns */
     mutex_unlock(&queue->lock);
+    histogram_number(&branch_counters.group_batches, group->n);
+    const struct trace before = *trace_current(); /* whoever brought the last answer sends for others */
+    trace_set(&group->trace);
     queue->send(queue->ctx, group);
+    trace_set(&before);
     mutex_lock(&queue->lock);
     if (group->state == GROUP_LEAVING)
         group->state = GROUP_SENT;
@@ -354,6 +363,8 @@ bool append_queue_submit(struct append_queue *queue, const char *project, const 
                          struct error *err)
 {
     struct append_item item = { .batch = batch };
+    int64_t begun = clock_monotonic_micros();
+    counter_add(&branch_counters.appends_begun, 1);
     mutex_init(&item.lock, 41);
     condition_init(&item.changed);
     mutex_lock(&queue->lock);
@@ -373,5 +384,7 @@ bool append_queue_submit(struct append_queue *queue, const char *project, const 
     mutex_unlock(&queue->lock);
     condition_destroy(&item.changed);
     mutex_destroy(&item.lock);
+    histogram_micros(&branch_counters.append, clock_monotonic_micros() - begun);
+    counter_add(&branch_counters.appends_ended, 1);
     return ok;
 }

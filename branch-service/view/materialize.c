@@ -1,5 +1,7 @@
 #include "branch-service/view/materialize.h"
 
+#include "branch-service/branch_counters.h"
+
 bool replay_begin(struct replay *replay, struct view_cache *cache, struct tree *base, uint64_t changed, struct error *err)
 {
     struct tree_edit *edit;
@@ -30,6 +32,7 @@ bool replay_entry(struct replay *replay, const struct log_entry *entry, uint64_t
 
 bool replay_run(struct replay *replay, const struct log_run *run, struct error *err)
 {
+    counter_add(&branch_counters.entries_replayed, run->n_entries);
     for (size_t i = 0; i < run->n_entries; i++)
         if (!replay_entry(replay, &run->entries[i], run->first_lsn + i, err))
             return false;

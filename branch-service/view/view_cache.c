@@ -7,6 +7,7 @@
 #include <uthash.h>
 #include <utlist.h>
 
+#include "branch-service/branch_counters.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/base/sync.h"
@@ -231,6 +232,7 @@ bool view_cache_evict(struct view_cache *cache)
     struct tree *tree = found ? remove_view_locked(cache, cache->lru) : NULL;
     mutex_unlock(&cache->lock);
     tree_unref(tree);
+    counter_add(&branch_counters.views_evicted, found);
     return found;
 }
 

@@ -43,6 +43,7 @@ static bool set_value(const struct config_option *option, const char *text, stru
     static const uint64_t one[] = { 1 };
     switch (option->kind) {
     case CONFIG_STRING:
+    case CONFIG_URI:
         *(const char **)option->target = text;
         return true;
     case CONFIG_BOOL:
@@ -104,7 +105,7 @@ static bool set_default(const struct config_option *option, const struct config_
     *origin = (struct config_origin) { .source = CONFIG_FROM_DEFAULT };
     if (option->kind == CONFIG_BOOL)
         *(bool *)option->target = false;
-    else if (option->kind == CONFIG_STRING)
+    else if (option->kind == CONFIG_STRING || option->kind == CONFIG_URI)
         *(const char **)option->target = "";
     else
         *(uint64_t *)option->target = 0;
@@ -137,6 +138,13 @@ static const struct config_option *find_option(const struct config_table *tables
     return NULL;
 }
 
+static bool is_action(const struct config_table *tables, size_t index)
+{
+    for (; index >= tables->n; tables++)
+        index -= tables->n;
+    return tables->actions;
+}
+
 static bool check_keys(const struct config_table *tables, size_t n_tables, const struct config_file *file, struct error *err)
 {
     size_t index;
@@ -144,6 +152,8 @@ static bool check_keys(const struct config_table *tables, size_t n_tables, const
         const struct config_file_entry *entry = &file->entries[i];
         if (!find_option(tables, n_tables, entry->key, strlen(entry->key), 0, &index))
             return error_set(err, ERROR_INVALID_ARGUMENT, "%s:%u: there is no option '%s'", file->path, entry->line, entry->key);
+        if (is_action(tables, index))
+            return error_set(err, ERROR_INVALID_ARGUMENT, "%s:%u: '%s' is for the command line only", file->path, entry->line, entry->key);
     }
     return true;
 }
@@ -227,25 +237,4 @@ bool config_wants_help(int argc, char **argv)
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             return true;
     return false;
-}
-
-void config_print_help(FILE *out, const struct config_option *options, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const struct config_option *option = &options[i];
-        char left[64];
-        char letter[8] = "    ";
-        if (option->letter)
-            snprintf(letter, sizeof letter, "-%c, ", option->letter);
-        snprintf(left, sizeof left, "%s--%s%s%s", letter, option->name, option->kind == CONFIG_BOOL ? "" : " ",
-                 option->kind == CONFIG_BOOL ? ""
-                 : option->argument          ? option->argument
-                                             : "VALUE");
-        fprintf(out, "  %-30s %s", left, option->help);
-        if (option->fallback && option->fallback[0])
-            fprintf(out, " (default %s)", option->fallback);
-        if (option->variable)
-            fprintf(out, " [%s]", option->variable);
-        fputc('\n', out);
-    }
 }

@@ -20,6 +20,7 @@ enum config_kind {
     CONFIG_BYTES,    /* uint64_t; "64M", "1G", "512K", plain bytes */
     CONFIG_DURATION, /* uint64_t microseconds; "250ms", "10s", "5m", "1h" */
     CONFIG_BOOL,     /* bool */
+    CONFIG_URI,      /* as CONFIG_STRING; may hold a password, which is not shown */
 };
 
 struct config_option {
@@ -41,6 +42,7 @@ struct config_option {
 struct config_table {
     const struct config_option *options;
     size_t n;
+    bool actions; /* of things to do instead: no settings, so they are for the command line only */
 };
 
 /* A file of options, as somebody has read it: "listen" = "127.0.0.1:1" in line 3. */
@@ -78,6 +80,11 @@ bool config_wrap_origin(const struct config_option *option, const struct config_
 /* True when "--help" or "-h" stands among the arguments before "--". */
 bool config_wants_help(int argc, char **argv);
 void config_print_help(FILE *out, const struct config_option *options, size_t n);
+
+/* config_print.c. The settings as a file of options would have them, each with its source; secrets are not shown. */
+void config_print_values(FILE *out, const struct config_table *tables, size_t n_tables, const struct config_origin *origins);
+/* Rows of a table in Markdown, with its head. */
+void config_print_markdown(FILE *out, const struct config_table *tables, size_t n_tables);
 
 CHECKED bool config_parse_bytes(const char *text, uint64_t *bytes, struct error *err);
 CHECKED bool config_parse_duration(const char *text, uint64_t *micros, struct error *err);

@@ -3,12 +3,16 @@
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/base/bytes.h"
 #include "common/base/clock.h"
 #include "common/base/error.h"
+#include "common/base/trace.h"
+
+static const char *const level_names[] = { "debug", "info", "warn", "error" };
 
 static _Atomic int minimum_level = LOG_INFO;
 static const char *service_name = "argon";
@@ -16,6 +20,16 @@ static const char *service_name = "argon";
 void log_set_level(enum log_level level)
 {
     minimum_level = (int)level;
+}
+
+bool log_level_parse(const char *text, enum log_level *level, struct error *err)
+{
+    for (size_t i = 0; i < ARRAY_LEN(level_names); i++)
+        if (strcmp(text, level_names[i]) == 0) {
+            *level = (enum log_level)i;
+            return true;
+        }
+    return error_set(err, ERROR_INVALID_ARGUMENT, "'%s' is none of debug, info, warn, error", text);
 }
 
 void log_set_service(const char *name)
@@ -54,7 +68,6 @@ static void append_member(struct buffer *line, const char *key)
 
 void log_write(enum log_level level, const char *event, const struct log_value *values, size_t n)
 {
-    static const char *const level_names[] = { "debug", "info", "warn", "error" };
     if ((int)level < minimum_level)
         return;
     uint64_t now = clock_wall_micros();
@@ -73,6 +86,10 @@ void log_write(enum log_level level, const char *event, const struct log_value *
     append_json_string(&line, service_name);
     append_member(&line, "event");
     append_json_string(&line, event);
+    if (trace_id(trace_current(), text)) {
+        append_member(&line, "trace_id");
+        append_json_string(&line, text);
+    }
     for (size_t i = 0; i < n; i++) {
         const struct log_value *value = &values[i];
         if (value->kind == LOG_VALUE_ERROR) {

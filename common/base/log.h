@@ -3,7 +3,7 @@
  *     log_warn("segment.torn_tail", KV_STR("file", name), KV_U64("dropped_bytes", n));
  *
  * Called by main, RPC boundaries and background threads; libraries return errors instead. Document
- * contents are never logged.
+ * contents are never logged. A line written while a thread works on a call that came with a trace id (trace.h) carries it.
  *
  * Threads    any; a line is written whole.
  */
@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct error;
+#include "common/base/error.h"
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
@@ -50,8 +50,10 @@ struct log_value {
 #define log_warn(event, ...)  LOG_EVENT_(LOG_WARN, event, ##__VA_ARGS__)
 #define log_error(event, ...) LOG_EVENT_(LOG_ERROR, event, ##__VA_ARGS__)
 
-void log_set_level(enum log_level level); /* default LOG_INFO */
-void log_set_service(const char *name);   /* kept by pointer; "service" in each line */
+void log_set_level(enum log_level level); /* default LOG_INFO; any time */
+/* "debug", "info", "warn", "error". */
+CHECKED bool log_level_parse(const char *text, enum log_level *level, struct error *err);
+void log_set_service(const char *name); /* kept by pointer; "service" in each line */
 void log_write(enum log_level level, const char *event, const struct log_value *values, size_t n);
 
 #endif

@@ -236,6 +236,23 @@ void health_set(struct health *health, const char *service, bool serving)
     mutex_unlock(&health->lock);
 }
 
+void health_set_all(struct health *health, bool serving)
+{
+    mutex_lock(&health->lock);
+    for (size_t i = 0; i < health->n_services; i++)
+        health->services[i].serving = serving;
+    poke_all_locked(health);
+    mutex_unlock(&health->lock);
+}
+
+bool health_is_serving(struct health *health, const char *service)
+{
+    mutex_lock(&health->lock);
+    serving_status status = status_locked(health, service);
+    mutex_unlock(&health->lock);
+    return status == STATUS(SERVING);
+}
+
 void health_drain(struct health *health)
 {
     mutex_lock(&health->lock);

@@ -23,6 +23,7 @@
 #include "common/base/arena.h"
 #include "common/base/bytes.h"
 #include "common/base/error.h"
+#include "common/base/metrics.h"
 
 /* Trailer of a status after which the write was definitely not applied; see error_outcome. */
 #define RPC_OUTCOME_TRAILER     "argon-outcome"
@@ -40,6 +41,9 @@ void rpc_shutdown(void);
 
 struct rpc_server;
 struct rpc_call;
+
+/* The header by which a call tells its trace; it is passed on with the calls that are made for it. */
+#define RPC_TRACE_HEADER "traceparent"
 
 enum rpc_kind { RPC_KIND_UNARY, RPC_KIND_SERVER_STREAM, RPC_KIND_BIDI_STREAM };
 enum rpc_dispatch { RPC_DISPATCH_WORKER, RPC_DISPATCH_INLINE };
@@ -120,13 +124,27 @@ CHECKED bool rpc_server_start(struct rpc_server *server, struct error *err);
 int rpc_server_port(const struct rpc_server *server);
 /* Health of one service ("" = the whole server). Starts as SERVING. */
 void rpc_server_set_serving(struct rpc_server *server, const char *service, bool serving);
+void rpc_server_set_all_serving(struct rpc_server *server, bool serving); /* of the whole server, and of each service */
 /* Health says NOT_SERVING, new calls are refused (UNAVAILABLE, not applied), calls in flight get up to grace
  * microseconds, then are cancelled. Returns when all have ended. */
 void rpc_server_drain(struct rpc_server *server, int64_t grace_micros);
 void rpc_server_free(struct rpc_server *server); /* after drain; NULL is fine */
 
-/* Blocks until SIGTERM or SIGINT (returns it) or until rpc_stop_waiting was called (returns 0). */
-int rpc_wait_for_signal(void);
+/* Health says NOT_SERVING from now on, for good, and calls are still served: so that whoever balances load looks elsewhere
+ * before drain. */
+void rpc_server_announce_drain(struct rpc_server *server);
+/* What health says of the whole server. */
+bool rpc_server_is_serving(struct rpc_server *server);
+
+/* Calls and their durations, what is in flight, and the limits; the rows of rpc_metrics. */
+extern const struct metric_table rpc_metrics;
+void rpc_server_write_metrics(struct rpc_server *server, struct buffer *out);
+/* Calls that take so long are logged ("rpc.slow"), but for those that last as long as their client likes; 0: none. Any time. */
+void rpc_log_slow_calls(int64_t micros);
+
+/* Blocks until SIGTERM, SIGINT or SIGHUP (returns it), until rpc_stop_waiting was called (returns 0), or until a time of the
+ * monotonic clock (returns -1). */
+int rpc_wait_for_signal(int64_t until);
 void rpc_stop_waiting(void);
 
 struct arena *rpc_call_arena(struct rpc_call *call);

@@ -106,6 +106,10 @@ static void on_arrived(struct rpc_tag *tag, bool ok)
     }
     (void)call_post(call->server, call->slot);
     call->deadline = deadline_from_timespec(call->slot ? call->grpc_deadline : call->details.deadline);
+    call->arrived_at = clock_monotonic_micros();
+    const grpc_metadata *trace = metadata_find(&call->metadata, RPC_TRACE_HEADER);
+    if (trace)
+        trace_parse(&call->trace, (const char *)GRPC_SLICE_START_PTR(trace->value), GRPC_SLICE_LENGTH(trace->value));
     call_arrived(call); /* the handler's reference: gone with the end of the call */
 }
 
@@ -204,6 +208,7 @@ void call_finish_when_idle(struct rpc_call *call)
 static void see_end(struct rpc_call *call)
 {
     call->end_seen = true;
+    call_measure(call);
     call_finish_when_idle(call);
     call_unref(call); /* the handler's */
 }
@@ -280,6 +285,20 @@ static void add_trailer(struct rpc_call *call, grpc_metadata trailer)
     call->trailers[call->n_trailers++] = trailer;
 }
 
+/* On whatever thread has the call, which may work for others as well. The text of UNKNOWN is of another server, which may
+ * quote a document. */
+static void log_failure(const struct rpc_call *call, const struct error *err)
+{
+    const char *method = call->slot ? call->slot->path : "";
+    const struct trace before = *trace_current();
+    trace_set(&call->trace);
+    if (err->code == ERROR_UNKNOWN)
+        log_warn("rpc.failed", KV_STR("method", method), KV_STR("code", error_code_name(err->code)));
+    else
+        log_warn("rpc.failed", KV_STR("method", method), KV_ERR(err));
+    trace_set(&before);
+}
+
 void rpc_fail(struct rpc_call *call, const struct error *err)
 {
     assert(err->code != ERROR_OK);
@@ -289,7 +308,7 @@ void rpc_fail(struct rpc_call *call, const struct error *err)
         rpc_call_add_trailer(call, RPC_OUTCOME_TRAILER, RPC_OUTCOME_NOT_APPLIED);
     add_trailer(call, details_encode(call->status, err));
     if (call->status == ERROR_INTERNAL || call->status == ERROR_UNKNOWN || call->status == ERROR_DATA_LOSS)
-        log_warn("rpc.failed", KV_STR("method", call->slot ? call->slot->path : ""), KV_ERR(err));
+        log_failure(call, err);
     end(call);
 }
 

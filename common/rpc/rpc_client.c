@@ -110,10 +110,13 @@ void exchange_init_take(struct client_exchange *exchange, struct rpc_client *cli
     grpc_metadata_array_init(&exchange->trailing);
     exchange->request = codec_buffer_take(encoded);
     bool large = grpc_byte_buffer_length(exchange->request) > RPC_SMALL_REQUEST;
-    exchange->n_metadata = options->n_metadata + large;
-    exchange->metadata = mem_alloc(exchange->n_metadata * sizeof *exchange->metadata);
+    const struct trace *trace = trace_current();
+    exchange->n_metadata = options->n_metadata;
+    exchange->metadata = mem_alloc((options->n_metadata + 2) * sizeof *exchange->metadata);
     if (large)
-        exchange->metadata[options->n_metadata] = metadata_copy(RPC_LARGE_HEADER, "1");
+        exchange->metadata[exchange->n_metadata++] = metadata_copy(RPC_LARGE_HEADER, "1");
+    if (trace->parent[0])
+        exchange->metadata[exchange->n_metadata++] = metadata_copy(RPC_TRACE_HEADER, trace->parent);
     for (size_t i = 0; i < options->n_metadata; i++) {
         assert(grpc_header_key_is_legal(grpc_slice_from_static_string(options->metadata[i].key)) && "a lower-case header name");
         exchange->metadata[i] = metadata_copy(options->metadata[i].key, options->metadata[i].value);

@@ -15,7 +15,9 @@
 #include <grpc/slice.h>
 #include <stdatomic.h>
 
+#include "common/base/metrics.h"
 #include "common/base/sync.h"
+#include "common/base/trace.h"
 #include "common/rpc/rpc.h"
 
 enum {
@@ -101,6 +103,13 @@ struct method_slot {
     char *path;   /* "/package.Service/Method" */
     bool exempt;  /* from the limits and from draining: health */
     bool reads;   /* its requests are read by rpc_reads.c */
+    struct method_metrics *metrics;
+};
+
+enum { N_STATUS_CODES = 17 };
+struct method_metrics {
+    struct metric_counter handled[N_STATUS_CODES];
+    struct histogram duration; /* from the arrival to the end */
 };
 
 /* What a call that is driven by the poller wants to hear; all run on the poller. */
@@ -135,6 +144,8 @@ struct rpc_call {
     grpc_byte_buffer *payload;
 
     int64_t deadline;
+    int64_t arrived_at;
+    struct trace trace;
     bool admitted;
     size_t charged; /* to the byte budget */
     struct arena arena;
@@ -203,6 +214,8 @@ struct worker_pool {
         struct rpc_call *first, **last;
     } unary, streams;
     size_t streams_running;
+    size_t waiting;     /* calls in both queues */
+    size_t busy;        /* threads that have a call */
     size_t max_streams; /* below the number of threads, so that slow readers never occupy all of them */
     bool stopping;
     pthread_t *threads;
@@ -218,6 +231,7 @@ struct rpc_server {
     int port;
     struct method_slot *slots;
     size_t n_slots;
+    struct method_metrics unknown; /* methods that nobody registered */
     struct health *health;
     struct reflection *reflection; /* NULL: none */
 
@@ -260,6 +274,9 @@ void call_poller_enter(struct rpc_server *server);
 void call_arrived(struct rpc_call *call);  /* rpc_server.c: decides what becomes of a new call */
 void call_dispatch(struct rpc_call *call); /* rpc_server.c: to its handler, with the request if it has one */
 
+/* rpc_metrics.c: counts a call that ends, and logs a slow one; poller */
+void call_measure(struct rpc_call *call);
+
 /* rpc_reads.c; the poller only */
 void reads_enter(struct rpc_call *call);     /* an admitted call whose request is still to be read */
 void reads_go_on(struct rpc_server *server); /* memory may have been given back */
@@ -283,6 +300,8 @@ void workers_stop(struct worker_pool *pool);
 /* health.c */
 CHECKED bool health_add_to(struct rpc_server *server, struct error *err);
 void health_set(struct health *health, const char *service, bool serving);
+void health_set_all(struct health *health, bool serving);
+bool health_is_serving(struct health *health, const char *service);
 void health_drain(struct health *health);       /* NOT_SERVING everywhere from now on */
 void health_end_watches(struct health *health); /* ends the streams */
 void health_free(struct health *health);

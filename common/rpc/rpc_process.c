@@ -1,6 +1,7 @@
 /* What belongs to the process: gRPC's start and end, its log messages, signals. */
 #include <errno.h>
 #include <grpc/support/log.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -52,6 +53,7 @@ static sigset_t stop_signals(void)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     return set;
 }
 
@@ -83,7 +85,7 @@ void rpc_shutdown(void)
     stop_event = -1;
 }
 
-int rpc_wait_for_signal(void)
+int rpc_wait_for_signal(int64_t until)
 {
     sigset_t set = stop_signals();
     int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -92,7 +94,16 @@ int rpc_wait_for_signal(void)
     int received = 0;
     for (;;) {
         struct pollfd wait[] = { { .fd = signals, .events = POLLIN }, { .fd = stop_event, .events = POLLIN } };
-        if (poll(wait, 2, -1) < 0) {
+        int timeout = -1;
+        if (until != NO_DEADLINE) {
+            int64_t left = until - clock_monotonic_micros();
+            if (left <= 0) {
+                received = -1;
+                break;
+            }
+            timeout = left / 1000 >= INT_MAX ? INT_MAX : (int)(left / 1000) + 1;
+        }
+        if (poll(wait, 2, timeout) < 0) {
             if (errno == EINTR)
                 continue;
             die("poll");

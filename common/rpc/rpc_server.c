@@ -118,7 +118,9 @@ void call_dispatch(struct rpc_call *call)
     }
     struct error err;
     if (call_unpack(call, &err)) {
+        trace_set(&call->trace);
         call->slot->method->handle(call->slot->context, call, call->request);
+        trace_set(NULL);
         return;
     }
     err.outcome = OUTCOME_NOT_APPLIED;
@@ -242,6 +244,7 @@ bool server_add_slots(struct rpc_server *server, const ProtobufCServiceDescripto
             .path = path,
             .exempt = exempt,
             .reads = methods[i].large,
+            .metrics = mem_zalloc(sizeof(struct method_metrics)),
         };
     }
     health_set(server->health, service->name, true);
@@ -350,6 +353,21 @@ void rpc_server_set_serving(struct rpc_server *server, const char *service, bool
     health_set(server->health, service, serving);
 }
 
+void rpc_server_set_all_serving(struct rpc_server *server, bool serving)
+{
+    health_set_all(server->health, serving);
+}
+
+void rpc_server_announce_drain(struct rpc_server *server)
+{
+    health_drain(server->health);
+}
+
+bool rpc_server_is_serving(struct rpc_server *server)
+{
+    return health_is_serving(server->health, "");
+}
+
 /* ---- stopping --------------------------------------------------------------------------------------- */
 
 static void wait_until_zero(struct rpc_server *server, atomic_size_t *counter, int64_t deadline)
@@ -413,8 +431,10 @@ void rpc_server_free(struct rpc_server *server)
         close_queue(server->shutdown_queue);
     health_free(server->health);
     reflection_free(server->reflection);
-    for (size_t i = 0; i < server->n_slots; i++)
+    for (size_t i = 0; i < server->n_slots; i++) {
         free(server->slots[i].path);
+        free(server->slots[i].metrics);
+    }
     free(server->slots);
     mutex_destroy(&server->lock);
     condition_destroy(&server->emptied);

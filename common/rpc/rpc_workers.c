@@ -69,11 +69,16 @@ static void *run_worker(void *ctx)
             continue;
         }
         bool stream = holds_thread(call);
+        pool->waiting--;
+        pool->busy++;
         pool->streams_running += stream;
         mutex_unlock(&pool->lock);
+        trace_set(&call->trace);
         run_call(call);
+        trace_set(NULL);
         mutex_lock(&pool->lock);
         pool->streams_running -= stream;
+        pool->busy--;
     }
     mutex_unlock(&pool->lock);
     return NULL;
@@ -99,6 +104,7 @@ void workers_push(struct worker_pool *pool, struct rpc_call *call)
     struct call_queue *queue = holds_thread(call) ? &pool->streams : &pool->unary;
     *queue->last = call;
     queue->last = &call->next;
+    pool->waiting++;
     condition_signal(&pool->work);
     mutex_unlock(&pool->lock);
 }

@@ -61,7 +61,7 @@ static bool parse(char **argv, const char **listen, uint64_t *size, bool *flag, 
     int argc = 0;
     while (argv[argc])
         argc++;
-    return config_parse(&(struct config_table) { options, ARRAY_LEN(options) }, 1, argc, argv, rest, n, err);
+    return config_parse(&(struct config_table) { options, ARRAY_LEN(options), false }, 1, argc, argv, rest, n, err);
 }
 
 static void options_come_from_one_table(void **state)

@@ -262,10 +262,10 @@ static void check_sources(size_t flag, unsigned set_of_sources, bool mongodb)
         setenv(flags[flag].variable, flags[flag].values[FEATURE_FROM_ENVIRONMENT], 1);
     features_init(&features, mongodb);
     features_describe_options(&targets, options);
-    bool ok =
-        config_parse_with_file(&(struct config_table) { options, N_FEATURE_OPTIONS }, 1, set_of_sources & 1u << FEATURE_FROM_FLAG ? 2 : 1,
-                               argv, set_of_sources & 1u << FEATURE_FROM_FILE ? &file : NULL, origins, &err) &&
-        features_use_options(&features, &targets, options, origins, &err);
+    bool ok = config_parse_with_file(&(struct config_table) { options, N_FEATURE_OPTIONS, false }, 1,
+                                     set_of_sources & 1u << FEATURE_FROM_FLAG ? 2 : 1, argv,
+                                     set_of_sources & 1u << FEATURE_FROM_FILE ? &file : NULL, origins, &err) &&
+              features_use_options(&features, &targets, options, origins, &err);
     unsetenv(flags[flag].variable);
     if (ok && set_of_sources & 1u << FEATURE_FROM_CATALOG)
         ok = features_set(&features, flags[flag].feature, flags[flag].values[FEATURE_FROM_CATALOG], FEATURE_FROM_CATALOG, &err);
@@ -307,7 +307,7 @@ static void a_wrong_cutoff_is_named_with_its_source(void **state)
     char *argv[] = { "p", "--wal-cutoff", "soon", NULL };
     const struct config_file_entry entry = { "wal-cutoff", "soon", 7 };
     const struct config_file file = { "f.yaml", &entry, 1 };
-    const struct config_table table = { options, N_FEATURE_OPTIONS };
+    const struct config_table table = { options, N_FEATURE_OPTIONS, false };
     features_describe_options(&targets, options);
     assert_true(config_parse_with_file(&table, 1, 3, argv, NULL, origins, &err));
     assert_false(features_use_options(&features, &targets, options, origins, &err));

@@ -68,7 +68,7 @@ static bool parse(struct parsed *p, char **argv, struct error *err)
         { .name = "percent", .kind = CONFIG_UINT, .target = &p->percent, .fallback = "100", .max = 100, .variable = "TEST_PERCENT" },
         { .name = "color", .kind = CONFIG_BOOL, .target = &p->color, .fallback = "true", .variable = "TEST_COLOR" },
     };
-    const struct config_table tables[] = { { first, ARRAY_LEN(first) }, { second, ARRAY_LEN(second) } };
+    const struct config_table tables[] = { { first, ARRAY_LEN(first), false }, { second, ARRAY_LEN(second), false } };
     int argc = 0;
     while (argv[argc])
         argc++;

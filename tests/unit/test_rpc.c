@@ -1745,14 +1745,14 @@ static void signals_and_stops_end_the_wait(void **state)
     int signals[] = { SIGTERM, SIGINT };
     for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
         pthread_t thread = thread_start("signal", send_signal, &signals[i]);
-        assert_int_equal(rpc_wait_for_signal(), signals[i]);
+        assert_int_equal(rpc_wait_for_signal(NO_DEADLINE), signals[i]);
         pthread_join(thread, NULL);
     }
     pthread_t thread = thread_start("stop", stop_waiting, NULL);
-    assert_int_equal(rpc_wait_for_signal(), 0);
+    assert_int_equal(rpc_wait_for_signal(NO_DEADLINE), 0);
     pthread_join(thread, NULL);
     rpc_stop_waiting(); /* before the wait counts too */
-    assert_int_equal(rpc_wait_for_signal(), 0);
+    assert_int_equal(rpc_wait_for_signal(NO_DEADLINE), 0);
 }
 
 int main(int argc, char **argv)

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/crc32c.h"
 #include "common/base/memory.h"
 #include "common/base/random.h"
@@ -32,6 +33,7 @@
 #include "wal-service/store/segment_preparer.h"
 #include "wal-service/store/segment_recovery.h"
 #include "wal-service/store/segment_scan.h"
+#include "wal-service/wal_counters.h"
 
 /* A buffer that one large group needed is not kept. */
 enum { KEPT_BUFFER_BYTES = 16 << 20 };
@@ -187,8 +189,10 @@ static enum append_outcome write_group(struct segment_store *store, struct error
     int failure = disk_write_all(store->disk, store->fd, store->group.data, len + rest, store->end);
     if (failure)
         return die(store, failure, "a write", err);
+    int64_t before = clock_monotonic_micros();
     if (store->disk->ops->sync_data(store->disk, store->fd) != 0)
         return die(store, errno, "a sync", err);
+    histogram_micros(&wal_counters.sync, clock_monotonic_micros() - before);
     store->end += len;
     store->sequence++;
     store->checksum = checksum;

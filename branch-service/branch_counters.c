@@ -1,0 +1,3 @@
+#include "branch-service/branch_counters.h"
+
+struct branch_counters branch_counters;

@@ -181,10 +181,10 @@ bool traditional_count(struct registry *registry, const struct collection_path *
     int64_t all;
     if (!traditional_begin_read(&operation, registry, path->project, path->branch, path->collection, read, &name, err))
         return false;
-    bool ok = (spec->filter.len == 0 || bson_check(spec->filter, err)) &&
-              traditional_options(&spec->options, false, bytes_of(NULL, 0), bytes_of(NULL, 0), &operation.arena, &options, err) &&
-              mongo_count(operation.mongo, operation.record.database, name, traditional_filter(spec->filter), options, read->deadline, &all,
-                          err);
+    bool ok =
+        (spec->filter.len == 0 || bson_check(spec->filter, err)) &&
+        traditional_options(&spec->options, false, bytes_of(NULL, 0), bytes_of(NULL, 0), &operation.arena, &options, err) &&
+        mongo_count(operation.mongo, operation.record.database, name, traditional_filter(spec->filter), options, read->deadline, &all, err);
     ok = traditional_settle(&operation, ok, err);
     traditional_end(&operation);
     if (!ok)

@@ -222,7 +222,7 @@ def test_who_waits_is_released_when_nobody_goes_on(cluster, mongodb, mongo_serve
             Doomed(cluster, mongodb, point).dies_at("StartMigration", branch)
         else:
             straggler = Straggler(cluster, mongodb, point, "StartMigration", branch)
-        wait_until(lambda: state_of(argon, branch) == State.MIGRATION_STATE_NONE, "the release")
+        wait_until(lambda: state_of(argon, branch) == State.MIGRATION_STATE_NONE, "the release", 60)
         if action == "stop":
             straggler.goes_on_in_vain()
         end(argon, branch, keys, writers)

@@ -12,7 +12,7 @@ from argon.branch.v1 import branch_pb2
 from gate import Gate
 from harness import BIN, Process, in_parallel, wait_until
 from migration_load import Writer, check, goes_on, load, shares
-from traditional import DATABASE, branch_of, code_of, collections_of, create, options, start, uri
+from traditional import DATABASE, branch_of, code_of, create, options, start, uri
 
 State = branch_pb2.MigrationState
 COLLECTIONS = ["items", "people"]
@@ -200,10 +200,10 @@ def test_an_executor_that_was_stopped_hurts_nobody_when_it_goes_on(cluster, mong
     forward += [(start, point, [start]) for point in ("moving", "moved")]
     back = [(rollback, point, then) for point, then in (("rolling_back", [rollback, start, confirm]), ("handing_back", [rollback]), ("before-ready", [rollback]))]
     few_at_a_time([lambda case=case: one(*case) for case in forward + back])
-    # of a branch that was confirmed nothing is left in MongoDB, and nothing comes back
+    # of a branch that was confirmed no document is left in MongoDB, and none comes back
     confirmed = [argon.rpc.GetMigration(project="p", branch=branch).traditional_id for branch in branches_of(argon) if branch.startswith("Conf")]
     assert len(confirmed) == 6
-    assert [name for name in collections_of(mongodb) if any(f"_{id}_" in name for id in confirmed)] == []
+    assert {name: n for name, n in documents_of(mongodb, ["nothing"]).items() if any(f"_{id}_" in name for id in confirmed)} == {}
 
 
 def state_of(client, branch):

@@ -7,7 +7,7 @@
 #include "common/bson/utf8.h"
 
 static const struct stage_ops *const tables[] = {
-    &stages_simple, &stages_group, &stages_bucket_auto, &stages_join, &stages_graph, &stages_gather, &stages_redact,
+    &stages_simple, &stages_group, &stages_bucket_auto, &stages_join, &stages_graph, &stages_gather, &stages_redact, &stages_windows,
 };
 
 const char *pipeline_stage_name(size_t index)
@@ -52,7 +52,6 @@ static bool is_refused(const struct element *name)
         "$planCacheStats",
         "$search",
         "$searchMeta",
-        "$setWindowFields",
         "$shardedDataDistribution",
         "$vectorSearch",
     };

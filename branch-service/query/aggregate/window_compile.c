@@ -44,6 +44,16 @@ static bool is_text(const struct element *e, const char *text)
     return e->type == BSON_TYPE_UTF8 && bytes_equal(element_string(e), bytes_of_string(text));
 }
 
+static bool is_unit(const struct element *e)
+{
+    static const char *const units[] = { "year", "quarter", "month", "week", "day", "hour", "minute", "second", "millisecond" };
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        if (is_text(e, units[i]))
+            return true;
+    }
+    return false;
+}
+
 /* {$add: ["$key", offset]}, or {$dateAdd: {startDate: "$key", unit, amount: offset}} */
 static bool compile_range_end(struct pipeline *pipeline, struct bytes key, const struct element *unit, const struct element *offset,
                               const struct expression **out, struct error *err)
@@ -156,8 +166,8 @@ static bool read_window(struct pipeline *pipeline, const struct windows_spec *sp
     }
     if (unit.type && !window->by_range)
         return query_error(err, MONGO_FAILED_TO_PARSE, "a 'unit' is that of a 'range'");
-    if (unit.type && unit.type != BSON_TYPE_UTF8)
-        return query_error(err, MONGO_FAILED_TO_PARSE, "'unit' must be a string");
+    if (unit.type && !is_unit(&unit))
+        return query_error(err, MONGO_FAILED_TO_PARSE, "'unit' must be one of time, from 'year' to 'millisecond'");
     window->has_unit = unit.type != 0;
     return !bounds.type || read_bounds(pipeline, spec, &bounds, &unit, window, err);
 }

@@ -148,10 +148,15 @@ void pipeline_free(struct pipeline *pipeline)
 /* Between two questions whether the run goes on. */
 enum { HANDED_ON_BETWEEN = 256 };
 
-bool upstream_next(struct stage_run *run, struct bytes *document, bool *found, struct error *err)
+bool run_goes_on(struct stage_run *run, struct error *err)
 {
     const struct pipeline_environment *environment = run->owner->environment;
-    if (++run->owner->handed_on % HANDED_ON_BETWEEN == 0 && environment->goes_on && !environment->goes_on(environment->ctx, err))
+    return ++run->owner->handed_on % HANDED_ON_BETWEEN != 0 || !environment->goes_on || environment->goes_on(environment->ctx, err);
+}
+
+bool upstream_next(struct stage_run *run, struct bytes *document, bool *found, struct error *err)
+{
+    if (!run_goes_on(run, err))
         return false;
     if (run->upstream)
         return run->upstream->stage->op->next(run->upstream, document, found, err);

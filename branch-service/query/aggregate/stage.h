@@ -51,6 +51,8 @@ struct pipeline_run {
     unsigned handed_on; /* documents, from any stage to the next */
 };
 
+/* Asks the surroundings now and then; for each document, also where a stage goes through many for one. */
+bool run_goes_on(struct stage_run *run, struct error *err);
 /* The next document from the stage in front. */
 bool upstream_next(struct stage_run *run, struct bytes *document, bool *found, struct error *err);
 /* An evaluation of a document in the stage's arena. */

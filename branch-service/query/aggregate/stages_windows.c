@@ -255,7 +255,7 @@ static bool accumulate(struct stage_run *run, const struct window_output *output
     }
     for (; p->added < upper; p->added++) {
         struct evaluation evaluation = evaluation_at(run, p->added);
-        if (!add_to_accumulators(&kept, output->accumulator, &p->state, &evaluation))
+        if (!run_goes_on(run, values->err) || !add_to_accumulators(&kept, output->accumulator, &p->state, &evaluation))
             return false;
     }
     return output->accumulator->op->result(values, output->accumulator, &p->state, out);

@@ -6,10 +6,9 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "bench/query_documents.h"
 #include "branch-service/query/pipeline.h"
-#include "common/bson/ejson.h"
 
 static const struct {
     const char *name, *stages;
@@ -38,35 +37,11 @@ static bool next(void *ctx, struct bytes *document, bool *found, struct error *e
     return true;
 }
 
-static double thread_seconds(void)
+static void write_document(unsigned i, char text[DOCUMENT_TEXT])
 {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static void die(const struct error *err)
-{
-    fprintf(stderr, "bench_pipeline: %s\n", err->message);
-    exit(1);
-}
-
-static void parse(const char *text, bson_t *document)
-{
-    struct error err;
-    if (!ejson_parse(bytes_of(text, strlen(text)), document, &err))
-        die(&err);
-}
-
-static void add_document(struct buffer *all, unsigned i)
-{
-    char text[512];
-    bson_t document;
-    snprintf(text, sizeof text, "{\"_id\":%u,\"name\":\"user-%u\",\"age\":%u,\"score\":%u.25,\"city\":\"city-%u\",\"tags\":[\"a\",\"%c\"]}",
-             i, i * 7 % 1000, i * 13 % 90, i * 17 % 1000, i % 10, 'b' + (int)(i % 3));
-    parse(text, &document);
-    buffer_append(all, bson_get_data(&document), document.len);
-    bson_destroy(&document);
+    snprintf(text, DOCUMENT_TEXT,
+             "{\"_id\":%u,\"name\":\"user-%u\",\"age\":%u,\"score\":%u.25,\"city\":\"city-%u\",\"tags\":[\"a\",\"%c\"]}", i, i * 7 % 1000,
+             i * 13 % 90, i * 17 % 1000, i % 10, 'b' + (int)(i % 3));
 }
 
 static void measure(const char *name, const char *text, struct bytes all, unsigned n)
@@ -81,15 +56,14 @@ static void measure(const char *name, const char *text, struct bytes all, unsign
     bson_t document;
     unsigned results = 0;
     bool found = true;
-    parse(text, &document);
-    if (!element_find(bytes_of(bson_get_data(&document), document.len), "p", 1, &stages) ||
-        !pipeline_compile(stages.value, NULL, &pipeline, &err) ||
+    parse_document(text, &document);
+    if (!element_find(bytes_of_document(&document), "p", 1, &stages) || !pipeline_compile(stages.value, NULL, &pipeline, &err) ||
         !pipeline_start(pipeline, (struct document_iterator) { .next = next, .ctx = &source }, &environment, &run, &err))
-        die(&err);
+        query_bench_fail(&err);
     double began = thread_seconds();
     while (found) {
         if (!pipeline_next(run, &result, &found, &err))
-            die(&err);
+            query_bench_fail(&err);
         results += found;
     }
     double seconds = thread_seconds() - began;
@@ -104,10 +78,7 @@ int main(int argc, char **argv)
 {
     unsigned n = argc > 1 ? (unsigned)atoi(argv[1]) : 1000000;
     struct buffer all = { 0 };
-    for (unsigned i = 0; i < n; i++)
-        add_document(&all, i);
-    if (all.failed)
-        return fprintf(stderr, "bench_pipeline: no memory for %u documents\n", n), 1;
+    make_documents(n, write_document, &all);
     for (size_t i = 0; i < ARRAY_LEN(pipelines); i++)
         measure(pipelines[i].name, pipelines[i].stages, buffer_bytes(&all), n);
     buffer_destroy(&all);

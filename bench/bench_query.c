@@ -7,11 +7,9 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "bench/query_documents.h"
 #include "branch-service/query/filter.h"
-#include "common/bson/builder.h"
-#include "common/bson/ejson.h"
 
 static const struct {
     const char *name, *spec;
@@ -31,33 +29,13 @@ static const struct {
     { "$jsonSchema", "{\"$jsonSchema\":{\"required\":[\"name\"],\"properties\":{\"age\":{\"bsonType\":\"int\",\"minimum\":18}}}}" },
 };
 
-static double thread_seconds(void)
+static void write_document(unsigned i, char text[DOCUMENT_TEXT])
 {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static void die(const struct error *err)
-{
-    fprintf(stderr, "bench_query: %s\n", err->message);
-    exit(1);
-}
-
-static void add_document(struct buffer *all, unsigned i)
-{
-    char text[512];
-    bson_t document;
-    struct error err;
-    snprintf(text, sizeof text,
+    snprintf(text, DOCUMENT_TEXT,
              "{\"_id\":%u,\"name\":\"user-%u\",\"age\":%u,\"score\":%u.25,\"city\":\"city-%u\",\"tags\":[\"a\",\"%c\"],"
              "\"address\":{\"street\":\"street %u\",\"zip\":\"%u\"},\"orders\":[{\"n\":%u,\"paid\":%s}],\"active\":%s}",
              i, i * 7 % 1000, i * 13 % 90, i * 17 % 1000, i % 10, 'b' + (int)(i % 3), i, i % 100, i % 11, i % 2 ? "true" : "false",
              i % 4 ? "true" : "false");
-    if (!ejson_parse(bytes_of(text, strlen(text)), &document, &err))
-        die(&err);
-    buffer_append(all, bson_get_data(&document), document.len);
-    bson_destroy(&document);
 }
 
 static void measure(const char *name, const char *spec, struct bytes all, unsigned n)
@@ -66,14 +44,14 @@ static void measure(const char *name, const char *spec, struct bytes all, unsign
     struct error err;
     bson_t document;
     unsigned found = 0;
-    if (!ejson_parse(bytes_of(spec, strlen(spec)), &document, &err) ||
-        !filter_compile(bytes_of(bson_get_data(&document), document.len), &filter, &err))
-        die(&err);
+    parse_document(spec, &document);
+    if (!filter_compile(bytes_of_document(&document), &filter, &err))
+        query_bench_fail(&err);
     double began = thread_seconds();
     for (const uint8_t *at = all.data; at < all.data + all.len; at += get_u32(at)) {
         bool matches;
         if (!filter_matches(filter, bytes_of(at, get_u32(at)), &matches, &err))
-            die(&err);
+            query_bench_fail(&err);
         found += matches;
     }
     double seconds = thread_seconds() - began;
@@ -87,10 +65,7 @@ int main(int argc, char **argv)
 {
     unsigned n = argc > 1 ? (unsigned)atoi(argv[1]) : 1000000;
     struct buffer all = { 0 };
-    for (unsigned i = 0; i < n; i++)
-        add_document(&all, i);
-    if (all.failed)
-        return fprintf(stderr, "bench_query: no memory for %u documents\n", n), 1;
+    make_documents(n, write_document, &all);
     for (size_t i = 0; i < ARRAY_LEN(filters); i++)
         measure(filters[i].name, filters[i].spec, buffer_bytes(&all), n);
     buffer_destroy(&all);

@@ -4,11 +4,9 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "bench/query_documents.h"
 #include "branch-service/query/update.h"
-#include "common/base/clock.h"
-#include "common/bson/ejson.h"
 
 enum { DOCUMENTS = 1024, ROUND = 4 };
 
@@ -23,20 +21,6 @@ static const struct {
     { "replacement", "{\"state\":\"done\",\"visits\":1}", NULL },
 };
 
-static void parse(const char *text, bson_t *document)
-{
-    struct error err;
-    if (ejson_parse(bytes_of_string(text), document, &err))
-        return;
-    fprintf(stderr, "%s: %s\n", text, err.message);
-    exit(1);
-}
-
-static struct bytes bytes_of_document(const bson_t *document)
-{
-    return bytes_of(bson_get_data(document), document->len);
-}
-
 static struct update *compile(const char *text, const char *array_filters)
 {
     char wrapped[256];
@@ -46,15 +30,13 @@ static struct update *compile(const char *text, const char *array_filters)
     struct update_options options = { 0 };
     snprintf(wrapped, sizeof wrapped, "{\"filters\":%s}", array_filters ? array_filters : "[]");
     bson_t spec, filters;
-    parse(text, &spec);
-    parse(wrapped, &filters);
+    parse_document(text, &spec);
+    parse_document(wrapped, &filters);
     bson_iter_init_find(&iter, &filters, "filters");
     bson_iter_array(&iter, &(uint32_t) { 0 }, &options.array_filters.data);
     options.array_filters.len = get_u32(options.array_filters.data);
-    if (!update_compile(bytes_of_document(&spec), &options, &update, &err)) {
-        fprintf(stderr, "%s: %s\n", text, err.message);
-        exit(1);
-    }
+    if (!update_compile(bytes_of_document(&spec), &options, &update, &err))
+        query_bench_fail(&err);
     bson_destroy(&spec);
     bson_destroy(&filters);
     return update;
@@ -65,21 +47,11 @@ static bool apply(const struct update *update, const bson_t *document)
     bson_t image;
     bool changed;
     struct error err;
-    if (!update_apply(update, bytes_of_document(document), &image, &changed, &err)) {
-        fprintf(stderr, "%s\n", err.message);
-        exit(1);
-    }
+    if (!update_apply(update, bytes_of_document(document), &image, &changed, &err))
+        query_bench_fail(&err);
     if (changed)
         bson_destroy(&image);
     return changed;
-}
-
-/* Of this process: others on the machine are none of the library's business. */
-static int64_t cpu_micros(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (int64_t)t.tv_sec * MICROS_PER_SECOND + t.tv_nsec / 1000;
 }
 
 int main(int argc, char **argv)
@@ -87,25 +59,24 @@ int main(int argc, char **argv)
     static bson_t documents[DOCUMENTS];
     double seconds = argc > 1 ? strtod(argv[1], NULL) : 1;
     for (int i = 0; i < DOCUMENTS; i++) {
-        char text[512];
+        char text[DOCUMENT_TEXT];
         snprintf(text, sizeof text,
                  "{\"_id\":%d,\"name\":\"customer "
                  "%d\",\"state\":\"open\",\"visits\":%d,\"draft\":true,\"best\":60,\"address\":{\"city\":\"Bonn\","
                  "\"street\":\"%d, Long Street\"},\"tags\":[\"a\",\"b\"],\"scores\":[3,8,2],\"items\":[{\"n\":1},{\"n\":3},{\"n\":9}]}",
                  i, i, i % 7, i);
-        parse(text, &documents[i]);
+        parse_document(text, &documents[i]);
     }
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         struct update *update = compile(cases[c].update, cases[c].array_filters);
         uint64_t n = 0, changed = 0;
-        int64_t began = cpu_micros(), now = began;
-        for (; now - began < (int64_t)(seconds * MICROS_PER_SECOND); now = cpu_micros()) {
+        double began = thread_seconds(), now = began;
+        for (; now - began < seconds; now = thread_seconds()) {
             for (int i = 0; i < ROUND * DOCUMENTS; i++, n++)
                 changed += apply(update, &documents[i % DOCUMENTS]);
         }
         printf("{\"bench\":\"update\",\"what\":\"%s\",\"bytes\":%u,\"documents\":%llu,\"changed\":%llu,\"per_second\":%.0f}\n",
-               cases[c].name, documents[0].len, (unsigned long long)n, (unsigned long long)changed,
-               (double)n * MICROS_PER_SECOND / (double)(now - began));
+               cases[c].name, documents[0].len, (unsigned long long)n, (unsigned long long)changed, (double)n / (now - began));
         update_free(update);
     }
     for (int i = 0; i < DOCUMENTS; i++)

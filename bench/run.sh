@@ -16,7 +16,7 @@ case ${1:-} in
 esac
 out=${1:-$root/build/release/bench.jsonl}
 
-programs="wal-service branch-service bench_wal bench_docs bench_disk bench_echo bench_echo_server bench_query bench_pipeline bench_walk"
+programs="wal-service branch-service bench_wal bench_docs bench_disk bench_echo bench_echo_server bench_query bench_pipeline bench_update bench_walk"
 cmake -S "$root" --preset release >/dev/null
 # shellcheck disable=SC2086
 cmake --build "$root/build/release" --target $programs -- --quiet
@@ -53,6 +53,7 @@ printf '{"bench":"machine","date":"%s","cpu":"%s","cores":%s,"memory_gib":%s,"ke
 record "$bin/bench_disk" "$work" "$seconds"
 record "$bin/bench_query" "$total"
 record "$bin/bench_pipeline" "$total"
+record "$bin/bench_update" "$(echo "$seconds" | awk '{ print $1 / 10 }')"
 record "$bin/bench_walk" "$total"
 # kind, port, seconds a line: unary calls and a stream of the same messages
 unary_and_bidi() {

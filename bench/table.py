@@ -37,6 +37,8 @@ def targets():
         ("strong find by _id, 64 in flight", "25 k/s", one("find", in_flight=64), "calls_per_second", 25e3),
         ("filter with one comparison, one core", "5 M documents/s", one("filter", filter="one comparison"), "documents_per_second", 5e6),
         ("filter with five operators, one core", "1.5 M documents/s", one("filter", filter="five operators"), "documents_per_second", 1.5e6),
+        ("update with three operators, one core", "1 M/s", one("update", what="three operators"), "per_second", 1e6),
+        ("$group by one field, one core", "2 M documents/s", one("pipeline", pipeline="$group by one field"), "documents_per_second", 2e6),
     ):
         row(name, target, f"{line[key]:,}/s", line[key] >= least)
     update = one("update", in_flight=64)

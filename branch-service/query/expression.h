@@ -59,6 +59,9 @@ CHECKED bool expression_is_true(const struct expression *expression, const struc
 /* The value when it depends on nothing; NULL otherwise. */
 const struct element *expression_constant(const struct expression *expression);
 
+/* Does $rand take part in it? */
+bool expression_is_random(const struct expression *expression);
+
 /* The variables that a command's `let` document defines: constants, or expressions over those before them.
  * outer may be NULL; all three live as long as the arena. */
 CHECKED bool expression_let(struct bytes let, const struct expression_variables *outer, int64_t now, struct arena *arena,

@@ -270,6 +270,8 @@ static bool add_expr(struct compiler *c, const struct element *e, struct error *
         return query_error(err, MONGO_BAD_VALUE, "$expr can only be applied to the top-level document");
     if (!expression_compile(e, let ? let->scope : NULL, &c->filter->arena, &expression, err))
         return query_wrap(err, "$expr");
+    if (expression_is_random(expression))
+        return query_error(err, MONGO_COMMAND_NOT_SUPPORTED, "$expr: $rand is not supported in a filter");
     if (!add_node(c, NODE_EXPRESSION, &index, err))
         return false;
     c->nodes[index].prepared = expression;

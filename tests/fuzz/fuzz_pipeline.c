@@ -19,10 +19,12 @@ static bool next(void *ctx, struct bytes *document, bool *found, struct error *e
     return true;
 }
 
-static bool open_other(void *ctx, struct bytes collection, struct document_iterator *iterator, struct error *err)
+static bool open_other(void *ctx, struct bytes collection, const struct filter *filter, struct document_iterator *iterator,
+                       struct error *err)
 {
     struct source *source = malloc(sizeof *source);
     (void)collection;
+    (void)filter;
     (void)err;
     *source = *(struct source *)ctx;
     source->next = 0;

@@ -94,6 +94,8 @@ static void operators_are_refused_by_name(void **state)
     }
     refuses("{\"b\":1,\"$where\":\"x\"}", "the filter operator '$where' is not supported (code 115, CommandNotSupported)");
     refuses("{\"$text\":{\"$search\":\"x\"}}", "the filter operator '$text' is not supported");
+    refuses("{\"$expr\":{\"$gt\":[1,{\"$let\":{\"vars\":{\"a\":{\"$rand\":{}}},\"in\":\"$$a\"}}]}}",
+            "$expr: $rand is not supported in a filter");
     refuses("{\"$sampleRate\":0.5}", "the filter operator '$sampleRate' is not supported");
     refuses("{\"a\":{\"$nosuch\":1}}", "filter on 'a': unknown operator '$nosuch' (code 2, BadValue)");
     refuses("{\"$nosuch\":1}", "unknown top level operator '$nosuch'");

@@ -454,6 +454,11 @@ static bool sort(struct error *err)
     return aggregate("{\"p\": [{\"$sort\": {\"a\": 1}}]}", err);
 }
 
+static bool windows(struct error *err)
+{
+    return aggregate("{\"p\": [{\"$setWindowFields\": {\"output\": {\"r\": {\"$sum\": 1}}}}]}", err);
+}
+
 static bool unwound_groups(struct error *err)
 {
     return aggregate("{\"p\": [{\"$unwind\": \"$n\"}, {\"$group\": {\"_id\": {\"$rand\": {}}}}]}", err);
@@ -462,7 +467,7 @@ static bool unwound_groups(struct error *err)
 static void gathering_ends_at_a_limit(void **state)
 {
     (void)state;
-    attempt_fn *const attempts[] = { push, first_n, top_n, median, facet, bucket_auto, sort, unwound_groups };
+    attempt_fn *const attempts[] = { push, first_n, top_n, median, facet, bucket_auto, sort, windows, unwound_groups };
     for (size_t i = 0; i < ARRAY_LEN(attempts); i++) {
         struct outcome outcome = run_apart(attempts[i]);
         if (outcome.code != MONGO_QUERY_EXCEEDED_MEMORY_LIMIT && outcome.code != MONGO_EXCEEDED_MEMORY_LIMIT)

@@ -230,6 +230,28 @@ static bool compile_one(struct pipeline *pipeline, const struct element *spec, s
     return expression_compile(&e, pipeline->scope, &pipeline->arena, &a->expression, err);
 }
 
+bool is_accumulator(const struct element *name)
+{
+    return find_op(name) != NULL;
+}
+
+bool compile_accumulator_op(struct pipeline *pipeline, const struct element *spec, const char *field, struct accumulator **out,
+                            struct error *err)
+{
+    const struct accumulator_op *op = find_op(spec);
+    if (!op && element_is_named(spec, "$accumulator", 12))
+        return query_error(err, MONGO_COMMAND_NOT_SUPPORTED, "$accumulator is not supported: there is no JavaScript here");
+    if (!op)
+        return query_error(err, 15952, "unknown group operator '%.*s'", utf8_fit(spec->name, spec->name_len, 80), spec->name);
+    struct accumulator *accumulator = spec_alloc(pipeline, sizeof *accumulator, err);
+    if (!accumulator)
+        return false;
+    accumulator->op = op;
+    accumulator->name = field;
+    *out = accumulator;
+    return (op->compile ? op->compile : compile_one)(pipeline, spec, accumulator, err);
+}
+
 bool compile_accumulator(struct pipeline *pipeline, const struct element *field, struct accumulator **out, struct error *err)
 {
     struct element_reader reader;
@@ -248,18 +270,7 @@ bool compile_accumulator(struct pipeline *pipeline, const struct element *field,
         return query_error(err, 40236, "The field name '%.*s' cannot be an operator name", shown, field->name);
     if (element_next(&reader, &(struct element) { 0 }))
         return query_error(err, 40238, "The field '%.*s' must specify one accumulator", shown, field->name);
-    const struct accumulator_op *op = find_op(&e);
-    if (!op && element_is_named(&e, "$accumulator", 12))
-        return query_error(err, MONGO_COMMAND_NOT_SUPPORTED, "$accumulator is not supported: there is no JavaScript here");
-    if (!op)
-        return query_error(err, 15952, "unknown group operator '%.*s'", utf8_fit(e.name, e.name_len, 80), e.name);
-    struct accumulator *accumulator = spec_alloc(pipeline, sizeof *accumulator, err);
-    if (!accumulator)
-        return false;
-    accumulator->op = op;
-    accumulator->name = field->name;
-    *out = accumulator;
-    return (op->compile ? op->compile : compile_one)(pipeline, &e, accumulator, err);
+    return compile_accumulator_op(pipeline, &e, field->name, out, err);
 }
 
 void destroy_accumulators(struct accumulator *first)

@@ -56,6 +56,10 @@ struct accumulator {
 
 /* {name: {$op: expression}}; what was made of it is in *out when there is an error, too. */
 bool compile_accumulator(struct pipeline *pipeline, const struct element *field, struct accumulator **out, struct error *err);
+/* {$op: expression}, of a field that has been looked at. */
+bool compile_accumulator_op(struct pipeline *pipeline, const struct element *spec, const char *field, struct accumulator **out,
+                            struct error *err);
+bool is_accumulator(const struct element *name);
 void destroy_accumulators(struct accumulator *first); /* what is not in the pipeline's arena */
 /* {count: {$sum: 1}}: what stages have where nothing else is asked for. */
 bool compile_counter(struct pipeline *pipeline, struct accumulator **out, struct error *err);

@@ -167,13 +167,20 @@ static int compare_for_result(const void *x, const void *y, void *a)
 
 static bool result_best(struct run *values, const struct accumulator *a, const struct accumulator_state *state, struct element *out)
 {
-    struct best *best = state->more;
+    const struct best *best = state->more;
     struct list list = { 0 };
-    if (best->n)
-        qsort_r(best->heap, best->n, sizeof(struct slot *), compare_for_result, (void *)a);
+    if (best->n == 0 && (a->op->variant & SINGLE))
+        return make_null(out);
+    struct slot **sorted = run_alloc(values, (best->n + 1) * sizeof(struct slot *));
+    if (!sorted)
+        return false;
+    if (best->n) {
+        memcpy(sorted, best->heap, best->n * sizeof(struct slot *));
+        qsort_r(sorted, best->n, sizeof(struct slot *), compare_for_result, (void *)a);
+    }
     for (size_t i = 0; i < best->n; i++) {
         size_t at = kind_of(a) == MAX ? best->n - 1 - i : i;
-        if (!list_add(values, &list, &best->heap[at]->output.value))
+        if (!list_add(values, &list, &sorted[at]->output.value))
             return false;
     }
     if (!(a->op->variant & SINGLE))

@@ -7,7 +7,7 @@
 #include "common/bson/utf8.h"
 
 static const struct stage_ops *const tables[] = {
-    &stages_simple, &stages_group, &stages_bucket_auto, &stages_join, &stages_graph, &stages_gather, &stages_redact,
+    &stages_simple, &stages_group, &stages_bucket_auto, &stages_join, &stages_graph, &stages_gather, &stages_redact, &stages_windows,
 };
 
 const char *pipeline_stage_name(size_t index)
@@ -52,7 +52,6 @@ static bool is_refused(const struct element *name)
         "$planCacheStats",
         "$search",
         "$searchMeta",
-        "$setWindowFields",
         "$shardedDataDistribution",
         "$vectorSearch",
     };
@@ -149,10 +148,15 @@ void pipeline_free(struct pipeline *pipeline)
 /* Between two questions whether the run goes on. */
 enum { HANDED_ON_BETWEEN = 256 };
 
-bool upstream_next(struct stage_run *run, struct bytes *document, bool *found, struct error *err)
+bool run_goes_on(struct stage_run *run, struct error *err)
 {
     const struct pipeline_environment *environment = run->owner->environment;
-    if (++run->owner->handed_on % HANDED_ON_BETWEEN == 0 && environment->goes_on && !environment->goes_on(environment->ctx, err))
+    return ++run->owner->handed_on % HANDED_ON_BETWEEN != 0 || !environment->goes_on || environment->goes_on(environment->ctx, err);
+}
+
+bool upstream_next(struct stage_run *run, struct bytes *document, bool *found, struct error *err)
+{
+    if (!run_goes_on(run, err))
         return false;
     if (run->upstream)
         return run->upstream->stage->op->next(run->upstream, document, found, err);

@@ -51,6 +51,8 @@ struct pipeline_run {
     unsigned handed_on; /* documents, from any stage to the next */
 };
 
+/* Asks the surroundings now and then; for each document, also where a stage goes through many for one. */
+bool run_goes_on(struct stage_run *run, struct error *err);
 /* The next document from the stage in front. */
 bool upstream_next(struct stage_run *run, struct bytes *document, bool *found, struct error *err);
 /* An evaluation of a document in the stage's arena. */
@@ -72,6 +74,7 @@ bool with_nested(struct run *run, struct bytes document, const struct path *path
 bool open_collection(struct stage_run *run, struct bytes name, const struct filter *filter, struct document_iterator *iterator,
                      struct error *err);
 /* The name of a field, perhaps dotted, without a dollar. not_string: the error's code. */
+bool check_field_path(struct bytes name, struct error *err);
 bool read_field_path(struct pipeline *pipeline, const struct element *e, int not_string, struct path *path, struct error *err);
 
 bool fail_gathering(const char *stage, struct error *err); /* error 292 */
@@ -80,6 +83,7 @@ struct stage_ops {
     const struct stage_op *ops;
     size_t n;
 };
-extern const struct stage_ops stages_simple, stages_group, stages_bucket_auto, stages_join, stages_graph, stages_gather, stages_redact;
+extern const struct stage_ops stages_simple, stages_group, stages_bucket_auto, stages_join, stages_graph, stages_gather, stages_redact,
+    stages_windows;
 
 #endif

@@ -257,7 +257,8 @@ static bool search_level(struct stage_run *run, struct graph_search *search, int
     }
     search->frontier.n = 0;
     while ((ok = documents.next(documents.ctx, &document, &found, err)) && found) {
-        ok = filter_matches(filter, document, &matches, err) && (!matches || take_document(search, document, depth));
+        ok = run_goes_on(run, err) && filter_matches(filter, document, &matches, err) &&
+             (!matches || take_document(search, document, depth));
         if (!ok)
             break;
     }

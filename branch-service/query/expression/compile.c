@@ -142,9 +142,16 @@ unsigned expression_reads(const struct expression *e)
         reads = READS_DOCUMENT;
     else if (e->evaluate == evaluate_variable || e->evaluate == evaluate_now)
         reads = READS_VARIABLES;
+    else if (e->op && e->op->by_chance)
+        reads = READS_CHANCE;
     for (size_t i = 0; i < e->n; i++)
         reads |= expression_reads(e->args[i]);
     return reads;
+}
+
+bool expression_is_random(const struct expression *e)
+{
+    return expression_reads(e) & READS_CHANCE;
 }
 
 bool evaluate_optional(struct run *run, const struct expression *e, struct element *out)

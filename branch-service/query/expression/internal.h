@@ -41,6 +41,7 @@ struct expression_op {
     evaluate_fn *evaluate; /* or this, for those that do not evaluate all of their arguments once */
     int variant;           /* which of several that are alike */
     int too_few;           /* error code where it is not the usual one */
+    bool by_chance;        /* another value each time */
     /* named: "input!16880 as in!16882"; arguments stand in this order, and those with a number must be given,
      * or else that is the error's code */
     const char *fields;
@@ -74,7 +75,7 @@ bool find_fields(struct compiler *compiler, const struct expression_op *op, cons
 bool check_variable_name(struct compiler *compiler, const char *name, size_t len);
 
 /* What its value depends on; 0: always the same, and it can be evaluated when it is compiled. */
-enum { READS_DOCUMENT = 1, READS_VARIABLES = 2 };
+enum { READS_DOCUMENT = 1, READS_VARIABLES = 2, READS_CHANCE = 4 };
 unsigned expression_reads(const struct expression *e);
 
 /* "$a.b" or "$$variable" */

@@ -344,7 +344,7 @@ static const struct expression_op ops[] = {
     { "$degreesToRadians", 1, 1, .apply = apply_trigonometric, .variant = MATH_TO_RADIANS },
     { "$radiansToDegrees", 1, 1, .apply = apply_trigonometric, .variant = MATH_TO_DEGREES },
     { "$atan2", 2, 2, .apply = apply_atan2 },
-    { "$rand", .evaluate = evaluate_rand, .compile = compile_rand },
+    { "$rand", .evaluate = evaluate_rand, .compile = compile_rand, .by_chance = true },
 };
 
 const struct expression_ops ops_math = { ops, ARRAY_LEN(ops) };

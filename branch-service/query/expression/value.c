@@ -200,17 +200,26 @@ static uint8_t *put_field(uint8_t *at, uint8_t type, const char *name, size_t le
     return at + value.len;
 }
 
+/* For an array or a document, which begins with its size. */
+static uint8_t *alloc_container(struct run *run, size_t size)
+{
+    uint8_t *data = size <= EXPRESSION_MAX_VALUE ? arena_alloc(run->arena, size) : NULL;
+    if (data)
+        put_u32(data, (uint32_t)size);
+    else
+        fail_memory(run);
+    return data;
+}
+
 bool make_array(struct run *run, const struct list *list, struct element *out)
 {
     size_t size = 5;
     for (size_t i = 0; i < list->n; i++)
         size += 2 + index_digits(i) + list->items[i].value.len;
-    if (size > EXPRESSION_MAX_VALUE)
-        return fail_memory(run);
-    uint8_t *data = run_alloc(run, size), *at = data + 4;
+    uint8_t *data = alloc_container(run, size);
     if (!data)
         return false;
-    put_u32(data, (uint32_t)size);
+    uint8_t *at = data + 4;
     for (size_t i = 0; i < list->n; i++) {
         const struct element *e = &list->items[i];
         char name[24];
@@ -230,12 +239,10 @@ bool make_document(struct run *run, const struct list *list, struct element *out
         if (!value_is_missing(&list->items[i]))
             size += 2 + list->items[i].name_len + list->items[i].value.len;
     }
-    if (size > EXPRESSION_MAX_VALUE)
-        return fail_memory(run);
-    uint8_t *data = run_alloc(run, size), *at = data + 4;
+    uint8_t *data = alloc_container(run, size);
     if (!data)
         return false;
-    put_u32(data, (uint32_t)size);
+    uint8_t *at = data + 4;
     for (size_t i = 0; i < list->n; i++) {
         const struct element *e = &list->items[i];
         if (!value_is_missing(e))

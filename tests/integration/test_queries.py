@@ -247,7 +247,7 @@ def test_hostile_specs_are_refused(argon, name):
 
 def test_a_list_of_a_million_ids(argon):
     argon.insert_many("p", "c", [{"_id": i} for i in range(1000)])
-    ids = bson.encode({"_id": {"$in": [bson.Int64(7 * i) for i in range(1000000)]}})
+    ids = bson.encode({"_id": {"$in": [7 * i for i in range(1000000)]}})
     messages = argon.rpc.Find(target=argon.target("p", "c"), filter=branch_pb2.Document(bson=ids), timeout=60)
     assert [document["_id"] for document in decoded(messages)] == list(range(0, 1000, 7))
 

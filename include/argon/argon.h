@@ -179,7 +179,8 @@ struct argon_cursor;
 /* query may be NULL. Returns when the answer has begun. */
 struct argon_cursor *argon_find(struct argon_client *client, const struct argon_target *target, const struct argon_query *query,
                                 struct argon_error *error);
-/* The next document, in _id order unless the query or its pipeline says otherwise; waits for it without a limit of time. False at the end (error->code is ARGON_OK) and on failure. */
+/* The next document, in _id order unless the query or its pipeline says otherwise; waits for it without a limit of time. False at the end
+ * (error->code is ARGON_OK) and on failure. */
 bool argon_cursor_next(struct argon_cursor *cursor, struct argon_document *document, struct argon_error *error);
 uint64_t argon_cursor_lsn(const struct argon_cursor *cursor); /* of the state that is shown */
 void argon_cursor_close(struct argon_cursor *cursor);         /* at any time; NULL is fine */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "branch-service/collection/traditional.h"
+#include "branch-service/collection/traditional_branch.h"
 #include "branch-service/collection/traditional_copy.h"
 #include "branch-service/lineage.h"
 #include "branch-service/migration_internal.h"
@@ -233,14 +234,16 @@ bool migration_confirm(const struct migration_call *call, struct error *err)
 {
     struct migration_run run;
     struct migration_change change = { .to = BRANCH_CONFIRMED, .apply = bury };
-    char all[MIGRATION_PREFIX_SIZE];
+    char all[MIGRATION_PREFIX_SIZE], made[TRADITIONAL_PREFIX_SIZE];
     if (!migration_run_begin(&run, call, MIGRATION_CONFIRM, NULL, err))
         return false;
     migration_test_point("confirming");
     run.stubborn = true;
     migration_make_prefix(run.record.id, 0, all);
+    traditional_make_prefix(run.record.id, 0, made); /* what rollbacks before this have not tidied */
     bool ok = migration_tell(&run, "drops the collections", err) &&
               traditional_drop_prefix(run.mongo, run.record.database, all, NULL, base_step_deadline(call->deadline), err) &&
+              traditional_drop_prefix(run.mongo, run.record.database, made, NULL, base_step_deadline(call->deadline), err) &&
               migration_drop_placeholders(&run, run.record.prefix, err) && migration_step(&run, &change, err) &&
               migration_tell(&run, "done", err);
     migration_run_end(&run);

@@ -115,6 +115,8 @@ static bool make_copy(struct rollback *rollback, struct twin *twin, struct error
     for (size_t i = 0; i < run->migration.n && !original; i++)
         if (strcmp(run->migration.collections[i].id, twin->id) == 0)
             original = &run->migration.collections[i];
+    if (!migration_check_mine(run, err)) /* copies are dropped by a later executor, if they are there by then */
+        return false;
     twin->other_indexes = !bytes_equal(twin->indexes, original ? original->indexes : (struct bytes) { 0 });
     if (!original)
         return create_copy(rollback, twin, err);

@@ -1,5 +1,6 @@
 """Migrations whose executors are killed, stopped, or two at a time: nothing acknowledged is missing, and what was deleted stays so."""
 
+import contextlib
 import signal
 import threading
 import time
@@ -15,6 +16,8 @@ from traditional import DATABASE, branch_of, code_of, create, options, start, ur
 
 State = branch_pb2.MigrationState
 COLLECTIONS = ["items", "people"]
+# The test server comes to a standstill when many rename, and above all copy, collections at once: so many migrations, and rollbacks.
+AT_A_TIME, COPYING = 6, threading.Semaphore(2)
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ class Doomed:
         assert self.process.exited() == -signal.SIGKILL
 
 
-def begin(client, branch, n=400):
+def begin(client, branch, n=100):
     """Many at a time: their writers are not in a hurry."""
     create(client, branch, timeout=120)
     keys = load(client, branch, COLLECTIONS, n)
@@ -76,9 +79,12 @@ def documents_of(mongodb, prefixes=("",)):
         return {name: n for name in names if (n := client[DATABASE][name].count_documents({}))}
 
 
-def few_at_a_time(functions, n=3):
-    """The test server comes to a standstill when many rename, copy and drop collections at once."""
-    return [result for i in range(0, len(functions), n) for result in in_parallel(*functions[i : i + n])]
+def branches_of(client):
+    return [branch.name for branch in client.rpc.ListBranches(project="p", page_size=1000).branches]
+
+
+def few_at_a_time(functions):
+    return [result for i in range(0, len(functions), AT_A_TIME) for result in in_parallel(*functions[i : i + AT_A_TIME])]
 
 
 FORWARD = ["claimed", "before-frozen", "frozen", "moved", "renamed", "before-started", "started", "copying", "before-copied", "copied", "verified"]
@@ -123,9 +129,10 @@ def test_killed_at_every_step_on_the_way_back_and_at_the_end(cluster, mongodb, a
         branch = f"back-{point}"
         keys, writers = begin(argon, branch)
         argon.rpc.StartMigration(project="p", branch=branch, timeout=120)
-        Doomed(cluster, mongodb, point).dies_at("RollbackMigration", branch)
-        if point != "ready":
-            goes_on(lambda: argon.rpc.RollbackMigration(project="p", branch=branch, timeout=120))
+        with COPYING:
+            Doomed(cluster, mongodb, point).dies_at("RollbackMigration", branch)
+            if point != "ready":
+                goes_on(lambda: argon.rpc.RollbackMigration(project="p", branch=branch, timeout=120))
         assert not branch_of(argon, branch).use_wal
         end(argon, branch, keys, writers)
         # what the killed one left behind hurts nobody
@@ -149,46 +156,75 @@ def test_killed_at_every_step_on_the_way_back_and_at_the_end(cluster, mongodb, a
 # ---- stragglers --------------------------------------------------------------------------------------
 
 
+class Straggler:
+    """A call whose executor stops at a step, until it is let go on."""
+
+    def __init__(self, cluster, mongodb, point, method, branch):
+        self.doomed = Doomed(cluster, mongodb, point, "stop")
+        self.code = None
+        self.thread = threading.Thread(target=self.call, args=(method, branch))
+        self.thread.start()
+        wait_until(self.is_stopped, "the stop", 60)
+
+    def call(self, method, branch):
+        self.code = code_of(lambda: getattr(self.doomed.client.rpc, method)(project="p", branch=branch, timeout=120))
+
+    def is_stopped(self):
+        return "T" in open(f"/proc/{self.doomed.process.process.pid}/stat").read().rsplit(")", 1)[1].split()[0]
+
+    def goes_on_in_vain(self):
+        self.doomed.process.process.send_signal(signal.SIGCONT)
+        self.thread.join()
+        assert self.code == grpc.StatusCode.FAILED_PRECONDITION
+        self.doomed.process.kill()
+
+
 def test_an_executor_that_was_stopped_hurts_nobody_when_it_goes_on(cluster, mongodb, argon):
     """Somebody else has finished meanwhile, or has rolled back and even begun anew."""
 
-    def one(point, then):
-        branch = f"{then}-{point}"
+    def one(method, point, then):
+        branch = f"{then[-1][:4]}-{method[:4]}-{point}"
         keys, writers = begin(argon, branch)
-        doomed = Doomed(cluster, mongodb, point, "stop")
-        outcome = []
-        straggler = threading.Thread(
-            target=lambda: outcome.append(code_of(lambda: doomed.client.rpc.StartMigration(project="p", branch=branch, timeout=120)))
-        )
-        straggler.start()
-        wait_until(lambda: "T" in open(f"/proc/{doomed.process.process.pid}/stat").read().rsplit(")", 1)[1].split()[0], "the stop", 60)
-        if then == "back":
-            goes_on(lambda: argon.rpc.RollbackMigration(project="p", branch=branch, timeout=120))
-        if then != "back":
-            goes_on(lambda: argon.rpc.StartMigration(project="p", branch=branch, timeout=120))
-        if then == "confirm":
-            goes_on(lambda: argon.rpc.ConfirmMigration(project="p", branch=branch, timeout=120))
-        doomed.process.process.send_signal(signal.SIGCONT)
-        straggler.join()
-        assert outcome == [grpc.StatusCode.FAILED_PRECONDITION]
-        doomed.process.kill()
+        if method == "RollbackMigration":
+            argon.rpc.StartMigration(project="p", branch=branch, timeout=120)
+        with COPYING if method == "RollbackMigration" else contextlib.nullcontext():
+            straggler = Straggler(cluster, mongodb, point, method, branch)
+            for call in then:
+                goes_on(lambda: getattr(argon.rpc, call)(project="p", branch=branch, timeout=120))
+            straggler.goes_on_in_vain()
         end(argon, branch, keys, writers)
 
+    start, confirm, rollback = "StartMigration", "ConfirmMigration", "RollbackMigration"
     points = ["before-frozen", "moving", "moved", "renamed", "copying"]
-    few_at_a_time([lambda point=point, then=then: one(point, then) for point in points for then in ("on", "back", "confirm")])
+    forward = [(start, point, then) for point in points for then in ([rollback], [start, confirm])]
+    forward += [(start, point, [start]) for point in ("moving", "moved")]
+    back = [(rollback, point, then) for point, then in (("rolling_back", [rollback, start, confirm]), ("handing_back", [rollback]), ("before-ready", [rollback]))]
+    few_at_a_time([lambda case=case: one(*case) for case in forward + back])
+    # of a branch that was confirmed no document is left in MongoDB, and none comes back
+    confirmed = [argon.rpc.GetMigration(project="p", branch=branch).traditional_id for branch in branches_of(argon) if branch.startswith("Conf")]
+    assert len(confirmed) == 6
+    assert {name: n for name, n in documents_of(mongodb, ["nothing"]).items() if any(f"_{id}_" in name for id in confirmed)} == {}
 
 
 def state_of(client, branch):
     return client.rpc.GetMigration(project="p", branch=branch).state
 
 
-def test_who_waits_is_released_when_nobody_goes_on(cluster, mongodb, argon):
-    """Ten seconds after the executor showed itself last."""
+def test_who_waits_is_released_when_nobody_goes_on(cluster, mongodb, mongo_server, argon):
+    """Ten seconds after the executor showed itself last; one that is there and slow is waited for."""
+    other_mongodb = mongo_server(hasty=True)
+    other = cluster.client(cluster.start_branch(*options(other_mongodb)))
 
-    def frozen(point):
+    def frozen(point, action="kill"):
         branch = f"x-{point}"
         keys, writers = begin(argon, branch)
-        Doomed(cluster, mongodb, point).dies_at("StartMigration", branch)
+        if action == "kill":
+            Doomed(cluster, mongodb, point).dies_at("StartMigration", branch)
+        else:
+            straggler = Straggler(cluster, mongodb, point, "StartMigration", branch)
+        wait_until(lambda: state_of(argon, branch) == State.MIGRATION_STATE_NONE, "the release", 60)
+        if action == "stop":
+            straggler.goes_on_in_vain()
         end(argon, branch, keys, writers)
         after = branch_of(argon, branch)
         assert (after.use_wal, after.state) == (False, branch_pb2.BRANCH_STATE_READY)
@@ -204,7 +240,20 @@ def test_who_waits_is_released_when_nobody_goes_on(cluster, mongodb, argon):
         check(everything(argon, "back"), keys, writers)
         return branch_of(argon, "back").prefix
 
-    prefixes = in_parallel(lambda: frozen("frozen"), lambda: frozen("moving"), lambda: frozen("renamed"), handed_back)
+    def slow():
+        keys, writers = begin(other, "slow")
+        for i in range(4):
+            other.insert("p", f"more{i}", {"_id": 1}, branch="slow")
+        # longer in all than anybody would wait for one that is silent
+        other_mongodb.fail_next(["renameCollection", "create"], times=8, blockConnection=True, blockTimeMS=2000)
+        heard = {}
+        for message in other.rpc.stream("StartMigration", project="p", branch="slow", timeout=120):
+            heard.setdefault(message.state, time.monotonic())
+        assert heard[State.MIGRATION_STATE_STARTED] - heard[State.MIGRATION_STATE_FROZEN] > 12
+        assert state_of(other, "slow") == State.MIGRATION_STATE_VERIFIED
+        end(other, "slow", keys, writers)
+
+    *prefixes, _ = in_parallel(lambda: frozen("frozen"), lambda: frozen("moving", "stop"), lambda: frozen("renamed"), handed_back, slow)
     assert documents_of(mongodb, prefixes) == {}
     released = cluster.branches[0].events("migration.released")
     assert sorted((event["branch"], event["state"]) for event in released) == [
@@ -213,22 +262,7 @@ def test_who_waits_is_released_when_nobody_goes_on(cluster, mongodb, argon):
         ("x-moving", "frozen"),
         ("x-renamed", "renamed"),
     ]
-
-
-def test_an_executor_that_is_slow_is_not_taken_for_dead(cluster, mongodb, argon):
-    keys, writers = begin(argon, "x", 40)
-    for i in range(4):
-        argon.insert("p", f"more{i}", {"_id": 1}, branch="x")
-    # longer in all than anybody would wait for one that is silent
-    mongodb.fail_next(["renameCollection", "create"], times=8, blockConnection=True, blockTimeMS=2000)
-    begun = time.monotonic()
-    heard = {}
-    for message in argon.rpc.stream("StartMigration", project="p", branch="x", timeout=120):
-        heard.setdefault(message.state, time.monotonic())
-    print(f"frozen for {heard[State.MIGRATION_STATE_STARTED] - heard[State.MIGRATION_STATE_FROZEN]:.1f} s of {time.monotonic() - begun:.1f} s")
-    assert heard[State.MIGRATION_STATE_STARTED] - heard[State.MIGRATION_STATE_FROZEN] > 12
-    assert state_of(argon, "x") == State.MIGRATION_STATE_VERIFIED
-    end(argon, "x", keys, writers)
+    assert cluster.branches[1].events("migration.released") == []
 
 
 def test_two_executors_at_a_time(cluster, mongodb, argon):
@@ -240,6 +274,15 @@ def test_two_executors_at_a_time(cluster, mongodb, argon):
     codes = in_parallel(*calls)
     assert grpc.StatusCode.OK in codes
     assert set(codes) <= {grpc.StatusCode.OK, grpc.StatusCode.FAILED_PRECONDITION}
+    # and one who wants the one end, and one who wants the other
+    goes_on(lambda: argon.rpc.StartMigration(project="p", branch="x", timeout=120))
+    calls = [
+        lambda: code_of(lambda: argon.rpc.ConfirmMigration(project="p", branch="x", timeout=120)),
+        lambda: code_of(lambda: other.rpc.RollbackMigration(project="p", branch="x", timeout=120)),
+    ]
+    codes = in_parallel(*calls)
+    assert sorted(codes, key=str) == [grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.OK], codes
+    assert branch_of(argon, "x").use_wal == (codes[0] == grpc.StatusCode.OK)
     end(argon, "x", keys, writers)
 
 

@@ -58,7 +58,7 @@ def persist(clients, method):
     for turn in range(200):
         client = clients[turn % len(clients)]
         try:
-            return getattr(client.rpc, method)(project="p", branch="x", timeout=120)
+            return getattr(client.rpc, method)(project="p", branch="x", timeout=600)
         except grpc.RpcError as error:
             # somebody else has taken it over: the call before, which its replica has not given up yet
             if error.code() not in (*AWAY, grpc.StatusCode.FAILED_PRECONDITION):

@@ -10,8 +10,12 @@ import pytest
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "query.md"
 
 
+def section(title):
+    return re.search(rf"^## {title}\n(.*?)^## ", PAGE.read_text(), re.MULTILINE | re.DOTALL)[1]
+
+
 def examples():
-    text = re.sub(r"\\\n\s+", "", PAGE.read_text())
+    text = re.sub(r"\\\n\s+", "", section("Asking"))
     return [shlex.split(line)[1:] for line in re.findall(r"^    (argon .*)$", text, re.MULTILINE)]
 
 
@@ -37,7 +41,7 @@ def test_the_examples_of_the_page(cluster, argon):
         else:
             printed.append([command[1], json.loads(output) if command[1] == "distinct" else output.strip()])
     assert printed == PRINTED
-    shown, expected = re.search(r"^    \$ argon (.*)\n    (.*)$", PAGE.read_text(), re.MULTILINE).groups()
+    shown, expected = re.search(r"^    \$ argon (.*)\n    (.*)$", section("How documents are reached"), re.MULTILINE).groups()
     assert cluster.argon(*shlex.split(shown)).stdout.strip() == expected
 
 

@@ -34,7 +34,7 @@ static void describe_options(struct branch_config *config, struct config_option 
           .min = MIB,
           .variable = "ARGON_BRANCH_MEMORY",
           .argument = "BYTES",
-          .help = "budget for materialized collections" },
+          .help = "budget for materialized collections, and for what queries gather" },
         { .name = "request-memory",
           .kind = CONFIG_BYTES,
           .target = &config->request_memory,

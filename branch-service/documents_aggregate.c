@@ -7,6 +7,7 @@
 #include "branch-service/names.h"
 #include "branch-service/query/pipeline.h"
 #include "branch-service/query/query_error.h"
+#include "branch-service/query_memory.h"
 #include "common/base/memory.h"
 
 /* Another collection that the pipeline has opened. */
@@ -22,6 +23,7 @@ struct aggregation {
     struct project *project;
     struct target target;
     struct caller caller;
+    struct view_cache *cache;
     int64_t deadline;
     struct query_context context;
     struct pipeline *pipeline;
@@ -102,9 +104,15 @@ static bool open_beside(void *ctx, struct bytes name, const struct filter *filte
     return true;
 }
 
-static bool goes_on(void *ctx, struct error *err)
+static bool goes_on(void *ctx, int64_t bytes, struct error *err)
 {
-    return caller_waits(&((struct aggregation *)ctx)->caller, err);
+    struct aggregation *aggregation = ctx;
+    return query_memory_charge(aggregation->cache, bytes, err) && caller_waits(&aggregation->caller, err);
+}
+
+static void returned(void *ctx, size_t bytes)
+{
+    query_memory_return(((struct aggregation *)ctx)->cache, bytes);
 }
 
 /* ---- what comes out --------------------------------------------------------------------------------- */
@@ -190,6 +198,7 @@ static bool start(struct aggregation *aggregation, struct bytes stages, struct e
     aggregation->environment = (struct pipeline_environment) {
         .open = open_beside,
         .goes_on = goes_on,
+        .returned = returned,
         .ctx = aggregation,
         .variables = aggregation->context.variables,
         .now = aggregation->context.now,
@@ -205,6 +214,7 @@ bool documents_aggregate(struct registry *registry, const struct collection_path
     struct aggregation *made = mem_zalloc(sizeof *made);
     made->base.functions = &functions;
     made->caller = read->caller;
+    made->cache = registry_cache(registry);
     made->deadline = read->deadline;
     arena_init(&made->handed_out, 0);
     bool ok = documents_check_path(path, err) && documents_compile_pipeline(spec, &made->context, &made->pipeline, err) &&

@@ -6,6 +6,7 @@
 #include "branch-service/query/projection.h"
 #include "branch-service/query/query_error.h"
 #include "branch-service/query/sort.h"
+#include "branch-service/query_memory.h"
 #include "common/base/memory.h"
 #include "common/bson/bson_check.h"
 #include "common/bson/utf8.h"
@@ -16,7 +17,9 @@ struct documents_find {
     struct query_context context;
     struct filter *filter;
     struct sort *sort;
-    struct sorter *sorter;         /* NULL: they come as they are walked */
+    struct sorter *sorter; /* NULL: they come as they are walked */
+    struct view_cache *cache;
+    uint64_t charged;              /* memory of the sorter */
     struct projection *projection; /* NULL: whole documents */
     struct document_walk walk;
     uint64_t skip;
@@ -94,6 +97,7 @@ static void close_find(struct find *base)
 {
     struct documents_find *find = (struct documents_find *)base;
     sorter_free(find->sorter);
+    query_memory_return(find->cache, find->charged);
     sort_free(find->sort);
     projection_free(find->projection);
     filter_free(find->filter);
@@ -133,6 +137,16 @@ void documents_note_access(struct find_work *work, const struct tree *documents,
     work->n_ranges = n;
 }
 
+static bool charge_sorter(struct documents_find *find, struct error *err)
+{
+    enum { STEP = 1024 * 1024 };
+    uint64_t before = find->charged, now = sorter_memory(find->sorter);
+    if (now < before + STEP)
+        return true;
+    find->charged = now;
+    return query_memory_charge(find->cache, (int64_t)(now - before), err);
+}
+
 /* Where the order of _id does not do, all matches go through memory: of a limited number only so many. */
 static bool sort_matches(struct documents_find *find, const struct find_spec *spec, struct error *err)
 {
@@ -144,7 +158,7 @@ static bool sort_matches(struct documents_find *find, const struct find_spec *sp
             return false;
         if (!found)
             break;
-        if (!sorter_add(find->sorter, item.document, err))
+        if (!sorter_add(find->sorter, item.document, err) || !charge_sorter(find, err))
             return query_wrap(err, "sort");
     }
     find->base.work.examined = find->walk.examined;
@@ -156,6 +170,7 @@ bool documents_find(struct registry *registry, const struct collection_path *pat
 {
     struct documents_find *made = mem_zalloc(sizeof *made);
     made->base.functions = &functions;
+    made->cache = registry_cache(registry);
     arena_init(&made->scratch, 0);
     arena_init(&made->projected, 0);
     bool ok = documents_check_path(path, err) && compile(made, spec, err) &&

@@ -80,7 +80,7 @@ static bool write_collection(struct rewriter *rewriter, const struct element *fi
     return true;
 }
 
-/* What $lookup and $unionWith say: the collection, and stages. */
+/* What $lookup, $graphLookup and $unionWith say: the collection, and stages. */
 static bool write_join(struct rewriter *rewriter, const struct element *spec, const char *collection)
 {
     struct element_reader reader;
@@ -120,7 +120,7 @@ static bool write_facets(struct rewriter *rewriter, const struct element *spec)
 
 static bool write_stage(struct rewriter *rewriter, const struct element *stage)
 {
-    if (element_is_named(stage, "$lookup", 7))
+    if (element_is_named(stage, "$lookup", 7) || element_is_named(stage, "$graphLookup", 12))
         return write_join(rewriter, stage, "from");
     if (element_is_named(stage, "$unionWith", 10))
         return stage->type == BSON_TYPE_UTF8 ? write_collection(rewriter, stage) : write_join(rewriter, stage, "coll");

@@ -39,6 +39,11 @@ void sorter_free(struct sorter *sorter)
     free(sorter);
 }
 
+size_t sorter_memory(const struct sorter *sorter)
+{
+    return sorter->memory;
+}
+
 static size_t entry_size(const struct sorter *sorter, struct bytes document)
 {
     return sizeof(struct entry) + sort_key_count(sorter->sort) * sizeof(struct element) + document.len;

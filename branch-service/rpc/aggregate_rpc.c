@@ -107,9 +107,10 @@ void aggregate_rpc_on_explain(void *service, struct rpc_call *call, const Protob
         response.ranges = find->work.n_ranges;
         response.examined = find->work.examined;
         response.lsn = find->lsn;
-        rpc_reply(call, &response.base);
-    } else {
-        rpc_fail(call, &err);
     }
     find_close(find);
+    if (ok)
+        rpc_reply(call, &response.base);
+    else
+        rpc_fail(call, &err);
 }

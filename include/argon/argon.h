@@ -170,6 +170,8 @@ struct argon_query {
     uint64_t skip, limit;         /* limit 0: none */
     struct argon_read read;
     enum argon_format format; /* how documents come back */
+    /* data NULL: whole documents, in _id order, no variables ($$name) */
+    struct argon_document projection, sort, let;
 };
 
 struct argon_cursor;
@@ -177,10 +179,15 @@ struct argon_cursor;
 /* query may be NULL. Returns when the answer has begun. */
 struct argon_cursor *argon_find(struct argon_client *client, const struct argon_target *target, const struct argon_query *query,
                                 struct argon_error *error);
-/* The next document in _id order; waits for it without a limit of time. False at the end (error->code is ARGON_OK) and on failure. */
+/* The next document, in _id order unless the query or its pipeline says otherwise; waits for it without a limit of time. False at the end
+ * (error->code is ARGON_OK) and on failure. */
 bool argon_cursor_next(struct argon_cursor *cursor, struct argon_document *document, struct argon_error *error);
 uint64_t argon_cursor_lsn(const struct argon_cursor *cursor); /* of the state that is shown */
 void argon_cursor_close(struct argon_cursor *cursor);         /* at any time; NULL is fine */
+
+/* What a pipeline makes of a collection: n stages. Of the query, which may be NULL, it takes read, format and let. */
+struct argon_cursor *argon_aggregate(struct argon_client *client, const struct argon_target *target, const struct argon_document *stages,
+                                     size_t n, const struct argon_query *query, struct argon_error *error);
 
 /* How many documents a find would show. query may be NULL. */
 bool argon_count(struct argon_client *client, const struct argon_target *target, const struct argon_query *query, uint64_t *count,

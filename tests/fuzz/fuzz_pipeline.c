@@ -7,6 +7,7 @@
 struct source {
     struct bytes documents[2];
     size_t next;
+    int64_t held; /* bytes that the run has told of */
 };
 
 static bool next(void *ctx, struct bytes *document, bool *found, struct error *err)
@@ -32,9 +33,26 @@ static bool open_other(void *ctx, struct bytes collection, const struct filter *
     return true;
 }
 
+static bool goes_on(void *ctx, int64_t bytes, struct error *err)
+{
+    struct source *source = ctx;
+    (void)err;
+    source->held += bytes;
+    must(source->held >= 0);
+    return true;
+}
+
+static void returned(void *ctx, size_t bytes)
+{
+    struct source *source = ctx;
+    source->held -= (int64_t)bytes;
+}
+
 static void run_all(const struct pipeline *pipeline, struct source *source)
 {
-    struct pipeline_environment environment = { .open = open_other, .ctx = source, .memory_bytes = MIB };
+    struct pipeline_environment environment = {
+        .open = open_other, .goes_on = goes_on, .returned = returned, .ctx = source, .memory_bytes = MIB
+    };
     struct pipeline_run *run;
     struct bytes document;
     struct error err = { 0 };
@@ -51,6 +69,7 @@ static void run_all(const struct pipeline *pipeline, struct source *source)
         must(!found || (document.len >= 5 && get_u32(document.data) == document.len && document.data[document.len - 1] == 0));
     }
     pipeline_stop(run);
+    must(source->held == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

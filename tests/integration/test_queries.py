@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from argon.branch.v1 import branch_pb2
+from harness import wait_until
 
 INVALID, EXHAUSTED, PRECONDITION = (
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -191,6 +192,33 @@ def test_a_sort_has_a_memory_limit(argon):
     assert status == INVALID
 
 
+def test_what_queries_hold_counts_against_the_memory_budget(cluster):
+    cluster.start_wal()
+    cluster.start_branch("--memory", str(100 * 1024 * 1024))
+    argon = cluster.client()
+    argon.create_project("p")
+    for i in range(40):
+        argon.insert("p", "c", {"_id": i, "a": -i, "s": "x" * 1024 * 1024})
+    target = argon.target("p", "c")
+    assert argon.count("p", "c", {"a": {"$lt": 1}}) == 40
+    used = lambda: argon.rpc.GetStatus().memory_used_bytes
+    before = used()
+    assert [document["_id"] for document in decoded(argon.rpc.Find(target=target, sort=text({"a": 1}), projection=text({"_id": 1})))] == list(range(39, -1, -1))
+    assert aggregate(argon, {"$sort": {"a": 1}}, {"$project": {"_id": 1}})[0] == {"_id": 39}
+    assert used() == before
+    for again in range(3):
+        status, why = refused(lambda: aggregate(argon, {"$sort": {"a": 1}}, {"$sort": {"s": 1}}, {"$sort": {"a": -1}}, {"$count": "n"}))
+        assert (status, "more memory than there is" in why) == (EXHAUSTED, True), why
+    assert argon.count("p", "c", {"a": {"$lt": 1}}) == 40
+    assert used() <= before
+    # a stream that is left in the middle
+    stream = argon.rpc.stream("Find", target=target, sort=text({"a": 1}))
+    next(stream)
+    assert used() > before + 30 * 1024 * 1024
+    stream.cancel()
+    wait_until(lambda: used() <= before, "the memory of a stream that was left")
+
+
 def test_distinct_has_a_size_limit(argon):
     for i in range(17):
         argon.insert("p", "c", {"_id": i, "s": str(i) + "x" * 1024 * 1024})
@@ -247,7 +275,7 @@ def test_hostile_specs_are_refused(argon, name):
 
 def test_a_list_of_a_million_ids(argon):
     argon.insert_many("p", "c", [{"_id": i} for i in range(1000)])
-    ids = bson.encode({"_id": {"$in": [bson.Int64(7 * i) for i in range(1000000)]}})
+    ids = bson.encode({"_id": {"$in": [7 * i for i in range(1000000)]}})
     messages = argon.rpc.Find(target=argon.target("p", "c"), filter=branch_pb2.Document(bson=ids), timeout=60)
     assert [document["_id"] for document in decoded(messages)] == list(range(0, 1000, 7))
 

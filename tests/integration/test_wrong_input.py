@@ -86,6 +86,14 @@ WRONG_WRITES = {
     "branch beyond the head": (grpc.StatusCode.OUT_OF_RANGE, "0..", lambda a: a.create_branch("p", "far", at=10**9)),
 }
 
+def read(argon, method, **fields):
+    for name in ("sort", "projection"):
+        if name in fields:
+            value = fields[name]
+            fields[name] = {"bson": value} if isinstance(value, bytes) else argon.document(value)
+    return getattr(argon.rpc, method)(target=argon.target("p", "c"), **fields)
+
+
 WRONG_READS = {
     "unknown project": (NOT_FOUND, "nope", lambda a: a.find("nope", "c")),
     "unknown branch": (NOT_FOUND, "nope", lambda a: a.find("p", "c", branch="nope")),
@@ -95,6 +103,23 @@ WRONG_READS = {
     "filter that fails on a document": (INVALID, "by zero", lambda a: a.find("p", "c", DIVIDES_BY_ZERO)),
     "filter that fails on one document": (INVALID, "by zero", lambda a: a.rpc.FindOne(target=a.target("p", "c"), filter=a.document({"_id": 1, **DIVIDES_BY_ZERO}))),
     "filter that fails in a count": (INVALID, "by zero", lambda a: a.count("p", "c", DIVIDES_BY_ZERO)),
+    "sort by a word": (INVALID, "sort: Illegal key in sort specification: 'n' (code 15974", lambda a: read(a, "Find", sort={"n": "up"})),
+    "projection of both kinds": (INVALID, "projection: ", lambda a: read(a, "FindOne", projection={"n": 1, "text": 0})),
+    "projection that fails on a document": (INVALID, "by zero", lambda a: read(a, "Find", projection={"x": {"$divide": [1, {"$subtract": ["$n", 1]}]}})),
+    "broken projection": (INVALID, "projection: ", lambda a: read(a, "Find", projection=b"12345")),
+    "collation": (INVALID, "locale 'de' is not supported", lambda a: read(a, "Count", options={"collation": a.document({"locale": "de"})})),
+    "collation with strength": (INVALID, "collation 'strength'", lambda a: read(a, "Count", options={"collation": a.document({"strength": 1})})),
+    "two hints": (INVALID, "hint and hint_keys", lambda a: read(a, "Find", options={"hint": "a", "hint_keys": a.document({"a": 1})})),
+    "variable without a value": (INVALID, "let: ", lambda a: read(a, "Find", options={"let": a.document({"X": 1})})),
+    "distinct of nothing": (INVALID, "field is missing (code 40414", lambda a: read(a, "Distinct")),
+    "distinct with variables": (INVALID, "'let' is an unknown field (code 40415", lambda a: read(a, "Distinct", field="n", options={"let": a.document({"x": 1})})),
+    "unknown stage": (INVALID, "pipeline: Unrecognized pipeline stage name: '$sing' (code 40324", lambda a: read(a, "Aggregate", pipeline=[a.document({"$sing": 1})])),
+    "stage that writes": (INVALID, "pipeline: the stage $out is not supported (code 115", lambda a: read(a, "Aggregate", pipeline=[a.document({"$out": "c"})])),
+    "broken stage": (INVALID, "stage 1: ", lambda a: read(a, "Aggregate", pipeline=[a.document({"$limit": 1}), {"bson": b"1"}])),
+    "empty stage": (INVALID, "stage 0: neither", lambda a: read(a, "Aggregate", pipeline=[{}])),
+    "pipeline that fails on a document": (INVALID, "by zero", lambda a: read(a, "Aggregate", pipeline=[a.document({"$match": DIVIDES_BY_ZERO})])),
+    "format of an aggregation": (INVALID, "format 9", lambda a: read(a, "Aggregate", format=9)),
+    "no target of an estimated count": (INVALID, "target", lambda a: a.rpc.EstimatedCount()),
 }
 
 

@@ -146,22 +146,41 @@ void pipeline_free(struct pipeline *pipeline)
 /* ---- running ---- */
 
 /* Between two questions whether the run goes on. */
-enum { HANDED_ON_BETWEEN = 256 };
+enum { HANDED_ON_BETWEEN = 1024 * 1024, DOCUMENT_COUNTS_AS = 4096 };
+
+static size_t run_memory(const struct pipeline_run *run)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < run->pipeline->n; i++) {
+        const struct stage_run *s = &run->stages[i];
+        bytes += s->arena.total + (s->memory ? s->memory(s) : 0);
+    }
+    return bytes;
+}
+
+static bool goes_on(struct pipeline_run *run, size_t handed_on, struct error *err)
+{
+    const struct pipeline_environment *environment = run->environment;
+    run->handed_on += handed_on + DOCUMENT_COUNTS_AS;
+    if (run->handed_on < HANDED_ON_BETWEEN || !environment->goes_on)
+        return true;
+    run->handed_on = 0;
+    size_t before = run->charged;
+    run->charged = run_memory(run);
+    return environment->goes_on(environment->ctx, (int64_t)run->charged - (int64_t)before, err);
+}
 
 bool run_goes_on(struct stage_run *run, struct error *err)
 {
-    const struct pipeline_environment *environment = run->owner->environment;
-    return ++run->owner->handed_on % HANDED_ON_BETWEEN != 0 || !environment->goes_on || environment->goes_on(environment->ctx, err);
+    return goes_on(run->owner, 0, err);
 }
 
 bool upstream_next(struct stage_run *run, struct bytes *document, bool *found, struct error *err)
 {
-    if (!run_goes_on(run, err))
-        return false;
-    if (run->upstream)
-        return run->upstream->stage->op->next(run->upstream, document, found, err);
     struct document_iterator *source = &run->owner->source;
-    return source->next(source->ctx, document, found, err);
+    bool ok = run->upstream ? run->upstream->stage->op->next(run->upstream, document, found, err)
+                            : source->next(source->ctx, document, found, err);
+    return ok && goes_on(run->owner, *found ? document->len : 0, err);
 }
 
 struct evaluation stage_evaluation(struct stage_run *run, struct bytes document)
@@ -228,6 +247,8 @@ void pipeline_stop(struct pipeline_run *run)
     }
     if (run->source.close)
         run->source.close(run->source.ctx);
+    if (run->charged)
+        run->environment->returned(run->environment->ctx, run->charged);
     free(run->stages);
     free(run);
 }

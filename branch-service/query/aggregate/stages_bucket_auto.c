@@ -29,6 +29,12 @@ struct buckets {
     int32_t made;
 };
 
+static size_t buckets_memory(const struct stage_run *run)
+{
+    const struct buckets *buckets = run->state;
+    return buckets->arena.total + buckets->bucket.total + buckets->scratch.total;
+}
+
 static bool start_buckets(struct stage_run *run, struct error *err)
 {
     struct buckets *buckets = arena_zalloc(&run->arena, sizeof *buckets);
@@ -38,6 +44,7 @@ static bool start_buckets(struct stage_run *run, struct error *err)
     arena_init(&buckets->bucket, run->owner->environment->memory_bytes);
     arena_init(&buckets->scratch, run->owner->environment->memory_bytes);
     run->state = buckets;
+    run->memory = buckets_memory;
     return true;
 }
 

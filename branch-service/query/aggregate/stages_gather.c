@@ -38,6 +38,11 @@ static int64_t number_of_stage(const struct stage *stage, const char *name)
     return stage && strcmp(stage->op->name, name) == 0 ? *(const int64_t *)stage->spec : 0;
 }
 
+static size_t sort_memory(const struct stage_run *run)
+{
+    return sorter_memory(run->state);
+}
+
 static bool start_sort(struct stage_run *run, struct error *err)
 {
     const struct sort_spec *sort = run->stage->spec;
@@ -47,6 +52,7 @@ static bool start_sort(struct stage_run *run, struct error *err)
     if (limit == 0 || __builtin_add_overflow(skip, limit, &both))
         both = 0;
     run->state = sorter_new(sort->sort, (size_t)both, run->owner->environment->memory_bytes);
+    run->memory = sort_memory;
     return true;
 }
 
@@ -100,10 +106,17 @@ static bool compile_sample(struct pipeline *pipeline, const struct element *spec
     return given || query_error(err, 28749, "$sample stage must specify a size");
 }
 
+static size_t sample_memory(const struct stage_run *run)
+{
+    const struct sample *sample = run->state;
+    return sample->memory + sample->capacity * sizeof *sample->documents;
+}
+
 static bool start_sample(struct stage_run *run, struct error *err)
 {
     (void)err;
     run->state = mem_zalloc(sizeof(struct sample));
+    run->memory = sample_memory;
     return true;
 }
 

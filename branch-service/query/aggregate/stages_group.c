@@ -32,6 +32,11 @@ struct groups {
     size_t n, next;
 };
 
+static size_t group_memory(const struct stage_run *run)
+{
+    return ((const struct groups *)run->state)->arena.total;
+}
+
 static bool start_group(struct stage_run *run, struct error *err)
 {
     struct groups *groups = arena_zalloc(&run->arena, sizeof *groups);
@@ -39,6 +44,7 @@ static bool start_group(struct stage_run *run, struct error *err)
         return error_out_of_memory(err);
     arena_init(&groups->arena, run->owner->environment->memory_bytes);
     run->state = groups;
+    run->memory = group_memory;
     return true;
 }
 

@@ -374,6 +374,46 @@ static void finds_and_counts_go_by_the_query(void **state)
     assert_false(argon_count(argon, &items, &future, &count, &error));
     assert_int_equal(error.code, ARGON_OUT_OF_RANGE);
     assert_int_equal(count, 3);
+
+    const struct argon_query least = { .filter = ARGON_JSON("{\"$expr\":{\"$gt\":[\"$_id\",\"$$n\"]}}"),
+                                       .let = ARGON_JSON("{\"n\":3}"),
+                                       .sort = ARGON_JSON("{\"_id\":-1}"),
+                                       .projection = ARGON_JSON("{\"_id\":1}") };
+    expect_found(&items, &least, "{\"_id\":5};{\"_id\":4};");
+    expect_ok(argon_count(argon, &items, &least, &count, &error), &error);
+    assert_int_equal(count, 2);
+    const struct argon_query no_sort = { .sort = ARGON_JSON("{\"a\":7}") };
+    assert_null(argon_find(argon, &items, &no_sort, &error));
+    assert_int_equal(error.code, ARGON_INVALID_ARGUMENT);
+}
+
+static void a_pipeline_makes_its_own_documents(void **state)
+{
+    (void)state;
+    const struct argon_document one = ARGON_JSON("{\"_id\":1,\"n\":5}"), two = ARGON_JSON("{\"_id\":2,\"n\":7}");
+    const struct argon_document both[] = { one, two };
+    const struct argon_document stages[] = { ARGON_JSON("{\"$match\":{\"$expr\":{\"$gt\":[\"$n\",\"$$least\"]}}}"),
+                                             ARGON_JSON("{\"$group\":{\"_id\":null,\"sum\":{\"$sum\":\"$n\"}}}") };
+    const struct argon_document wrong = ARGON_JSON("{\"$sing\":1}");
+    const struct argon_query query = { .let = ARGON_JSON("{\"least\":1}"), .format = ARGON_FORMAT_RELAXED_JSON };
+    struct argon_document document;
+    struct argon_error error;
+    expect_ok(argon_insert(argon, &items, both, 2, ARGON_FAIL, NULL, &error), &error);
+    struct argon_cursor *cursor = argon_aggregate(argon, &items, stages, 2, &query, &error);
+    assert_non_null(cursor);
+    expect_ok(argon_cursor_next(cursor, &document, &error), &error);
+    assert_string_equal(document.data, "{\"_id\":null,\"sum\":12}");
+    assert_false(argon_cursor_next(cursor, &document, &error));
+    assert_int_equal(error.code, ARGON_OK);
+    argon_cursor_close(cursor);
+    assert_null(argon_aggregate(argon, &items, &wrong, 1, NULL, &error));
+    assert_int_equal(error.code, ARGON_INVALID_ARGUMENT);
+    assert_null(argon_aggregate(argon, &items, NULL, 1, NULL, &error));
+    assert_int_equal(error.code, ARGON_INVALID_ARGUMENT);
+    assert_null(argon_aggregate(argon, &items, &wrong, SIZE_MAX, NULL, &error));
+    assert_int_equal(error.code, ARGON_INVALID_ARGUMENT);
+    assert_null(argon_aggregate(argon, NULL, stages, 2, &query, &error));
+    assert_int_equal(error.code, ARGON_INVALID_ARGUMENT);
 }
 
 static void a_large_answer_comes_whole_and_may_be_left(void **state)
@@ -516,6 +556,7 @@ int main(void)
         IN_PROJECT(a_project_that_was_made_anew_takes_writes),
         IN_PROJECT(a_client_that_was_quiet_while_others_wrote_can_write),
         IN_PROJECT(finds_and_counts_go_by_the_query),
+        IN_PROJECT(a_pipeline_makes_its_own_documents),
         IN_PROJECT(a_large_answer_comes_whole_and_may_be_left),
         IN_PROJECT(a_watch_shows_each_change),
         IN_PROJECT(a_watch_waits_and_ends_with_its_branch),

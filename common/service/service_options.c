@@ -208,6 +208,15 @@ static void apply_again(const struct service_program *program, bool parsed, cons
     log_info("config.reloaded", KV_STR("log_level", options->log_level), KV_U64("slow_request_ms", options->slow_request / 1000));
 }
 
+/* Before there are threads, which inherit it: service_wait takes the signal. */
+static void block_reload_signal(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 bool service_start(const struct service_program *program, int argc, char **argv, struct arena *arena, struct config_origin *origins,
                    int *status)
 {
@@ -230,8 +239,10 @@ bool service_start(const struct service_program *program, int argc, char **argv,
         *status = EXIT_USAGE;
         return false;
     }
-    if (!acted)
+    if (!acted) {
+        block_reload_signal();
         apply_logging(program->options);
+    }
     return !acted;
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "branch-service/branch_metrics.h"
+#include "branch-service/collection/traditional_branch.h"
 #include "branch-service/mongo/mongo_client.h"
 #include "common/base/clock.h"
 #include "common/base/limits.h"
@@ -94,7 +95,6 @@ struct parsing {
     struct branch_config *config;
     struct feature_options flags;
     const struct config_option *flag_rows;
-    const struct config_origin *flag_origins;
 };
 
 static bool check_mongodb(const char *uri, struct error *err)
@@ -103,20 +103,22 @@ static bool check_mongodb(const char *uri, struct error *err)
     if (!uri[0])
         return true;
     if (!mongo_open(&(struct mongo_options) { .uri = uri }, &mongo, err)) /* connects to nobody */
-        return error_wrap(err, "--mongodb");
+        return false;
+    const char *database = mongo_uri_database(mongo);
+    bool ok = !database[0] || traditional_check_database(database, err);
     mongo_close(mongo);
-    return true;
+    return ok;
 }
 
-static bool check(void *ctx, struct error *err)
+static bool check(const struct service_program *program, struct error *err)
 {
-    struct parsing *parsing = ctx;
+    struct parsing *parsing = program->ctx;
     struct branch_config *config = parsing->config;
     features_init(&config->features, config->mongodb[0]);
-    if (!features_use_options(&config->features, &parsing->flags, parsing->flag_rows, parsing->flag_origins, err))
+    if (!features_use_options(&config->features, &parsing->flags, parsing->flag_rows, program->origins + N_OPTIONS, err))
         return false;
     parsing->flags.enabled = config->features.enabled; /* for --print-config: the default depends on --mongodb */
-    return service_check_options(&config->service, err) && check_mongodb(config->mongodb, err);
+    return check_mongodb(config->mongodb, err) || service_wrap_option(program, "mongodb", err);
 }
 
 bool branch_config_start(struct branch_config *config, int argc, char **argv, bool again, struct arena *arena, int *status)
@@ -128,7 +130,7 @@ bool branch_config_start(struct branch_config *config, int argc, char **argv, bo
                                            { flags, N_FEATURE_OPTIONS, false },
                                            { shared, N_SERVICE_SETTINGS, false },
                                            { actions, N_SERVICE_ACTIONS, true } };
-    struct parsing parsing = { .config = config, .flag_rows = flags, .flag_origins = origins + N_OPTIONS };
+    struct parsing parsing = { .config = config, .flag_rows = flags };
     describe_options(config, options);
     features_describe_options(&parsing.flags, flags);
     service_describe_options(&config->service, "ARGON_BRANCH_", "127.0.0.1:7800", shared, actions);
@@ -140,11 +142,12 @@ bool branch_config_start(struct branch_config *config, int argc, char **argv, bo
         .tables = tables,
         .n_tables = ARRAY_LEN(tables),
         .options = &config->service,
+        .origins = origins,
         .check = check,
         .ctx = &parsing,
         .metrics = metrics,
         .n_metrics = ARRAY_LEN(metrics),
         .again = again,
     };
-    return service_start(&program, argc, argv, arena, origins, status);
+    return service_start(&program, argc, argv, arena, status);
 }

@@ -6,7 +6,6 @@
 
 #include "branch-service/branch_config.h"
 #include "branch-service/branch_metrics.h"
-#include "branch-service/collection/traditional_branch.h"
 #include "branch-service/mongo/mongo_client.h"
 #include "branch-service/rpc/services.h"
 #include "branch-service/wal_watch.h"
@@ -49,8 +48,6 @@ static bool use_mongodb(const char *uri, struct registry *registry, struct mongo
     const char *database = mongo_uri_database(*mongo);
     if (!database[0])
         database = DEFAULT_DATABASE;
-    if (!traditional_check_database(database, err))
-        return error_wrap(err, "--mongodb");
     char *endpoint = mongo_redact_uri(uri);
     registry_use_mongo(registry, *mongo, database, endpoint);
     log_info("branch.mongodb", KV_STR("endpoint", endpoint), KV_STR("database", database));

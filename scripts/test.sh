@@ -29,7 +29,7 @@ ctest --test-dir "$root/build/asan" --output-on-failure -j 2
 build tsan
 say "unit tests of what is concurrent, under ThreadSanitizer"
 TSAN_OPTIONS="ignore_noninstrumented_modules=1" ctest --test-dir "$root/build/tsan" --output-on-failure -j 2 \
-  -R '^test_(wal.*|tree|log_store|segment_.*|rpc.*|view_cache|append_queue)$'
+  -R '^test_(wal.*|tree|log_store|segment_.*|rpc.*|metrics|view_cache|append_queue)$'
 
 build fuzz fuzz_targets
 for corpus in "$root"/tests/fuzz/corpus/*; do

@@ -118,16 +118,12 @@ static void describe_options(struct wal_config *config, struct config_option set
     memcpy(actions, all_actions, sizeof all_actions);
 }
 
-static bool check(void *ctx, struct error *err)
+static bool check(const struct service_program *program, struct error *err)
 {
-    const struct wal_config *config = ctx;
+    const struct wal_config *config = program->ctx;
     if (strcmp(config->output, "text") != 0 && strcmp(config->output, "json") != 0)
         return error_set(err, ERROR_INVALID_ARGUMENT, "-o: text or json, not '%s'", config->output);
-    if (*config->verify)
-        return true;
-    if (!*config->data)
-        return error_set(err, ERROR_INVALID_ARGUMENT, "--data DIR is required: the directory of the log");
-    return service_check_options(&config->service, err);
+    return *config->verify || *config->data || error_set(err, ERROR_INVALID_ARGUMENT, "--data DIR is required: the directory of the log");
 }
 
 bool wal_config_start(struct wal_config *config, int argc, char **argv, bool again, struct arena *arena, int *status)
@@ -147,11 +143,12 @@ bool wal_config_start(struct wal_config *config, int argc, char **argv, bool aga
         .tables = tables,
         .n_tables = ARRAY_LEN(tables),
         .options = &config->service,
+        .origins = origins,
         .check = check,
         .ctx = config,
         .metrics = metrics,
         .n_metrics = ARRAY_LEN(metrics),
         .again = again,
     };
-    return service_start(&program, argc, argv, arena, origins, status);
+    return service_start(&program, argc, argv, arena, status);
 }

@@ -24,7 +24,7 @@ struct wal_config {
 };
 
 /* service_start: false, and the program is to exit with *status, or config is filled. again: see struct service_program. Strings are
- * borrowed from the command line and the environment, or live in the arena. When verify is set the rest was not checked. */
+ * borrowed from the command line and the environment, or live in the arena. */
 bool wal_config_start(struct wal_config *config, int argc, char **argv, bool again, struct arena *arena, int *status);
 
 #endif

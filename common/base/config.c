@@ -138,6 +138,14 @@ static const struct config_option *find_option(const struct config_table *tables
     return NULL;
 }
 
+bool config_wrap_named(const struct config_table *tables, size_t n_tables, const struct config_origin *origins, const char *name,
+                       struct error *err)
+{
+    size_t index;
+    const struct config_option *option = find_option(tables, n_tables, name, strlen(name), 0, &index);
+    return config_wrap_origin(option, &origins[index], err);
+}
+
 static bool is_action(const struct config_table *tables, size_t index)
 {
     for (; index >= tables->n; tables++)

@@ -77,6 +77,10 @@ CHECKED bool config_parse_with_file(const struct config_table *tables, size_t n_
 /* Prefixes an error with where the value came from: "option --listen", "environment variable X", "argon.yaml:3: listen". False. */
 bool config_wrap_origin(const struct config_option *option, const struct config_origin *origin, struct error *err);
 
+/* The same, of the option of this name; origins as they were parsed. */
+bool config_wrap_named(const struct config_table *tables, size_t n_tables, const struct config_origin *origins, const char *name,
+                       struct error *err);
+
 /* True when "--help" or "-h" stands among the arguments before "--". */
 bool config_wants_help(int argc, char **argv);
 void config_print_help(FILE *out, const struct config_option *options, size_t n);

@@ -142,8 +142,8 @@ void rpc_server_write_metrics(struct rpc_server *server, struct buffer *out);
 /* Calls that take so long are logged ("rpc.slow"), but for those that last as long as their client likes; 0: none. Any time. */
 void rpc_log_slow_calls(int64_t micros);
 
-/* Blocks until SIGTERM, SIGINT or SIGHUP (returns it), until rpc_stop_waiting was called (returns 0), or until a time of the
- * monotonic clock (returns -1). */
+/* Blocks until SIGTERM, SIGINT or, where the program blocks it, SIGHUP (returns it), until rpc_stop_waiting was called (returns 0), or
+ * until a time of the monotonic clock (returns -1). */
 int rpc_wait_for_signal(int64_t until);
 void rpc_stop_waiting(void);
 

@@ -53,7 +53,6 @@ static sigset_t stop_signals(void)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
     return set;
 }
 
@@ -88,6 +87,7 @@ void rpc_shutdown(void)
 int rpc_wait_for_signal(int64_t until)
 {
     sigset_t set = stop_signals();
+    sigaddset(&set, SIGHUP);
     int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signals < 0)
         die("signalfd");

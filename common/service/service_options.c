@@ -130,14 +130,20 @@ static bool check_metrics_address(const char *address, struct error *err)
     return listen_check(address, true, err);
 }
 
-bool service_check_options(const struct service_options *options, struct error *err)
+bool service_wrap_option(const struct service_program *program, const char *name, struct error *err)
 {
+    return config_wrap_named(program->tables, program->n_tables, program->origins, name, err);
+}
+
+static bool check_options(const struct service_program *program, struct error *err)
+{
+    const struct service_options *options = program->options;
     enum log_level level;
     if (!log_level_parse(options->log_level, &level, err))
-        return error_wrap(err, "--log-level");
+        return service_wrap_option(program, "log-level", err);
     if (!check_metrics_address(options->metrics_address, err))
-        return error_wrap(err, "--metrics-address");
-    return listen_check(options->listen, options->insecure, err) || error_wrap(err, "--listen");
+        return service_wrap_option(program, "metrics-address", err);
+    return listen_check(options->listen, options->insecure, err) || service_wrap_option(program, "listen", err);
 }
 
 static void apply_logging(const struct service_options *options)
@@ -177,18 +183,17 @@ static bool act(const struct service_program *program, bool *acted, struct error
     return true;
 }
 
-static bool parse(const struct service_program *program, int argc, char **argv, struct arena *arena, struct config_origin *origins,
-                  bool *acted, struct error *err)
+static bool parse(const struct service_program *program, int argc, char **argv, struct arena *arena, bool *acted, struct error *err)
 {
     struct service_options *options = program->options;
-    if (!options_file_parse(program->tables, program->n_tables, argc, argv, &options->config, arena, origins, err) ||
+    if (!options_file_parse(program->tables, program->n_tables, argc, argv, &options->config, arena, program->origins, err) ||
         !act(program, acted, err))
         return false;
     if (*acted)
         return true;
-    bool right = program->check(program->ctx, err); /* fills in what the settings make of each other */
+    bool right = program->check(program, err) && check_options(program, err);
     if (options->print_config)
-        config_print_values(stdout, program->tables, program->n_tables, origins);
+        config_print_values(stdout, program->tables, program->n_tables, program->origins);
     if (!right)
         return false;
     if (options->check_config)
@@ -208,8 +213,16 @@ static void apply_again(const struct service_program *program, bool parsed, cons
     log_info("config.reloaded", KV_STR("log_level", options->log_level), KV_U64("slow_request_ms", options->slow_request / 1000));
 }
 
-bool service_start(const struct service_program *program, int argc, char **argv, struct arena *arena, struct config_origin *origins,
-                   int *status)
+/* Before there are threads, which inherit it: service_wait takes the signal. */
+static void block_reload_signal(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+bool service_start(const struct service_program *program, int argc, char **argv, struct arena *arena, int *status)
 {
     struct error err;
     bool acted;
@@ -220,7 +233,7 @@ bool service_start(const struct service_program *program, int argc, char **argv,
             config_print_help(stdout, program->tables[i].options, program->tables[i].n);
         return false;
     }
-    bool parsed = parse(program, argc, argv, arena, origins, &acted, &err);
+    bool parsed = parse(program, argc, argv, arena, &acted, &err);
     if (program->again) {
         apply_again(program, parsed, &err);
         return parsed;
@@ -230,8 +243,10 @@ bool service_start(const struct service_program *program, int argc, char **argv,
         *status = EXIT_USAGE;
         return false;
     }
-    if (!acted)
+    if (!acted) {
+        block_reload_signal();
         apply_logging(program->options);
+    }
     return !acted;
 }
 

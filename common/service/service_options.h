@@ -34,9 +34,6 @@ struct service_options {
 void service_describe_options(struct service_options *targets, const char *prefix, const char *listen,
                               struct config_option settings[N_SERVICE_SETTINGS], struct config_option actions[N_SERVICE_ACTIONS]);
 
-/* What only the values together tell; INVALID_ARGUMENT and FAILED_PRECONDITION name the option. */
-CHECKED bool service_check_options(const struct service_options *options, struct error *err);
-
 struct metric_table;
 struct rpc_server;
 
@@ -46,8 +43,10 @@ struct service_program {
     const char *usage; /* what --help begins with */
     const struct config_table *tables;
     size_t n_tables;
-    struct service_options *options;             /* targets of one of the tables */
-    bool (*check)(void *ctx, struct error *err); /* the program's own part of service_check_options */
+    struct service_options *options; /* targets of one of the tables */
+    struct config_origin *origins;   /* room for all options of the tables; filled in by service_start */
+    /* What parsing does not tell, of the program's own options; may fill in what they make of each other. */
+    bool (*check)(const struct service_program *program, struct error *err);
     void *ctx;
     const struct metric_table *const *metrics; /* for the reference page */
     size_t n_metrics;
@@ -57,8 +56,10 @@ struct service_program {
 /* Parses the command line, and does what it asks for instead of serving: help, version, reference, checking or printing the
  * options. False: all is done or wrong, and *status is what the program exits with. Strings live in the arena, too.
  * Log level and slow-request limit hold from here on. */
-bool service_start(const struct service_program *program, int argc, char **argv, struct arena *arena, struct config_origin *origins,
-                   int *status);
+bool service_start(const struct service_program *program, int argc, char **argv, struct arena *arena, int *status);
+
+/* For check: says where the value of an option comes from that is wrong. False. */
+bool service_wrap_option(const struct service_program *program, const char *name, struct error *err);
 
 /* Waits until the service is to go: for SIGTERM or SIGINT, and then for drain-delay, in which health says no and calls are
  * served; or for rpc_stop_waiting. SIGHUP: reload(ctx). Returns the signal, 0 for rpc_stop_waiting. */

@@ -183,3 +183,11 @@ def test_states_are_read_by_time(cluster, argon):
     assert future.returncode == 2 and "OUT_OF_RANGE" in future.stderr
     assert cluster.argon("docs", "count", "-p", "p", "c", "--stale-ok").stdout == "2\n"
     assert cluster.argon("collections", "list", "-p", "p", "--at-time", "1h ago").returncode == 0
+
+
+def test_a_watch_goes_with_its_terminal(cluster, argon):
+    argon.insert("p", "c", {"_id": 1})
+    watch = Watch(cluster, "--after-lsn", "0")
+    watch.wait_for(1)
+    watch.process.send_signal(signal.SIGHUP)
+    assert watch.process.wait(30) == -signal.SIGHUP

@@ -107,7 +107,7 @@ def test_a_failed_disk_ends_health_before_it_ends_the_service(cluster):
     else:
         raise AssertionError("the injected failure was not met")
     client.close()
-    assert wal.exited() == 1
+    assert wal.exited() != 0
     watching.join(10)
     assert watching.heard == [SERVING, NOT_SERVING]
     assert wal.events("wal.failed")

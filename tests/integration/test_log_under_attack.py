@@ -13,6 +13,7 @@ import grpc
 import pytest
 
 from harness import BIN, Process, not_applied, wait_until, wal_client
+from watching import ADDRESS, Metrics, ready
 
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
 DATA_LOSS = grpc.StatusCode.DATA_LOSS.value[0]
@@ -237,7 +238,7 @@ def fill(path, leave=0):
 
 def test_a_full_disk_refuses_writes_and_passes_without_a_restart(cluster, small_disk):
     (small_disk / "filler").write_bytes(bytes(3 << 20))
-    cluster.start_wal("--segment-bytes", "1M")
+    cluster.start_wal("--segment-bytes", "1M", *ADDRESS)
     client = cluster.wal_client()
     acknowledged, refused = [], []
     for i in range(2000):
@@ -249,6 +250,9 @@ def test_a_full_disk_refuses_writes_and_passes_without_a_restart(cluster, small_
                 break
     assert len(refused) == 20 and len(acknowledged) > 20
     assert client.GetStatus().disk_full
+    metrics = Metrics(cluster.wal)
+    assert metrics["argon_wal_disk_full"] == 1 and metrics["argon_wal_disk_refused_total"] >= 1
+    assert ready(cluster.wal)  # it can be read
     assert sorted(batches_in(client, "p0")) == sorted(acknowledged)
     head = client.GetHead(project_id="p0", request_id=refused[0].encode(), request_hash=b"h")
     assert head.commit_lsn == ENTRIES * len(acknowledged)
@@ -259,7 +263,7 @@ def test_a_full_disk_refuses_writes_and_passes_without_a_restart(cluster, small_
     for name in refused:
         result = append(client, "p0", name)
         assert result.code == 0 and not result.HasField("earlier"), result
-    assert not client.GetStatus().disk_full
+    assert not client.GetStatus().disk_full and Metrics(cluster.wal)["argon_wal_disk_full"] == 0
     assert sorted(batches_in(client, "p0")) == sorted(acknowledged + refused)
     cluster.wal.kill()
     cluster.start_wal("--segment-bytes", "1M")

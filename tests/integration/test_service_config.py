@@ -90,6 +90,22 @@ def test_a_wrong_configuration_is_refused_with_what_is_wrong(program, case):
     assert message in checked.stderr
 
 
+def test_what_is_wrong_is_named_where_it_stands(tmp_path):
+    path = tmp_path / "a.yaml"
+    for line, message in (
+        ("log-level: loud", "log-level: 'loud' is none of"),
+        ("listen: nowhere", "listen: listen address 'nowhere' is not HOST:PORT"),
+        ("mongodb: http://x", "mongodb: "),
+        ("mongodb: mongodb://h/bad.name", "mongodb: "),
+        ("grace: soon", "grace: 'soon' is not a duration"),
+    ):
+        path.write_text(f"workers: 4\n{line}\n")
+        wrong = run("branch-service", "--config", str(path), "--check-config")
+        assert wrong.returncode == 2 and f"{path}:2: {message}" in wrong.stderr, wrong.stderr
+    wrong = run("branch-service", "--check-config", ARGON_BRANCH_METRICS_ADDRESS="x")
+    assert "environment variable ARGON_BRANCH_METRICS_ADDRESS: " in wrong.stderr
+
+
 def test_a_right_configuration_starts_nothing(tmp_path):
     data = tmp_path / "data"
     assert run("wal-service", "--data", str(data), "--check-config").returncode == 0

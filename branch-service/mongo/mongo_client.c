@@ -10,6 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/base/sync.h"
+#include "common/mongo/driver.h"
 
 #define DEFAULT_SELECTION_MS 5000
 /* How often servers are looked at; more often than selection gives up, so that one that is back is found. */
@@ -23,16 +24,6 @@ struct mongo {
     bool facts_known;  /* under lock */
     struct mongo_server_facts facts;
 };
-
-static pthread_once_t library_once = PTHREAD_ONCE_INIT;
-
-/* What the driver keeps for the whole process lives until its end: clients of other threads may still use it
- * when main returns. It says nothing itself: libraries return errors. */
-static void library_init(void)
-{
-    mongoc_init();
-    mongoc_log_set_handler(NULL, NULL);
-}
 
 static bool is_secret(const char *key, size_t len)
 {
@@ -121,7 +112,7 @@ static bool set_default(mongoc_uri_t *uri, const char *option, int value)
 
 bool mongo_open(const struct mongo_options *options, struct mongo **out, struct error *err)
 {
-    pthread_once(&library_once, library_init);
+    mongo_driver_start();
     bson_error_t why;
     mongoc_uri_t *uri = mongoc_uri_new_with_error(options->uri, &why);
     if (!uri)

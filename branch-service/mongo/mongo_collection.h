@@ -17,6 +17,7 @@
 
 #include "branch-service/mongo/mongo_client.h"
 #include "common/base/bytes.h"
+#include "common/mongo/snapshot.h"
 
 /* --- writing documents (mongo_write.c) ---
  *
@@ -85,13 +86,18 @@ struct mongo_find {
     int id_order;  /* 1 and -1: sorted by _id; 0: as the server has them, or the options say */
     /* Further fields of the command, as the server knows them (sort, projection, let, hint, ...); empty: none. */
     struct bytes options;
+    uint64_t snapshot; /* the cluster time of one that was begun; 0: as it is when it is read. With a filter alone */
 };
 
 struct mongo_cursor;
 
 enum mongo_next { MONGO_NEXT_DOCUMENT, MONGO_NEXT_END, MONGO_NEXT_FAILED };
 
-/* The server is not asked before the first mongo_cursor_next. */
+/* See common/mongo/snapshot.h. */
+CHECKED bool mongo_begin_snapshot(struct mongo *mongo, const char *database, int64_t deadline, struct mongo_snapshot *snapshot,
+                                  struct error *err);
+
+/* Without a snapshot the server is not asked before the first mongo_cursor_next. */
 CHECKED bool mongo_find(struct mongo *mongo, const char *database, const char *collection, const struct mongo_find *find, int64_t deadline,
                         struct mongo_cursor **out, struct error *err);
 CHECKED enum mongo_next mongo_cursor_next(struct mongo_cursor *cursor, int64_t deadline, struct bytes *document, struct error *err);

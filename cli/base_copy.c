@@ -65,3 +65,13 @@ bool base_delete(struct cli *cli, char *project, char *base_id, uint64_t *lsn, s
     *lsn = ((const Argon__Branch__V1__DeleteBaseResponse *)message)->lsn;
     return true;
 }
+
+bool base_discard(struct cli *cli, char *project, char *base_id, struct error *err)
+{
+    Argon__Branch__V1__DeleteBaseRequest request = ARGON__BRANCH__V1__DELETE_BASE_REQUEST__INIT;
+    ProtobufCMessage *message;
+    request.project = project;
+    request.base_id = base_id;
+    return connection_call_once(&cli->connection, BRANCH_METHOD("Branches", "DeleteBase"), &request.base,
+                                &argon__branch__v1__delete_base_response__descriptor, &cli->arena, &message, err);
+}

@@ -13,5 +13,7 @@ struct base_copied {
 /* How far it is stands on stderr while somebody looks. */
 CHECKED bool base_copy(struct cli *cli, char *project, char *branch, struct base_copied *copied, struct error *err);
 CHECKED bool base_delete(struct cli *cli, char *project, char *base_id, uint64_t *lsn, struct error *err);
+/* The same in the middle of another write, of which the connection goes on knowing what it knows. */
+CHECKED bool base_discard(struct cli *cli, char *project, char *base_id, struct error *err);
 
 #endif

@@ -145,13 +145,11 @@ static bool send_create(struct cli *cli, Argon__Branch__V1__CreateBranchRequest 
 /* What was copied for a branch that there is not: nobody else knows of it. */
 static bool give_up_base(struct cli *cli, char *project, struct base_copied *copied, struct error *err)
 {
-    struct error ignored;
-    uint64_t lsn;
+    struct error why;
     if (cli->connection.unresolved)
         return error_wrap(err, "the parent is copied: repeat with --base %s", copied->id);
-    if (!base_delete(cli, project, copied->id, &lsn, &ignored))
-        fprintf(stderr, "argon: base %s is left over: %s\n", copied->id, ignored.message);
-    cli->connection.unresolved = false;
+    if (!base_discard(cli, project, copied->id, &why))
+        fprintf(stderr, "argon: base %s is left over: %s\n", copied->id, why.message);
     return false;
 }
 

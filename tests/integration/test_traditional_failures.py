@@ -326,3 +326,23 @@ def test_a_deletion_that_was_killed_goes_on(argon, cluster, mongodb):
     assert collections_of(mongodb) == []
     assert call(client) == first
     create(client, "two")
+
+
+# ---- by the command line -----------------------------------------------------------------------------
+
+
+def test_the_command_line_does_not_suspect_the_endpoint_when_mongodb_is_away(cluster, mongodb):
+    cluster.start_wal()
+    cluster.start_branch("--mongodb", f"{uri(mongodb)}&serverSelectionTimeoutMS=300", "--enable-wal-branches")
+    argon = cluster.client()
+    argon.create_project("p")
+    create(argon, "x")
+    count = ("docs", "count", "items", "-p", "p", "-b", "x", "--timeout", "2s")
+    mongodb.kill()
+    away = cluster.argon(*count, check=False)
+    assert away.returncode != 0 and "suitable servers" in away.stderr
+    assert "endpoint" not in away.stderr
+    cluster.branches[0].kill()
+    nobody = cluster.argon(*count, check=False)
+    assert nobody.returncode != 0 and "endpoint '" in nobody.stderr
+    cluster.branches[0].start()

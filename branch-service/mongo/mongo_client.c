@@ -279,7 +279,8 @@ bool mongo_ping(struct mongo *mongo, int64_t deadline, struct error *err)
     return ok;
 }
 
-/* Which first wire version has what: transactions 4.0 (replica sets) and 4.2 (mongos), snapshots 5.0. */
+/* Which first wire version has what: transactions 4.0 (replica sets) and 4.2 (mongos), with collections made in them 4.4;
+ * snapshots 5.0. */
 static void facts_of_hello(const bson_t *hello, struct mongo_server_facts *out)
 {
     bson_iter_t at;
@@ -292,8 +293,7 @@ static void facts_of_hello(const bson_t *hello, struct mongo_server_facts *out)
     if (bson_iter_init_find(&at, hello, "maxWireVersion"))
         out->max_wire_version = (int)bson_iter_as_int64(&at);
     out->sessions = bson_iter_init_find(&at, hello, "logicalSessionTimeoutMinutes") && BSON_ITER_HOLDS_NUMBER(&at);
-    out->transactions =
-        out->sessions && out->topology != MONGO_STANDALONE && out->max_wire_version >= (out->topology == MONGO_SHARDED ? 8 : 7);
+    out->transactions = out->sessions && out->topology != MONGO_STANDALONE && out->max_wire_version >= 9;
     out->snapshot_sessions = out->sessions && out->topology != MONGO_STANDALONE && out->max_wire_version >= 13;
 }
 

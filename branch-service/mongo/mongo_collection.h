@@ -39,12 +39,15 @@ struct mongo_insert {
     size_t n;
     bool unordered; /* go on behind a refused one */
     bool bypass_validation;
-    uint8_t *items;                                                    /* n, of enum mongo_item; filled in whatever is returned */
+    bool whole;     /* all or none, in a transaction: for servers whose facts say that they have them. Not with unordered */
+    uint8_t *items; /* n, of enum mongo_item; filled in whatever is returned */
     void (*refused)(void *ctx, size_t index, const struct error *why); /* NULL: nobody wants to know why */
     void *ctx;
 };
 
-/* In batches of at most 1,000 documents and 16 MiB (or one document). True: every batch that was sent got its
+/* A transaction that is not committed says NOT_APPLIED; one that meets another writer is tried again until the deadline.
+ *
+ * In batches of at most 1,000 documents and 16 MiB (or one document). True: every batch that was sent got its
  * answer; some documents may have been refused. */
 CHECKED bool mongo_insert_many(struct mongo *mongo, const char *database, const char *collection, const struct mongo_insert *insert,
                                int64_t deadline, struct error *err);

@@ -173,7 +173,7 @@ static bool copy_collection(struct part *part, const struct branch_record *base,
     const char *from;
     bool there;
     if (!join(arena, base->prefix, part->collection->name, &from, err) ||
-        !mongo_base_read(copy->mongo, base->database, from, copy->deadline, add_document, part, &there, err))
+        !mongo_base_read(copy->mongo, base->database, from, copy->snapshot, copy->deadline, add_document, part, &there, err))
         return false;
     if (!there) {
         error_set(err, ERROR_FAILED_PRECONDITION, "the collection went away while it was copied");
@@ -254,7 +254,7 @@ bool base_digest_mongo(struct mongo *mongo, const char *database, const char *co
 {
     struct base_digest sum = { 0 };
     bool there;
-    if (!mongo_base_read(mongo, database, collection, deadline, digest_document, &sum, &there, err))
+    if (!mongo_base_read(mongo, database, collection, 0, deadline, digest_document, &sum, &there, err))
         return false;
     if (!there) {
         error_set(err, ERROR_FAILED_PRECONDITION, "collection '%s' went away while it was read", collection);

@@ -31,6 +31,7 @@ struct base_copy {
     const char *base_id;
     const struct collection_record *collections;
     size_t n;
+    uint64_t snapshot; /* at which they are read; 0: as they are then */
     /* Whether it may go on, at each batch; reads the keys that say so. */
     bool (*guard)(void *ctx, const struct project_catalog *catalog, struct batch *batch, struct error *err);
     copy_tell_fn *tell;

@@ -5,16 +5,23 @@
 #include "branch-service/collection/traditional.h"
 #include "branch-service/collection/traditional_indexes.h"
 #include "branch-service/lineage.h"
+#include "branch-service/migration_record.h"
 #include "branch-service/names.h"
 #include "branch-service/reasons.h"
+#include "branch-service/write_named.h"
 #include "common/base/clock.h"
 #include "common/base/random.h"
+
+/* How long a failed copy may take to delete its base. */
+enum { DISCARD_MICROS = 5 * MICROS_PER_SECOND };
 
 struct making {
     struct project *project;
     struct mongo *mongo;
     struct branch_record source; /* as it was in the beginning */
     struct new_base base;
+    uint64_t snapshot;
+    bool begun; /* the base has a record */
     struct collection_record *collections;
     size_t n, capacity;
     copy_tell_fn *tell;
@@ -42,6 +49,9 @@ static bool guard(void *ctx, const struct project_catalog *catalog, struct batch
         return error_set(err, ERROR_NOT_FOUND, "project '%s' does not exist", project_name(making->project));
     if (!lineage_find_record(catalog->branches, was->id, &is, err))
         return false;
+    struct branch_record base;
+    if (making->begun && (!lineage_find_record(catalog->branches, making->base.id, &base, err) || base.deleted))
+        return error_set(err, ERROR_FAILED_PRECONDITION, "base '%s' was deleted while it was copied", making->base.id);
     if (is.deleted || is.state != BRANCH_READY || is.epoch != was->epoch || strcmp(is.prefix, was->prefix) != 0)
         return changed(was->name, err);
     return batch_read_branch(batch, was->id, err);
@@ -168,12 +178,14 @@ static bool make(struct making *making, int64_t deadline, struct error *err)
             return false;
     if (!commit(making, deadline, err))
         return false;
+    making->begun = true;
     const struct base_copy copy = {
         .project = making->project,
         .mongo = making->mongo,
         .base_id = making->base.id,
         .collections = making->collections,
         .n = making->n,
+        .snapshot = making->snapshot,
         .guard = guard,
         .tell = tell,
         .ctx = making,
@@ -182,7 +194,121 @@ static bool make(struct making *making, int64_t deadline, struct error *err)
     if (!base_copy_documents(&copy, err))
         return false;
     making->complete = true;
+    making->base.isolated = making->snapshot != 0;
     return commit(making, deadline, err);
+}
+
+/* ---- deleting --------------------------------------------------------------------------------------- */
+
+struct deletion {
+    struct project *project;
+    const char *base_id;
+};
+
+static bool no_base(const char *base_id, struct error *err)
+{
+    return error_set(err, ERROR_NOT_FOUND, "base '%s' does not exist", base_id);
+}
+
+static bool refuse_migrations(const struct project_catalog *catalog, const struct branch_record *base, struct arena *arena,
+                              struct error *err)
+{
+    struct branch_record source;
+    struct migration migration = { 0 };
+    if (!lineage_find_record(catalog->branches, base->source, &source, err) ||
+        (source.migration.len && !migration_decode(source.migration, arena, &migration, err)))
+        return false;
+    if (!migration.base || strcmp(migration.base, base->id) != 0)
+        return true;
+    error_set(err, ERROR_FAILED_PRECONDITION, "base '%s' is part of the migration of branch '%s'", base->id, source.name);
+    error_set_reason(err, REASON_MIGRATION_STATE);
+    return false;
+}
+
+static bool plan_delete(const struct deletion *deletion, const struct project_catalog *catalog, struct arena *arena,
+                        struct write_plan *plan, struct error *err)
+{
+    struct branch_record base;
+    struct batch batch;
+    struct bytes document;
+    if (catalog->deleted)
+        return error_set(err, ERROR_NOT_FOUND, "project '%s' does not exist", project_name(deletion->project));
+    if (!lineage_find_record(catalog->branches, deletion->base_id, &base, err) || base.kind != BRANCH_BASE || base.deleted)
+        return no_base(deletion->base_id, err);
+    if (!refuse_migrations(catalog, &base, arena, err))
+        return false;
+    base.deleted = true; /* the tombstone: branches go on reading through it, and a copy that is under way ends */
+    return catalog_encode_branch(&base, arena, &document, err) && batch_begin(&batch, arena, base.id, err) &&
+           batch_add_record(&batch, CATALOG_BRANCH, BRANCHES_COLLECTION, LOG_UPDATE, base.id, document, err) &&
+           batch_finish(&batch, catalog->lsn, &catalog->incarnation, plan, err);
+}
+
+static bool evaluate_delete(void *ctx, struct arena *arena, struct write_plan *plan, struct error *err)
+{
+    struct deletion *deletion = ctx;
+    struct project_catalog catalog;
+    project_catalog(deletion->project, &catalog);
+    bool ok = plan_delete(deletion, &catalog, arena, plan, err);
+    project_catalog_destroy(&catalog);
+    return ok;
+}
+
+bool bases_delete(struct registry *registry, const char *project, const char *base_id, const struct write_request *request, uint64_t *lsn,
+                  struct error *err)
+{
+    struct deletion deletion = { .base_id = base_id };
+    struct write_result result;
+    if (!base_id[0]) {
+        error_fill(err, ERROR_INVALID_ARGUMENT, "base_id is empty");
+        return write_refuse(request, err);
+    }
+    if (!write_request_check(request, err))
+        return write_refuse(request, err);
+    if (!write_named(registry, project, request, evaluate_delete, &deletion, &deletion.project, &result, err))
+        return false;
+    *lsn = result.lsn;
+    write_result_destroy(&result);
+    return true;
+}
+
+void bases_discard(struct project *project, const char *base_id)
+{
+    struct deletion deletion = { .project = project, .base_id = base_id };
+    const struct write_request request = { .request_id = "", .actor = "", .deadline = clock_monotonic_micros() + DISCARD_MICROS };
+    struct write_result result;
+    struct error ignored;
+    if (write_execute(project, &request, evaluate_delete, &deletion, &result, &ignored))
+        write_result_destroy(&result);
+}
+
+/* ---- copying, and what becomes of it ---------------------------------------------------------------- */
+
+/* Leaves no base behind when it fails. */
+static bool make_or_discard(struct making *making, int64_t deadline, struct error *err)
+{
+    random_id(making->base.id);
+    making->n = 0;
+    making->begun = making->complete = false;
+    if (make(making, deadline, err))
+        return true;
+    bases_discard(making->project, making->base.id);
+    return false;
+}
+
+static bool copy_isolated_or_not(struct making *making, int64_t deadline, struct error *err)
+{
+    struct mongo_snapshot snapshot;
+    if (!mongo_begin_snapshot(making->mongo, making->source.database, base_step_deadline(deadline), &snapshot, err))
+        return false;
+    making->snapshot = snapshot.time;
+    snprintf(making->base.why_not, sizeof making->base.why_not, "%s", snapshot.why_not);
+    if (make_or_discard(making, deadline, err))
+        return true;
+    if (!making->snapshot || !err->reason || strcmp(err->reason, MONGO_SNAPSHOT_GONE) != 0)
+        return false;
+    making->snapshot = 0;
+    snprintf(making->base.why_not, sizeof making->base.why_not, "the server did not keep the snapshot until the end");
+    return make_or_discard(making, deadline, err);
 }
 
 bool bases_copy(struct registry *registry, struct project *project, const char *branch_id, copy_tell_fn *tell_fn, void *ctx,
@@ -191,9 +317,8 @@ bool bases_copy(struct registry *registry, struct project *project, const char *
     struct making making = { .project = project, .tell = tell_fn, .ctx = ctx };
     if (!traditional_mongo(registry, &making.mongo, err))
         return false;
-    random_id(making.base.id);
     arena_init(&making.arena, 0);
-    bool ok = find_source(&making, branch_id, err) && make(&making, deadline, err);
+    bool ok = find_source(&making, branch_id, err) && copy_isolated_or_not(&making, deadline, err);
     arena_destroy(&making.arena);
     if (ok)
         *base = making.base;
@@ -234,10 +359,10 @@ bool bases_list(struct registry *registry, const char *project_name, const char 
     if (!registry_find(registry, project_name, deadline, &project, err) || !catalog_key(after, arena, &key, err))
         return false;
     project_catalog(project, &catalog);
-    tree_cursor_seek(&cursor, catalog.branches, key);
+    tree_cursor_seek_behind(&cursor, catalog.branches, key);
     while (ok && !*more && tree_cursor_next(&cursor, &item)) {
         struct branch_record record;
-        if (!catalog_has_kind(item.document) || bytes_equal(item.key, key))
+        if (!catalog_has_kind(item.document))
             continue;
         ok = catalog_decode_branch(item.document, &record, err);
         if (!ok || record.kind != BRANCH_BASE || record.deleted)
@@ -255,8 +380,8 @@ bool bases_list(struct registry *registry, const char *project_name, const char 
 bool bases_check(const struct tree *branches, const char *base_id, const struct branch_record *traditional, struct error *err)
 {
     struct branch_record base;
-    if (!lineage_find_record(branches, base_id, &base, err) || base.kind != BRANCH_BASE)
-        return error_set(err, ERROR_NOT_FOUND, "base '%s' does not exist", base_id);
+    if (!lineage_find_record(branches, base_id, &base, err) || base.kind != BRANCH_BASE || base.deleted)
+        return no_base(base_id, err);
     if (strcmp(base.source, traditional->id) != 0)
         return error_set(err, ERROR_FAILED_PRECONDITION, "base '%s' is of another branch than '%s'", base_id, traditional->name);
     return base.complete || error_set(err, ERROR_FAILED_PRECONDITION, "base '%s' is not complete", base_id);

@@ -40,6 +40,7 @@ static bool describe(const struct project *project, const struct project_catalog
         /* what the base was made of is what people know */
         if (parent.kind == BRANCH_BASE) {
             made.base_id = arena_strdup(arena, parent.id);
+            made.base_isolated = parent.isolated;
             if (!made.base_id)
                 return error_out_of_memory(err);
             if (!lineage_find_record(catalog->branches, parent.source, &parent, err))
@@ -106,11 +107,9 @@ bool branches_list(struct registry *registry, const char *project_name, const ch
     if (!registry_find(registry, project_name, deadline, &project, err) || !catalog_key(after, arena, &key, err))
         return false;
     project_catalog(project, &catalog);
-    tree_cursor_seek(&cursor, catalog.names, key);
+    tree_cursor_seek_behind(&cursor, catalog.names, key);
     *more = false;
     bool has_item = tree_cursor_next(&cursor, &item);
-    if (has_item && bytes_equal(item.key, key))
-        has_item = tree_cursor_next(&cursor, &item);
     while (ok && (has_item || !main_listed)) {
         if (found == n) {
             *more = true;
@@ -460,11 +459,14 @@ bool branches_create(struct registry *registry, const char *project, const char 
     }
     if (!name_check("branch", name, err) || !name_check("branch", from.from, err))
         return write_refuse(request, err);
-    struct new_base base;
+    struct new_base base = { .id = "" }; /* that was made for this request */
     change.base_id = from.base_id;
     while (!execute_and_describe(registry, project, &change, request, arena, branch, lsn, err)) {
-        if (err->code != ERROR_INTERNAL || !change.to_copy[0])
+        if (err->code != ERROR_INTERNAL || !change.to_copy[0]) {
+            if (base.id[0] && err->outcome == OUTCOME_NOT_APPLIED)
+                bases_discard(change.project, base.id);
             return false;
+        }
         if (!bases_copy(registry, change.project, change.to_copy, tell_nobody, NULL, request->deadline, &base, err))
             return write_refuse(request, err);
         change.base_id = base.id;

@@ -27,6 +27,7 @@ struct branch_description {
     const char *database; /* of a traditional branch; else "" */
     const char *prefix;
     const char *base_id; /* of a WAL branch that begins with a base; else "" */
+    bool base_isolated;
 };
 
 struct branch_origin {

@@ -152,10 +152,8 @@ bool collections_list(struct registry *registry, const char *project, const char
     if (!catalog_key(after, arena, &key, err) || !collections_open(registry, project, branch, NULL, read, &target, err))
         return false;
     if (target.collections)
-        tree_cursor_seek(&cursor, target.collections, key);
+        tree_cursor_seek_behind(&cursor, target.collections, key);
     while (ok && target.collections && tree_cursor_next(&cursor, &item)) {
-        if (bytes_equal(item.key, key))
-            continue;
         if (found == n || index_bytes >= MAX_INDEX_DEFINITION_BYTES) {
             *more = true;
             break;

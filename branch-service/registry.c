@@ -566,10 +566,8 @@ bool registry_list(struct registry *registry, const char *after, size_t n, int64
     if (!refresh_system(registry, deadline, err) || !catalog_key(after, arena, &key, err))
         return false;
     project_catalog(registry->system, &catalog);
-    tree_cursor_seek(&cursor, catalog.projects, key);
+    tree_cursor_seek_behind(&cursor, catalog.projects, key);
     while (ok && !*more && tree_cursor_next(&cursor, &item)) {
-        if (bytes_equal(item.key, key))
-            continue;
         if (found == n) {
             *more = true;
             break;

@@ -43,8 +43,8 @@ static bool collections_create(struct cli *cli, struct error *err)
     const struct field fields[] = { FIELD_STRING("name", target.collection),
                                     FIELD_OPTIONAL("id", response->collection ? response->collection->id : ""),
                                     FIELD_U64("lsn", response->lsn) };
-    char sentence[512];
-    snprintf(sentence, sizeof sentence, "Created collection %s at LSN %" PRIu64 ".", target.collection, response->lsn);
+    char sentence[512], at_lsn[OUTPUT_AT_LSN_SIZE];
+    snprintf(sentence, sizeof sentence, "Created collection %s%s.", target.collection, output_at_lsn(response->lsn, at_lsn));
     output_result(&cli->out, sentence, fields, ARRAY_LEN(fields));
     return true;
 }
@@ -65,8 +65,8 @@ static bool collections_rename(struct cli *cli, struct error *err)
         return false;
     uint64_t lsn = ((const Argon__Branch__V1__RenameCollectionResponse *)message)->lsn;
     const struct field fields[] = { FIELD_STRING("name", request.new_name), FIELD_U64("lsn", lsn) };
-    char sentence[512];
-    snprintf(sentence, sizeof sentence, "Renamed collection %s to %s at LSN %" PRIu64 ".", target.collection, request.new_name, lsn);
+    char sentence[512], at_lsn[OUTPUT_AT_LSN_SIZE];
+    snprintf(sentence, sizeof sentence, "Renamed collection %s to %s%s.", target.collection, request.new_name, output_at_lsn(lsn, at_lsn));
     output_result(&cli->out, sentence, fields, ARRAY_LEN(fields));
     return true;
 }
@@ -88,8 +88,8 @@ static bool collections_drop(struct cli *cli, struct error *err)
         return false;
     uint64_t lsn = ((const Argon__Branch__V1__DropCollectionResponse *)message)->lsn;
     const struct field fields[] = { FIELD_STRING("name", target.collection), FIELD_BOOL("dropped", true), FIELD_U64("lsn", lsn) };
-    char sentence[512];
-    snprintf(sentence, sizeof sentence, "Dropped collection %s at LSN %" PRIu64 ".", target.collection, lsn);
+    char sentence[512], at_lsn[OUTPUT_AT_LSN_SIZE];
+    snprintf(sentence, sizeof sentence, "Dropped collection %s%s.", target.collection, output_at_lsn(lsn, at_lsn));
     output_result(&cli->out, sentence, fields, ARRAY_LEN(fields));
     return true;
 }

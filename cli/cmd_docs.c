@@ -50,10 +50,10 @@ static bool add_standard_input(struct insert_batch *batch, struct error *err)
 static bool print_inserted(struct cli *cli, const Argon__Branch__V1__InsertManyResponse *response, struct error *err)
 {
     struct buffer ids = { 0 }, sentence = { 0 };
-    char text[128];
+    char text[128], at_lsn[OUTPUT_AT_LSN_SIZE];
     bool ok = true;
-    snprintf(text, sizeof text, "Inserted %" PRIu64 " document%s at LSN %" PRIu64 ".", response->inserted,
-             response->inserted == 1 ? "" : "s", response->lsn);
+    snprintf(text, sizeof text, "Inserted %" PRIu64 " document%s%s.", response->inserted, response->inserted == 1 ? "" : "s",
+             output_at_lsn(response->lsn, at_lsn));
     buffer_append(&sentence, text, strlen(text));
     if (response->replaced) {
         snprintf(text, sizeof text, " Replaced %" PRIu64 ".", response->replaced);
@@ -121,9 +121,9 @@ static void print_updated(struct cli *cli, const char *verb, const Argon__Branch
 {
     const struct field fields[] = { FIELD_U64("matched", response->matched), FIELD_U64("modified", response->modified),
                                     FIELD_U64("lsn", response->lsn) };
-    char sentence[128];
-    snprintf(sentence, sizeof sentence, "Matched %" PRIu64 ", %s %" PRIu64 " at LSN %" PRIu64 ".", response->matched, verb,
-             response->modified, response->lsn);
+    char sentence[128], at_lsn[OUTPUT_AT_LSN_SIZE];
+    snprintf(sentence, sizeof sentence, "Matched %" PRIu64 ", %s %" PRIu64 "%s.", response->matched, verb, response->modified,
+             output_at_lsn(response->lsn, at_lsn));
     output_result(&cli->out, sentence, fields, ARRAY_LEN(fields));
 }
 
@@ -191,9 +191,9 @@ static bool docs_delete(struct cli *cli, struct error *err)
         return false;
     const Argon__Branch__V1__DeleteResponse *response = (const void *)message;
     const struct field fields[] = { FIELD_U64("deleted", response->deleted), FIELD_U64("lsn", response->lsn) };
-    char sentence[96];
-    snprintf(sentence, sizeof sentence, "Deleted %" PRIu64 " document%s at LSN %" PRIu64 ".", response->deleted,
-             response->deleted == 1 ? "" : "s", response->lsn);
+    char sentence[96], at_lsn[OUTPUT_AT_LSN_SIZE];
+    snprintf(sentence, sizeof sentence, "Deleted %" PRIu64 " document%s%s.", response->deleted, response->deleted == 1 ? "" : "s",
+             output_at_lsn(response->lsn, at_lsn));
     output_result(&cli->out, sentence, fields, ARRAY_LEN(fields));
     return true;
 }

@@ -55,26 +55,23 @@ static bool projects_get(struct cli *cli, struct error *err)
     return true;
 }
 
+static char *print_projects(struct cli *cli, const ProtobufCMessage *message)
+{
+    const Argon__Branch__V1__ListProjectsResponse *page = (const void *)message;
+    for (size_t i = 0; i < page->n_projects; i++) {
+        struct field fields[4];
+        project_fields(page->projects[i], fields);
+        output_list_row(&cli->out, fields, 3); /* lists say nothing of the head */
+    }
+    return page->next_page_token;
+}
+
 static bool projects_list(struct cli *cli, struct error *err)
 {
     Argon__Branch__V1__ListProjectsRequest request = ARGON__BRANCH__V1__LIST_PROJECTS_REQUEST__INIT;
     request.page_size = MAX_PAGE_SIZE;
-    output_list_begin(&cli->out);
-    do {
-        ProtobufCMessage *message;
-        if (!connection_read(&cli->connection, BRANCH_METHOD("Projects", "ListProjects"), &request.base,
-                             &argon__branch__v1__list_projects_response__descriptor, &cli->arena, &message, err))
-            return false;
-        const Argon__Branch__V1__ListProjectsResponse *page = (const void *)message;
-        for (size_t i = 0; i < page->n_projects; i++) {
-            struct field fields[4];
-            project_fields(page->projects[i], fields);
-            output_list_row(&cli->out, fields, 3); /* lists say nothing of the head */
-        }
-        request.page_token = page->next_page_token;
-    } while (request.page_token[0] && !output_failed(&cli->out));
-    output_list_end(&cli->out);
-    return true;
+    return cli_print_pages(cli, BRANCH_METHOD("Projects", "ListProjects"), &request.base, &request.page_token,
+                           &argon__branch__v1__list_projects_response__descriptor, print_projects, err);
 }
 
 static bool projects_delete(struct cli *cli, struct error *err)

@@ -138,6 +138,20 @@ bool cli_find_ids(struct cli *cli, const char **project_id, const char **branch_
     return true;
 }
 
+bool cli_print_pages(struct cli *cli, const char *method, const ProtobufCMessage *request, char **page_token,
+                     const ProtobufCMessageDescriptor *response_type, cli_page_fn *print, struct error *err)
+{
+    output_list_begin(&cli->out);
+    do {
+        ProtobufCMessage *page;
+        if (!connection_read(&cli->connection, method, request, response_type, &cli->arena, &page, err))
+            return false;
+        *page_token = print(cli, page);
+    } while ((*page_token)[0] && !output_failed(&cli->out));
+    output_list_end(&cli->out);
+    return true;
+}
+
 bool cli_confirm(const struct cli *cli, struct error *err, const char *question, ...)
 {
     if (cli->options->yes || !isatty(STDIN_FILENO))

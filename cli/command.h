@@ -103,6 +103,10 @@ CHECKED bool cli_refuse_request_id(const struct cli *cli, struct error *err);
 CHECKED bool cli_reach_branch(struct cli *cli, const char *project, const char *branch, struct error *err);
 /* By which project and branch are the same, whatever they are called; and whether the branch is a traditional one. */
 CHECKED bool cli_find_ids(struct cli *cli, const char **project_id, const char **branch_id, bool *traditional, struct error *err);
+/* Prints a list of many pages: `print` is given each, and returns the token of the next one. page_token is a field of the request. */
+typedef char *cli_page_fn(struct cli *cli, const ProtobufCMessage *page);
+CHECKED bool cli_print_pages(struct cli *cli, const char *method, const ProtobufCMessage *request, char **page_token,
+                             const ProtobufCMessageDescriptor *response_type, cli_page_fn *print, struct error *err);
 /* Asks before something is lost, if a person sits there and has not said --yes. CANCELLED when it is not wanted. */
 CHECKED bool cli_confirm(const struct cli *cli, struct error *err, const char *question, ...) PRINTF_LIKE(3, 4);
 

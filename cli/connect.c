@@ -40,7 +40,7 @@ static bool call(struct connection *connection, bool repeatable, const char *met
     const struct rpc_call_options options = { .deadline = unary_deadline(connection), .repeatable = repeatable };
     atomic_store(&connection->asked, true);
     bool ok = rpc_client_call(connection->client, method, request, response_type, &options, arena, response, err);
-    if (ok || (err->code != ERROR_UNAVAILABLE && err->code != ERROR_DEADLINE_EXCEEDED))
+    if (ok || (err->code != ERROR_UNAVAILABLE && err->code != ERROR_DEADLINE_EXCEEDED) || rpc_client_is_connected(connection->client))
         atomic_store(&connection->reached, true);
     return ok;
 }

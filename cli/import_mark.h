@@ -1,4 +1,4 @@
-/* How far the import of a MongoDB's database has come, as one line of Extended JSON in a resume_file.
+/* How far the import of a database of a MongoDB, or of a dump, has come, as one line of Extended JSON in a resume_file.
  *
  * Of the collection at hand: everything up to `done` is in; up to `sent` it may be. Before a batch is sent for the first time, the mark
  * with its last _id as `sent` is on disk. So who goes on reads from `done` on, and what lies up to `sent` takes the place of what is

@@ -16,6 +16,7 @@ rank() {
     common/base/*) echo 10 ;;
     common/yaml/*) echo 15 ;;
     common/bson/*) echo 20 ;;
+    common/mongo/*) echo 25 ;;
     common/rpc/*) echo 30 ;;
     common/service/*) echo 35 ;;
     wal-service/wal_counters.*) echo 20 ;;

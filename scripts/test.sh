@@ -19,8 +19,6 @@ say "source checks: layers, headers, formatting"
 
 say "a MongoDB server for the tests: $("$root/scripts/mongodb-for-tests.sh" install)"
 
-export MONGOC_DISABLE_SHM=1 # see tests/integration/run.sh
-
 build asan
 say "unit tests under AddressSanitizer and UndefinedBehaviorSanitizer"
 ctest --test-dir "$root/build/asan" --output-on-failure -j 2

@@ -25,10 +25,10 @@ static bool note_wanted(void *ctx, const struct mongo_collection_info *info, str
     return true;
 }
 
-bool mongo_base_read(struct mongo *mongo, const char *database, const char *collection, int64_t deadline, base_document_fn *visit,
-                     void *ctx, bool *there, struct error *err)
+bool mongo_base_read(struct mongo *mongo, const char *database, const char *collection, uint64_t snapshot, int64_t deadline,
+                     base_document_fn *visit, void *ctx, bool *there, struct error *err)
 {
-    const struct mongo_find everything = { 0 };
+    const struct mongo_find everything = { .snapshot = snapshot };
     struct wanted wanted = { .name = collection };
     struct mongo_cursor *cursor;
     struct bytes document;
@@ -58,7 +58,7 @@ bool mongo_base_read(struct mongo *mongo, const char *database, const char *coll
 static bool read_source(const struct base_source *source, const char *database, const char *collection, int64_t deadline,
                         base_document_fn *visit, void *ctx, bool *there, struct error *err)
 {
-    return mongo_base_read(((const struct mongo_base *)source)->mongo, database, collection, deadline, visit, ctx, there, err);
+    return mongo_base_read(((const struct mongo_base *)source)->mongo, database, collection, 0, deadline, visit, ctx, there, err);
 }
 
 void mongo_base_init(struct mongo_base *base, struct mongo *mongo)

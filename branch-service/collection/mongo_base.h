@@ -15,8 +15,9 @@ struct mongo_base {
 
 void mongo_base_init(struct mongo_base *base, struct mongo *mongo);
 
-/* base_source.read. deadline: of the whole; NO_DEADLINE: each answer of the server still comes in time or the reading fails. */
-CHECKED bool mongo_base_read(struct mongo *mongo, const char *database, const char *collection, int64_t deadline, base_document_fn *visit,
-                             void *ctx, bool *there, struct error *err);
+/* base_source.read, at a snapshot unless that is 0. deadline: of the whole; NO_DEADLINE: each answer of the server still comes in time or
+ * the reading fails. */
+CHECKED bool mongo_base_read(struct mongo *mongo, const char *database, const char *collection, uint64_t snapshot, int64_t deadline,
+                             base_document_fn *visit, void *ctx, bool *there, struct error *err);
 
 #endif

@@ -1,6 +1,7 @@
 /* Inserts into MongoDB. What is refused before MongoDB is asked is what a WAL branch refuses: both prepare documents alike.
  *
- * An insert of many is no batch there: others see it grow, and one that fails in the middle leaves what came before. */
+ * An insert of many that fails as a whole is a transaction where the server has them. Else it is no batch: others see it grow, and one
+ * that fails in the middle leaves what came before, and says how much. */
 #include <bson/bson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,10 +115,16 @@ static void note_refused(void *ctx, size_t index, const struct error *why)
 /* What an error says of the whole, when some documents were stored before it. */
 static bool stop(const struct insert *insert, struct error *err)
 {
-    uint64_t done = insert->counts.inserted + insert->counts.replaced;
+    uint64_t done = insert->counts.inserted + insert->counts.replaced, unknown = 0;
+    for (size_t i = 0; i < insert->n_stored; i++)
+        unknown += insert->items[i] == MONGO_ITEM_UNKNOWN;
     if (done == 0)
         return false;
-    error_wrap(err, "stopped after %llu documents", (unsigned long long)done);
+    if (unknown)
+        error_wrap(err, "stopped after %llu documents, and it is unknown whether up to %llu more are in", (unsigned long long)done,
+                   (unsigned long long)unknown);
+    else
+        error_wrap(err, "stopped after %llu documents", (unsigned long long)done);
     error_set_reason(err, REASON_PARTIALLY_APPLIED);
     err->outcome = OUTCOME_UNKNOWN;
     return false;
@@ -125,7 +132,14 @@ static bool stop(const struct insert *insert, struct error *err)
 
 static bool send(struct insert *insert, struct error *err)
 {
+    struct mongo_server_facts facts = { .transactions = false };
+    const bool many = insert->on_duplicate == ON_DUPLICATE_FAIL && insert->n_stored > 1;
+    if (many && !mongo_server_facts(insert->operation.mongo, insert->operation.deadline, &facts, err)) {
+        err->outcome = OUTCOME_NOT_APPLIED;
+        return false;
+    }
     const struct mongo_insert asked = {
+        .whole = facts.transactions,
         .documents = insert->stored,
         .n = insert->n_stored,
         .unordered = insert->on_duplicate != ON_DUPLICATE_FAIL,

@@ -10,6 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/base/sync.h"
+#include "common/mongo/driver.h"
 
 #define DEFAULT_SELECTION_MS 5000
 /* How often servers are looked at; more often than selection gives up, so that one that is back is found. */
@@ -23,16 +24,6 @@ struct mongo {
     bool facts_known;  /* under lock */
     struct mongo_server_facts facts;
 };
-
-static pthread_once_t library_once = PTHREAD_ONCE_INIT;
-
-/* What the driver keeps for the whole process lives until its end: clients of other threads may still use it
- * when main returns. It says nothing itself: libraries return errors. */
-static void library_init(void)
-{
-    mongoc_init();
-    mongoc_log_set_handler(NULL, NULL);
-}
 
 static bool is_secret(const char *key, size_t len)
 {
@@ -121,7 +112,7 @@ static bool set_default(mongoc_uri_t *uri, const char *option, int value)
 
 bool mongo_open(const struct mongo_options *options, struct mongo **out, struct error *err)
 {
-    pthread_once(&library_once, library_init);
+    mongo_driver_start();
     bson_error_t why;
     mongoc_uri_t *uri = mongoc_uri_new_with_error(options->uri, &why);
     if (!uri)
@@ -288,7 +279,8 @@ bool mongo_ping(struct mongo *mongo, int64_t deadline, struct error *err)
     return ok;
 }
 
-/* Which first wire version has what: transactions 4.0 (replica sets) and 4.2 (mongos), snapshots 5.0. */
+/* Which first wire version has what: transactions 4.0 (replica sets) and 4.2 (mongos), with collections made in them 4.4;
+ * snapshots 5.0. */
 static void facts_of_hello(const bson_t *hello, struct mongo_server_facts *out)
 {
     bson_iter_t at;
@@ -301,8 +293,7 @@ static void facts_of_hello(const bson_t *hello, struct mongo_server_facts *out)
     if (bson_iter_init_find(&at, hello, "maxWireVersion"))
         out->max_wire_version = (int)bson_iter_as_int64(&at);
     out->sessions = bson_iter_init_find(&at, hello, "logicalSessionTimeoutMinutes") && BSON_ITER_HOLDS_NUMBER(&at);
-    out->transactions =
-        out->sessions && out->topology != MONGO_STANDALONE && out->max_wire_version >= (out->topology == MONGO_SHARDED ? 8 : 7);
+    out->transactions = out->sessions && out->topology != MONGO_STANDALONE && out->max_wire_version >= 9;
     out->snapshot_sessions = out->sessions && out->topology != MONGO_STANDALONE && out->max_wire_version >= 13;
 }
 

@@ -38,7 +38,7 @@ struct mongo_server_facts {
     enum mongo_topology topology;
     int max_wire_version;
     bool sessions;
-    bool transactions;
+    bool transactions; /* that may make collections, too */
     bool snapshot_sessions;
     char version[32];
 };

@@ -17,6 +17,7 @@
 
 #include "branch-service/mongo/mongo_client.h"
 #include "common/base/bytes.h"
+#include "common/mongo/snapshot.h"
 
 /* --- writing documents (mongo_write.c) ---
  *
@@ -38,12 +39,15 @@ struct mongo_insert {
     size_t n;
     bool unordered; /* go on behind a refused one */
     bool bypass_validation;
-    uint8_t *items;                                                    /* n, of enum mongo_item; filled in whatever is returned */
+    bool whole;     /* all or none, in a transaction: for servers whose facts say that they have them. Not with unordered */
+    uint8_t *items; /* n, of enum mongo_item; filled in whatever is returned */
     void (*refused)(void *ctx, size_t index, const struct error *why); /* NULL: nobody wants to know why */
     void *ctx;
 };
 
-/* In batches of at most 1,000 documents and 16 MiB (or one document). True: every batch that was sent got its
+/* A transaction that is not committed says NOT_APPLIED; one that meets another writer is tried again until the deadline.
+ *
+ * In batches of at most 1,000 documents and 16 MiB (or one document). True: every batch that was sent got its
  * answer; some documents may have been refused. */
 CHECKED bool mongo_insert_many(struct mongo *mongo, const char *database, const char *collection, const struct mongo_insert *insert,
                                int64_t deadline, struct error *err);
@@ -85,13 +89,18 @@ struct mongo_find {
     int id_order;  /* 1 and -1: sorted by _id; 0: as the server has them, or the options say */
     /* Further fields of the command, as the server knows them (sort, projection, let, hint, ...); empty: none. */
     struct bytes options;
+    uint64_t snapshot; /* the cluster time of one that was begun; 0: as it is when it is read. With a filter alone */
 };
 
 struct mongo_cursor;
 
 enum mongo_next { MONGO_NEXT_DOCUMENT, MONGO_NEXT_END, MONGO_NEXT_FAILED };
 
-/* The server is not asked before the first mongo_cursor_next. */
+/* See common/mongo/snapshot.h. */
+CHECKED bool mongo_begin_snapshot(struct mongo *mongo, const char *database, int64_t deadline, struct mongo_snapshot *snapshot,
+                                  struct error *err);
+
+/* Without a snapshot the server is not asked before the first mongo_cursor_next. */
 CHECKED bool mongo_find(struct mongo *mongo, const char *database, const char *collection, const struct mongo_find *find, int64_t deadline,
                         struct mongo_cursor **out, struct error *err);
 CHECKED enum mongo_next mongo_cursor_next(struct mongo_cursor *cursor, int64_t deadline, struct bytes *document, struct error *err);

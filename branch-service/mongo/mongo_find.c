@@ -12,6 +12,7 @@ struct mongo_cursor {
     struct mongo *mongo;
     mongoc_client_t *client;
     mongoc_collection_t *collection;
+    mongoc_client_session_t *session; /* of a cursor at a snapshot */
     mongoc_cursor_t *cursor;
 };
 
@@ -32,6 +33,87 @@ static struct mongo_cursor *new_cursor(struct mongo *mongo, mongoc_client_t *cli
     return made;
 }
 
+/* ---- at a snapshot ---------------------------------------------------------------------------------- */
+
+struct snapshot_run {
+    struct mongo *mongo;
+    int64_t deadline;
+};
+
+static bool run_snapshot_command(void *ctx, const char *database, const bson_t *command, bson_t *reply, const char *what, struct error *err)
+{
+    const struct snapshot_run *run = ctx;
+    return mongo_run(run->mongo, database, MONGO_COMMAND_PLAIN, command, run->deadline, reply, err) || error_wrap(err, "%s", what);
+}
+
+bool mongo_begin_snapshot(struct mongo *mongo, const char *database, int64_t deadline, struct mongo_snapshot *snapshot, struct error *err)
+{
+    struct snapshot_run run = { mongo, deadline };
+    return mongo_snapshot_begin(run_snapshot_command, &run, database, snapshot, err);
+}
+
+static void set_failure(struct mongo_cursor *cursor, const bson_error_t *failure, int64_t deadline, struct error *err)
+{
+    struct error why;
+    mongo_error_set(&why, failure, NULL, deadline, MONGO_CHANGES_NOTHING);
+    mongo_note_failure(cursor->mongo, &why);
+    if (cursor->session && mongo_snapshot_is_gone(failure->code))
+        error_set_reason(&why, MONGO_SNAPSHOT_GONE);
+    if (err)
+        *err = why;
+}
+
+/* The driver's own find knows no cluster time: the command is run, and its reply made a cursor, on one server and in one session. */
+static bool find_at_snapshot(struct mongo_cursor *cursor, const char *database, const char *collection, const bson_t *filter,
+                             uint64_t snapshot, int64_t deadline, struct error *err)
+{
+    bson_error_t failure = { 0 };
+    bson_t command = BSON_INITIALIZER, opts = BSON_INITIALIZER, reply;
+    mongoc_session_opt_t *session = mongoc_session_opts_new();
+    mongoc_session_opts_set_causal_consistency(session, false); /* it has no place beside a cluster time */
+    cursor->session = mongoc_client_start_session(cursor->client, session, &failure);
+    mongoc_session_opts_destroy(session);
+    mongoc_server_description_t *server = mongoc_client_select_server(cursor->client, false, NULL, &failure);
+    bool ok = cursor->session && server && mongoc_client_session_append(cursor->session, &opts, &failure);
+    if (ok) {
+        BSON_APPEND_INT32(&opts, "serverId", (int32_t)mongoc_server_description_id(server));
+        BSON_APPEND_UTF8(&command, "find", collection);
+        BSON_APPEND_DOCUMENT(&command, "filter", filter);
+        mongo_snapshot_append_concern(&command, snapshot);
+        mongo_append_max_time(&command, deadline);
+        ok = mongoc_client_command_with_opts(cursor->client, database, &command, NULL, &opts, &reply, &failure);
+        if (ok)
+            cursor->cursor = mongoc_cursor_new_from_command_reply_with_opts(cursor->client, &reply, &opts); /* takes the reply */
+        else
+            bson_destroy(&reply);
+    }
+    if (server)
+        mongoc_server_description_destroy(server);
+    bson_destroy(&command);
+    bson_destroy(&opts);
+    if (!ok)
+        set_failure(cursor, &failure, deadline, err);
+    return ok;
+}
+
+static bool open_at_snapshot(struct mongo *mongo, const char *database, const char *collection, const bson_t *filter, uint64_t snapshot,
+                             int64_t deadline, struct mongo_cursor **out, struct error *err)
+{
+    mongoc_client_t *client = mongo_begin(mongo, deadline, err);
+    if (!client)
+        return false;
+    struct mongo_cursor *made = new_cursor(mongo, client, database, collection);
+    bool ok = find_at_snapshot(made, database, collection, filter, snapshot, deadline, err);
+    mongo_stream_set_deadline(NO_DEADLINE);
+    if (ok)
+        *out = made;
+    else
+        mongo_cursor_close(made);
+    return ok;
+}
+
+/* ---- finding ---------------------------------------------------------------------------------------- */
+
 bool mongo_find(struct mongo *mongo, const char *database, const char *collection, const struct mongo_find *find, int64_t deadline,
                 struct mongo_cursor **out, struct error *err)
 {
@@ -41,6 +123,8 @@ bool mongo_find(struct mongo *mongo, const char *database, const char *collectio
         return false;
     if (find->skip < 0 || find->limit < 0)
         return error_set(err, ERROR_INVALID_ARGUMENT, "skip and limit are not negative");
+    if (find->snapshot)
+        return open_at_snapshot(mongo, database, collection, &filter, find->snapshot, deadline, out, err);
     bson_init(&opts);
     mongoc_client_t *client = append_options(&opts, find->options, err) ? mongo_begin(mongo, deadline, err) : NULL;
     if (!client) {
@@ -100,11 +184,7 @@ enum mongo_next mongo_cursor_next(struct mongo_cursor *cursor, int64_t deadline,
     bson_error_t failure;
     if (!mongoc_cursor_error(cursor->cursor, &failure))
         return MONGO_NEXT_END;
-    struct error why;
-    mongo_error_set(&why, &failure, NULL, deadline, MONGO_CHANGES_NOTHING);
-    mongo_note_failure(cursor->mongo, &why);
-    if (err)
-        *err = why;
+    set_failure(cursor, &failure, deadline, err);
     return MONGO_NEXT_FAILED;
 }
 
@@ -113,7 +193,10 @@ void mongo_cursor_close(struct mongo_cursor *cursor)
     if (!cursor)
         return;
     int64_t before = mongo_stream_set_deadline(clock_monotonic_micros() + CLOSE_MICROS);
-    mongoc_cursor_destroy(cursor->cursor);
+    if (cursor->cursor)
+        mongoc_cursor_destroy(cursor->cursor);
+    if (cursor->session)
+        mongoc_client_session_destroy(cursor->session);
     mongoc_collection_destroy(cursor->collection);
     mongo_end(cursor->mongo, cursor->client);
     mongo_stream_set_deadline(before);

@@ -2,14 +2,22 @@
 
 #include "branch-service/mongo/mongo_collection.h"
 #include "branch-service/mongo/mongo_internal.h"
+#include "common/base/backoff.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 
 #define BATCH_DOCUMENTS 1000
 #define BATCH_BYTES     ((size_t)16 << 20)
 
-/* A single-document write on its way: one client, one collection handle. */
+/* In which all of an insert is written. */
+struct transaction {
+    mongoc_client_t *client;
+    mongoc_client_session_t *session;
+};
+
+/* A write on its way: one client, one collection handle. */
 struct write {
+    const struct transaction *transaction; /* whose client it is; NULL: none */
     struct mongo *mongo;
     mongoc_client_t *client;
     mongoc_collection_t *collection;
@@ -19,19 +27,29 @@ struct write {
     bson_error_t failure;
 };
 
-static bool write_begin(struct write *write, struct mongo *mongo, const char *database, const char *collection, int64_t deadline,
-                        struct error *err)
+static bool write_begin_in(struct write *write, struct mongo *mongo, const struct transaction *transaction, const char *database,
+                           const char *collection, int64_t deadline, struct error *err)
 {
+    write->transaction = transaction;
     write->mongo = mongo;
     write->deadline = deadline;
-    write->client = mongo_begin(mongo, deadline, err);
+    write->client = transaction ? transaction->client : mongo_begin(mongo, deadline, err);
     if (!write->client)
         return false;
     write->collection = mongoc_client_get_collection(write->client, database, collection);
     bson_init(&write->opts);
     /* what the server accepts is its affair: the driver's own check refuses empty keys, which MongoDB takes */
     BSON_APPEND_BOOL(&write->opts, "validate", false);
+    bson_error_t failure;
+    if (transaction && !mongoc_client_session_append(transaction->session, &write->opts, &failure))
+        abort(); /* the session is of this client */
     return true;
+}
+
+static bool write_begin(struct write *write, struct mongo *mongo, const char *database, const char *collection, int64_t deadline,
+                        struct error *err)
+{
+    return write_begin_in(write, mongo, NULL, database, collection, deadline, err);
 }
 
 static bool write_end(struct write *write, bool ok, enum mongo_change change, struct error *err)
@@ -46,7 +64,8 @@ static bool write_end(struct write *write, bool ok, enum mongo_change change, st
     bson_destroy(&write->reply);
     bson_destroy(&write->opts);
     mongoc_collection_destroy(write->collection);
-    mongo_end(write->mongo, write->client);
+    if (!write->transaction)
+        mongo_end(write->mongo, write->client);
     return ok;
 }
 
@@ -75,7 +94,8 @@ static int code_of(const bson_iter_t *document, const char **message)
 }
 
 /* What the server said of each document of a batch. */
-static void note_refused(const struct mongo_insert *insert, size_t first, size_t n, const bson_t *reply)
+static void note_refused(const struct mongo_insert *insert, const struct transaction *transaction, size_t first, size_t n,
+                         const bson_t *reply)
 {
     bson_iter_t at, errors, fields, field;
     for (size_t i = 0; i < n; i++)
@@ -94,6 +114,8 @@ static void note_refused(const struct mongo_insert *insert, size_t first, size_t
             struct error why;
             int code = code_of(&errors, &message);
             mongo_error_set_refused(&why, code, message);
+            if (transaction)
+                why.outcome = OUTCOME_NOT_APPLIED; /* which is not committed now */
             insert->refused(insert->ctx, first + index, &why);
         }
         if (!insert->unordered)
@@ -116,11 +138,12 @@ static void mark(const struct mongo_insert *insert, size_t first, size_t n, enum
 }
 
 /* One message to the server, so that a lost answer leaves no more than these in doubt. */
-static bool insert_batch(struct mongo *mongo, const char *database, const char *collection, const struct mongo_insert *insert, size_t first,
-                         size_t n, const bson_t **documents, int64_t deadline, struct error *err)
+static bool insert_batch(struct mongo *mongo, const struct transaction *transaction, const char *database, const char *collection,
+                         const struct mongo_insert *insert, size_t first, size_t n, const bson_t **documents, int64_t deadline,
+                         struct error *err)
 {
     struct write write;
-    if (!write_begin(&write, mongo, database, collection, deadline, err))
+    if (!write_begin_in(&write, mongo, transaction, database, collection, deadline, err))
         return false;
     BSON_APPEND_BOOL(&write.opts, "ordered", !insert->unordered);
     if (insert->bypass_validation)
@@ -130,7 +153,7 @@ static bool insert_batch(struct mongo *mongo, const char *database, const char *
     if (!ok && refused_only(&write.reply, &write.failure))
         ok = true;
     if (ok)
-        note_refused(insert, first, n, &write.reply);
+        note_refused(insert, transaction, first, n, &write.reply);
     struct error why;
     if (write_end(&write, ok, MONGO_CHANGES_ONE, &why))
         return true;
@@ -140,8 +163,8 @@ static bool insert_batch(struct mongo *mongo, const char *database, const char *
     return false;
 }
 
-bool mongo_insert_many(struct mongo *mongo, const char *database, const char *collection, const struct mongo_insert *insert,
-                       int64_t deadline, struct error *err)
+static bool insert_batches(struct mongo *mongo, const struct transaction *transaction, const char *database, const char *collection,
+                           const struct mongo_insert *insert, int64_t deadline, struct error *err)
 {
     mark(insert, 0, insert->n, MONGO_ITEM_NOT_TRIED);
     bson_t *views = mem_alloc(BATCH_DOCUMENTS * sizeof *views);
@@ -163,7 +186,7 @@ bool mongo_insert_many(struct mongo *mongo, const char *database, const char *co
         }
         if (!ok)
             break;
-        ok = insert_batch(mongo, database, collection, insert, first, n, documents, deadline, err);
+        ok = insert_batch(mongo, transaction, database, collection, insert, first, n, documents, deadline, err);
         stopped = ok && !insert->unordered && insert->items[first + n - 1] != MONGO_ITEM_INSERTED;
         first += n;
     }
@@ -174,6 +197,90 @@ bool mongo_insert_many(struct mongo *mongo, const char *database, const char *co
     free(documents);
     free(views);
     return ok;
+}
+
+/* What is not committed is not there, whatever became of the messages on the way. */
+static void abandon(const struct transaction *transaction, const struct mongo_insert *insert)
+{
+    mongoc_client_session_abort_transaction(transaction->session, NULL); /* or the server does it by itself, later */
+    for (size_t i = 0; i < insert->n; i++)
+        if (insert->items[i] != MONGO_ITEM_REFUSED)
+            insert->items[i] = MONGO_ITEM_NOT_TRIED;
+}
+
+static bool commit(struct mongo *mongo, const struct transaction *transaction, const struct mongo_insert *insert, int64_t deadline,
+                   struct error *err)
+{
+    bson_error_t failure = { 0 };
+    bson_t reply;
+    bool ok = mongoc_client_session_commit_transaction(transaction->session, &reply, &failure);
+    if (!ok) {
+        mongo_error_set(err, &failure, &reply, deadline, MONGO_CHANGES_MANY);
+        mongo_note_failure(mongo, err);
+        bool none = mongoc_error_has_label(&reply, "TransientTransactionError");
+        err->outcome = none ? OUTCOME_NOT_APPLIED : OUTCOME_UNKNOWN;
+        mark(insert, 0, insert->n, none ? MONGO_ITEM_NOT_TRIED : MONGO_ITEM_UNKNOWN);
+    }
+    bson_destroy(&reply);
+    return ok;
+}
+
+static bool begin_transaction(struct mongo *mongo, int64_t deadline, struct transaction *transaction, struct error *err)
+{
+    bson_error_t failure = { 0 };
+    *transaction = (struct transaction) { .client = mongo_begin(mongo, deadline, err) };
+    if (!transaction->client)
+        return false;
+    transaction->session = mongoc_client_start_session(transaction->client, NULL, &failure);
+    if (transaction->session && mongoc_client_session_start_transaction(transaction->session, NULL, &failure))
+        return true;
+    mongo_error_set(err, &failure, NULL, deadline, MONGO_CHANGES_NOTHING);
+    mongo_note_failure(mongo, err);
+    err->outcome = OUTCOME_NOT_APPLIED;
+    return false;
+}
+
+static void end_transaction(struct mongo *mongo, struct transaction *transaction)
+{
+    if (transaction->session)
+        mongoc_client_session_destroy(transaction->session);
+    if (transaction->client)
+        mongo_end(mongo, transaction->client);
+}
+
+static bool insert_in_transaction(struct mongo *mongo, const char *database, const char *collection, const struct mongo_insert *insert,
+                                  int64_t deadline, struct error *err)
+{
+    struct transaction transaction;
+    mark(insert, 0, insert->n, MONGO_ITEM_NOT_TRIED);
+    bool ok = begin_transaction(mongo, deadline, &transaction, err);
+    if (ok) {
+        ok = insert_batches(mongo, &transaction, database, collection, insert, deadline, err);
+        bool all = ok;
+        for (size_t i = 0; all && i < insert->n; i++)
+            all = insert->items[i] == MONGO_ITEM_INSERTED;
+        if (all)
+            ok = commit(mongo, &transaction, insert, deadline, err);
+        else
+            abandon(&transaction, insert);
+        if (!ok && !all)
+            err->outcome = OUTCOME_NOT_APPLIED;
+    }
+    end_transaction(mongo, &transaction);
+    return ok;
+}
+
+bool mongo_insert_many(struct mongo *mongo, const char *database, const char *collection, const struct mongo_insert *insert,
+                       int64_t deadline, struct error *err)
+{
+    struct backoff backoff = { 0 };
+    if (!insert->whole)
+        return insert_batches(mongo, NULL, database, collection, insert, deadline, err);
+    /* whoever was in the way has committed or has gone: then the answer is another one */
+    while (!insert_in_transaction(mongo, database, collection, insert, deadline, err))
+        if (err->code != ERROR_ABORTED || err->outcome != OUTCOME_NOT_APPLIED || !backoff_wait(&backoff, deadline))
+            return false;
+    return true;
 }
 
 static int64_t number_of(const bson_t *reply, const char *key)

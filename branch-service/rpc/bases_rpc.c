@@ -27,6 +27,7 @@ void bases_rpc_on_copy(void *service, struct rpc_call *call, const ProtobufCMess
     last.base_id = base.id;
     last.done = true;
     last.isolated = base.isolated;
+    last.why_not_isolated = base.why_not;
     if (!rpc_stream_send(call, &last.base)) {
         error_fill(&err, ERROR_CANCELLED, "nobody listens any more");
         rpc_fail(call, &err);
@@ -65,4 +66,17 @@ void bases_rpc_on_list(void *service, struct rpc_call *call, const ProtobufCMess
     if (more)
         response.next_page_token = (char *)bases[response.n_bases - 1].id;
     rpc_reply(call, &response.base);
+}
+
+void bases_rpc_on_delete(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    Argon__Branch__V1__DeleteBaseRequest *request = (Argon__Branch__V1__DeleteBaseRequest *)message;
+    Argon__Branch__V1__DeleteBaseResponse response = ARGON__BRANCH__V1__DELETE_BASE_RESPONSE__INIT;
+    struct write_request write;
+    struct error err;
+    convert_write(call, "DeleteBase", message, &request->write, rpc_call_arena(call), &write);
+    if (bases_delete(service, request->project, request->base_id, &write, &response.lsn, &err))
+        rpc_reply(call, &response.base);
+    else
+        rpc_fail(call, &err);
 }

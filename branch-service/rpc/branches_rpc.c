@@ -32,6 +32,7 @@ static void fill(Argon__Branch__V1__Branch *out, const struct branch_description
     out->database = (char *)branch->database;
     out->prefix = (char *)branch->prefix;
     out->base_id = (char *)branch->base_id;
+    out->base_isolated = branch->base_isolated;
 }
 
 static bool convert_kind(Argon__Branch__V1__BranchKind in, enum kind_wish *out, struct error *err)
@@ -171,11 +172,12 @@ static void on_adopt(void *service, struct rpc_call *call, const ProtobufCMessag
 }
 
 static const struct rpc_method methods[] = {
-    RPC_UNARY("CreateBranch", on_create),      RPC_UNARY("GetBranch", on_get),
-    RPC_UNARY("ListBranches", on_list),        RPC_UNARY("RenameBranch", on_rename),
-    RPC_UNARY("DeleteBranch", on_delete),      RPC_UNARY("AdoptBranch", on_adopt),
-    RPC_STREAM("Watch", watch_rpc_on_watch),   RPC_STREAM("Materialize", materialize_rpc_on_materialize),
-    RPC_STREAM("CopyBase", bases_rpc_on_copy), RPC_UNARY("ListBases", bases_rpc_on_list),
+    RPC_UNARY("CreateBranch", on_create),         RPC_UNARY("GetBranch", on_get),
+    RPC_UNARY("ListBranches", on_list),           RPC_UNARY("RenameBranch", on_rename),
+    RPC_UNARY("DeleteBranch", on_delete),         RPC_UNARY("AdoptBranch", on_adopt),
+    RPC_STREAM("Watch", watch_rpc_on_watch),      RPC_STREAM("Materialize", materialize_rpc_on_materialize),
+    RPC_STREAM("CopyBase", bases_rpc_on_copy),    RPC_UNARY("ListBases", bases_rpc_on_list),
+    RPC_UNARY("DeleteBase", bases_rpc_on_delete),
 };
 
 bool branches_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err)

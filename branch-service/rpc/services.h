@@ -20,6 +20,7 @@ void watch_rpc_on_watch(void *service, struct rpc_call *call, const ProtobufCMes
 /* Rows of the table of Branches. */
 void bases_rpc_on_copy(void *service, struct rpc_call *call, const ProtobufCMessage *message);
 void bases_rpc_on_list(void *service, struct rpc_call *call, const ProtobufCMessage *message);
+void bases_rpc_on_delete(void *service, struct rpc_call *call, const ProtobufCMessage *message);
 
 /* Rows of the table of Documents. */
 void find_rpc_on_find(void *service, struct rpc_call *call, const ProtobufCMessage *message);

@@ -160,6 +160,15 @@ void tree_cursor_seek_before(struct tree_cursor *cursor, const struct tree *tree
         cursor_previous_leaf(cursor);
 }
 
+void tree_cursor_seek_behind(struct tree_cursor *cursor, const struct tree *tree, struct bytes key)
+{
+    tree_cursor_seek(cursor, tree, key);
+    struct tree_cursor at = *cursor;
+    struct tree_item item;
+    if (tree_cursor_next(&at, &item) && bytes_equal(item.key, key))
+        *cursor = at;
+}
+
 bool tree_cursor_next(struct tree_cursor *cursor, struct tree_item *item)
 {
     if (cursor->depth == 0)

@@ -57,6 +57,8 @@ struct tree_cursor {
 void tree_cursor_first(struct tree_cursor *cursor, const struct tree *tree);
 /* At the first key that is not less. */
 void tree_cursor_seek(struct tree_cursor *cursor, const struct tree *tree, struct bytes key);
+/* At the first key that is greater: the next page of a list. */
+void tree_cursor_seek_behind(struct tree_cursor *cursor, const struct tree *tree, struct bytes key);
 bool tree_cursor_next(struct tree_cursor *cursor, struct tree_item *item);
 /* Backwards: at the last key, or at the last one that is less. */
 void tree_cursor_last(struct tree_cursor *cursor, const struct tree *tree);

@@ -1,11 +1,11 @@
 #include "cli/mongo/mongo_server.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/mongo/mongo_internal.h"
 #include "common/base/memory.h"
+#include "common/mongo/driver.h"
 
 /* ---- failures --------------------------------------------------------------------------------------------- */
 
@@ -71,12 +71,6 @@ bool mongo_server_fail(struct error *err, const bson_error_t *error, const bson_
 
 /* ---- connection -------------------------------------------------------------------------------------------- */
 
-static void start_driver(void)
-{
-    mongoc_log_set_handler(NULL, NULL); /* what it has to say is in the errors */
-    mongoc_init();
-}
-
 bool mongo_uri_begins(const char *text)
 {
     return strncmp(text, "mongodb://", 10) == 0 || strncmp(text, "mongodb+srv://", 14) == 0;
@@ -84,9 +78,8 @@ bool mongo_uri_begins(const char *text)
 
 bool mongo_server_open(const char *text, struct mongo_server **opened, struct error *err)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     bson_error_t error;
-    pthread_once(&once, start_driver);
+    mongo_driver_start();
     if (!mongo_uri_begins(text)) /* and nothing of it is repeated: it may hold a password */
         return error_set(err, ERROR_INVALID_ARGUMENT, "a URI of MongoDB begins with mongodb:// or mongodb+srv://");
     struct mongo_server *server = mem_zalloc(sizeof *server);

@@ -14,8 +14,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/error.h"
-
-#define MONGO_SNAPSHOT_GONE "MONGO_SNAPSHOT_GONE"
+#include "common/mongo/snapshot.h"
 
 struct mongo_server;
 

@@ -6,122 +6,27 @@
 #include "cli/mongo/mongo_internal.h"
 #include "common/base/backoff.h"
 #include "common/base/clock.h"
-#include "common/base/random.h"
 #include "common/bson/element.h"
 
 enum { FIRST_BATCH = 1000, MAX_INDEXES_READ = 1000 };
 
 /* ---- snapshots --------------------------------------------------------------------------------------------- */
 
-static void append_read_concern(bson_t *command, uint64_t snapshot)
+static bool run(void *ctx, const char *database, const bson_t *command, bson_t *reply, const char *what, struct error *err)
 {
-    bson_t concern;
-    if (!snapshot)
-        return;
-    bson_append_document_begin(command, "readConcern", -1, &concern);
-    BSON_APPEND_UTF8(&concern, "level", "snapshot");
-    BSON_APPEND_TIMESTAMP(&concern, "atClusterTime", (uint32_t)(snapshot >> 32), (uint32_t)snapshot);
-    bson_append_document_end(command, &concern);
-}
-
-static bool write_scratch(struct mongo_source *source, const char *scratch, int id, struct error *err)
-{
-    bson_t *command = BCON_NEW("insert", BCON_UTF8(scratch), "documents", "[", "{", "_id", BCON_INT32(id), "}", "]", "writeConcern", "{",
-                               "w", BCON_UTF8("majority"), "}");
-    bson_t reply;
-    bson_iter_t iter;
-    bool ok = mongo_server_run(source->server, source->database, command, &reply, "a write to try snapshots", err);
-    if (ok && (!bson_iter_init_find(&iter, &reply, "n") || bson_iter_as_int64(&iter) != 1))
-        ok = error_set(err, ERROR_INTERNAL, "MongoDB: a write to try snapshots had no effect");
-    bson_destroy(&reply);
-    bson_destroy(command);
-    return ok;
-}
-
-static void drop_scratch(struct mongo_source *source, const char *scratch)
-{
-    struct error err;
-    bson_t *command = BCON_NEW("drop", BCON_UTF8(scratch)), reply;
-    if (!mongo_server_run(source->server, source->database, command, &reply, "dropping", &err))
-        fprintf(stderr, "argon: the collection '%s' of database '%s' is left over: %s\n", scratch, source->database, err.message);
-    bson_destroy(&reply);
-    bson_destroy(command);
-}
-
-/* All documents of the scratch collection; *time: where the server says that it has read, 0: it does not say. at 0: it chooses. */
-static bool read_scratch(struct mongo_source *source, const char *scratch, uint64_t at, uint64_t *time, unsigned *n, struct error *err)
-{
-    bson_t command = BSON_INITIALIZER, empty, reply;
-    bson_iter_t iter, inner, documents;
-    BSON_APPEND_UTF8(&command, "find", scratch);
-    bson_append_document_begin(&command, "filter", -1, &empty);
-    bson_append_document_end(&command, &empty);
-    if (at) {
-        append_read_concern(&command, at);
-    } else {
-        bson_append_document_begin(&command, "readConcern", -1, &empty);
-        BSON_APPEND_UTF8(&empty, "level", "snapshot");
-        bson_append_document_end(&command, &empty);
-    }
-    *time = 0;
-    *n = 0;
-    bool ok = mongo_server_run(source->server, source->database, &command, &reply, "a read of a snapshot", err);
-    if (ok && bson_iter_init(&iter, &reply) && bson_iter_find_descendant(&iter, "cursor.atClusterTime", &inner) &&
-        BSON_ITER_HOLDS_TIMESTAMP(&inner)) {
-        uint32_t seconds, number;
-        bson_iter_timestamp(&inner, &seconds, &number);
-        *time = (uint64_t)seconds << 32 | number;
-    }
-    if (ok && bson_iter_init(&iter, &reply) && bson_iter_find_descendant(&iter, "cursor.firstBatch", &inner) &&
-        BSON_ITER_HOLDS_ARRAY(&inner) && bson_iter_recurse(&inner, &documents))
-        while (bson_iter_next(&documents))
-            ++*n;
-    bson_destroy(&reply);
-    bson_destroy(&command);
-    return ok;
-}
-
-/* A failure that does not say that the server is away says that it keeps no snapshots. */
-static bool is_away(const struct error *err)
-{
-    return err->code == ERROR_UNAVAILABLE || err->code == ERROR_UNAUTHENTICATED;
+    return mongo_server_run(ctx, database, command, reply, what, err);
 }
 
 bool mongo_source_begin_snapshot(struct mongo_source *source, char why[200], struct error *err)
 {
-    char scratch[sizeof MONGO_CHECK_PREFIX + ID_SIZE], id[ID_SIZE];
-    uint64_t time, again;
-    unsigned n;
-    struct error wrong = { 0 };
-    random_id(id);
-    snprintf(scratch, sizeof scratch, "%s%s", MONGO_CHECK_PREFIX, id);
-    why[0] = '\0';
-    source->snapshot = 0;
-    if (!write_scratch(source, scratch, 1, &wrong)) {
-        if (is_away(&wrong)) {
-            *err = wrong;
-            return false;
-        }
-        snprintf(why, 200, "it could not be tried whether the server keeps snapshots: %.120s", wrong.message);
-        return true;
-    }
-    bool ok = true;
-    if (!read_scratch(source, scratch, 0, &time, &n, &wrong))
-        snprintf(why, 200, "the server keeps no snapshots: %.120s", wrong.message);
-    else if (!time)
-        snprintf(why, 200, "the server keeps no snapshots");
-    else if (!write_scratch(source, scratch, 2, &wrong) || !read_scratch(source, scratch, time, &again, &n, &wrong))
-        snprintf(why, 200, "the server keeps no snapshots: %.120s", wrong.message);
-    else if (n != 1 || again != time)
-        snprintf(why, 200, "the server accepts snapshots, and a write of another session is seen in them");
-    else
-        source->snapshot = time;
-    if (why[0] && wrong.code != ERROR_OK && is_away(&wrong)) {
-        *err = wrong;
-        ok = false;
-    }
-    drop_scratch(source, scratch);
-    return ok;
+    struct mongo_snapshot snapshot;
+    if (!mongo_snapshot_begin(run, source->server, source->database, &snapshot, err))
+        return false;
+    if (snapshot.left_over[0])
+        fprintf(stderr, "argon: the collection '%s' of database '%s' is left over\n", snapshot.left_over, source->database);
+    source->snapshot = snapshot.time;
+    snprintf(why, 200, "%s", snapshot.why_not);
+    return true;
 }
 
 /* ---- collections ------------------------------------------------------------------------------------------ */
@@ -174,7 +79,7 @@ static bool describe(const bson_t *found, struct arena *arena, struct dump_colle
         collection->not_taken = "a view";
     if (strcmp(type, "timeseries") == 0)
         collection->not_taken = "a time series";
-    if (strncmp(collection->name, MONGO_CHECK_PREFIX, sizeof MONGO_CHECK_PREFIX - 1) == 0)
+    if (strncmp(collection->name, MONGO_SNAPSHOT_CHECK_PREFIX, sizeof MONGO_SNAPSHOT_CHECK_PREFIX - 1) == 0)
         collection->not_taken = "left over from a check of snapshots";
     metadata_judge_name(collection);
     return true;
@@ -350,7 +255,7 @@ static bool read_once(struct mongo_source *source, const char *collection, struc
     BSON_APPEND_INT32(&sort, "_id", 1);
     bson_append_document_end(&command, &sort);
     BSON_APPEND_INT32(&command, "batchSize", FIRST_BATCH);
-    append_read_concern(&command, source->snapshot);
+    mongo_snapshot_append_concern(&command, source->snapshot);
     bool ok = query_open(source, &command, &query, err);
     bson_destroy(&command);
     while (ok && mongoc_cursor_next(query.cursor, &document)) {
@@ -404,7 +309,7 @@ static bool count_once(struct mongo_source *source, const char *collection, uint
     bson_append_array_end(&command, &pipeline);
     bson_append_document_begin(&command, "cursor", -1, &cursor);
     bson_append_document_end(&command, &cursor);
-    append_read_concern(&command, source->snapshot);
+    mongo_snapshot_append_concern(&command, source->snapshot);
     *n = 0; /* of nothing there is no answer */
     bool ok = query_open(source, &command, &query, err);
     bson_destroy(&command);

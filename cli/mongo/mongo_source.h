@@ -1,8 +1,6 @@
 /* A database of a MongoDB that is read: its collections, and their documents in the order of _id.
  *
- * All reads are of one point in time when the server keeps one: mongo_source_begin_snapshot takes a cluster time, at which all
- * queries read from then on, and makes sure that a write of another session is not seen there (servers exist that accept such a
- * read and answer with the newest state).
+ * All reads are of one point in time when the server keeps one, see common/mongo/snapshot.h.
  *
  * Ownership  strings and documents live in the arena that is passed in.
  * Errors     as mongo_server.h.
@@ -14,9 +12,6 @@
 
 #include "cli/dump/metadata.h"
 #include "cli/mongo/mongo_server.h"
-
-/* Collections that begin so are made to try whether snapshots isolate, and dropped at once. */
-#define MONGO_CHECK_PREFIX "_argon_snapshot_check_"
 
 struct mongo_source {
     struct mongo_server *server;

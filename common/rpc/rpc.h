@@ -238,6 +238,9 @@ typedef void rpc_done_fn(void *ctx, const struct error *failure /* NULL: OK */, 
 void rpc_client_start(struct rpc_client *client, const char *method, const ProtobufCMessage *request,
                       const struct rpc_call_options *options, rpc_done_fn *done, void *ctx);
 
+/* Whether there is a connection now: then what has failed with UNAVAILABLE was said by a server. */
+bool rpc_client_is_connected(const struct rpc_client *client);
+
 /* A server stream, read message by message. The deadline covers the whole stream. One try. */
 CHECKED bool rpc_client_stream_open(struct rpc_client *client, const char *method, const ProtobufCMessage *request,
                                     const ProtobufCMessageDescriptor *response_type, const struct rpc_call_options *options,

@@ -168,7 +168,7 @@ grpc_op exchange_status_op(struct client_exchange *exchange)
     return op;
 }
 
-static bool channel_is_ready(const struct rpc_client *client)
+bool rpc_client_is_connected(const struct rpc_client *client)
 {
     return grpc_channel_check_connectivity_state(client->channel, 0) == GRPC_CHANNEL_READY;
 }
@@ -186,7 +186,7 @@ bool exchange_result(struct client_exchange *exchange, struct error *err)
     }
     if (!exchange->never_sent)
         return false;
-    if (err->code == ERROR_DEADLINE_EXCEEDED && !channel_is_ready(exchange->client))
+    if (err->code == ERROR_DEADLINE_EXCEEDED && !rpc_client_is_connected(exchange->client))
         error_set(err, ERROR_UNAVAILABLE, "no connection to %s before the deadline", exchange->client->target);
     err->outcome = OUTCOME_NOT_APPLIED;
     return false;
@@ -244,7 +244,7 @@ static struct unary_try *try_new_take(struct rpc_client *client, const char *met
 static void try_start(struct unary_try *try, bool wait_for_ready)
 {
     grpc_op ops[6];
-    bool apart = !channel_is_ready(try->exchange.client);
+    bool apart = !rpc_client_is_connected(try->exchange.client);
     try->outstanding = 1 + apart;
     ops[0] = exchange_headers_op(&try->exchange, wait_for_ready);
     size_t n = 1 + exchange_request_ops(&try->exchange, &ops[1]);
@@ -397,6 +397,10 @@ static bool call_until_answered(struct waiter *waiter, struct rpc_client *client
                 *err = last; /* the wait for a connection ended: why there was none is known from before */
             else if (last.outcome == OUTCOME_UNKNOWN)
                 err->outcome = OUTCOME_UNKNOWN; /* an earlier try leaves the whole in doubt */
+            if (err->code == ERROR_DEADLINE_EXCEEDED) {
+                size_t len = strlen(err->message); /* which says no more than that; why it took so long is known from before */
+                snprintf(err->message + len, sizeof err->message - len, "; before that: %s", last.message);
+            }
         }
         if (err->code != ERROR_UNAVAILABLE || !(waiter->never_sent || options->repeatable))
             return false;

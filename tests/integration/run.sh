@@ -11,8 +11,6 @@ protoc --proto_path="$root/proto" --python_out="$generated" argon/wal/v1/wal.pro
 # as a top-level module: a package `grpc` of ours would hide the library's
 protoc --proto_path="$root/proto/grpc/health/v1" --python_out="$generated" health.proto
 protoc --proto_path="$root/proto/grpc/reflection/v1" --python_out="$generated" reflection.proto
-# The MongoDB driver's counters: who is killed leaves them in /dev/shm, and the next process with its id warns.
-export MONGOC_DISABLE_SHM=1
 export PYTHONPATH=$generated:$here PYTHONDONTWRITEBYTECODE=1
 export ASAN_OPTIONS=${ASAN_OPTIONS:-abort_on_error=1:detect_leaks=1} UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 cd "$here"

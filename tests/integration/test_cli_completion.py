@@ -20,7 +20,6 @@ def environment(cluster, argon, tmp_path):
         "HOME": str(tmp_path),
         "ARGON_ENDPOINT": cluster.branches[0].address,
         "GRPC_VERBOSITY": "NONE",
-        "MONGOC_DISABLE_SHM": "1",
     }
 
 

@@ -11,7 +11,7 @@ import bson
 import pytest
 
 import dumps
-from harness import BIN
+from harness import BIN, wait_until
 from test_indexes import indexes
 
 BY_N = {"v": 2, "key": {"n": 1}, "name": "n_1", "unique": True}
@@ -274,3 +274,93 @@ def test_damaged_directories(cluster, argon, tmp_path):
     (path.parent / "c.metadata.json").write_text('{"indexes":[1]}')
     failed = imported(cluster, tmp_path / "d", "--on-duplicate", "skip", check=False)
     assert failed.returncode == 8 and "c.metadata.json': indexes holds what is no document" in failed.stderr
+
+
+# ---- gone on with after a kill -----------------------------------------------------------------------
+
+
+EACH = 20_000
+
+
+def start_import(cluster, path, *arguments):
+    folder = str(cluster.directory)
+    environment = {**os.environ, "ARGON_ENDPOINT": cluster.branches[0].address, "XDG_STATE_HOME": folder, "XDG_CONFIG_HOME": folder}
+    command = [str(BIN / "argon"), "import", "mongodump", str(path), "-p", "p", "-o", "json", "--batch-size", "250", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def marks(cluster):
+    return [path for path in (cluster.directory / "argon").glob("import-*") if not path.suffix]
+
+
+def two_large(path, kind):
+    """Not in the order of _id: a dump is gone on with by place."""
+    documents = {
+        name: [bson.encode({"_id": (i * 7919) % EACH, "n": i, "text": "x" * 100}) for i in range(EACH)] for name in ("one", "two")
+    }
+    if kind == "archive":
+        path.write_bytes(dumps.archive("shop", {name: (found, dumps.metadata(name)) for name, found in documents.items()}))
+    else:
+        dumps.write_directory(path / "shop", {name: (found, dumps.metadata(name)) for name, found in documents.items()})
+    return path
+
+
+def total(argon):
+    return sum(argon.count("p", name) for name in argon.collections("p"))
+
+
+def kill_on_the_way(cluster, argon, path, goals, *arguments):
+    for goal in goals:
+        process = start_import(cluster, path, *arguments)
+        wait_until(lambda: total(argon) >= goal or process.poll() is not None, f"{goal} documents", 120)
+        process.kill()
+        _, errors = process.communicate()
+        assert process.returncode == -9, errors
+        assert len(marks(cluster)) == 1
+    return errors
+
+
+@pytest.mark.parametrize("kind", ["directory", "archive"])
+def test_a_dump_is_gone_on_with_after_kills(cluster, argon, tmp_path, kind):
+    path = two_large(tmp_path / "dump", kind)
+    errors = kill_on_the_way(cluster, argon, path, (1, EACH // 2, EACH + EACH // 3))
+    assert "goes on where an earlier import stopped" in errors
+    other = start_import(cluster, path, "--collections", "one")
+    _, errors = other.communicate(timeout=60)
+    assert other.returncode != 0 and "was interrupted with '--collections" in errors
+    before = total(argon)
+    result = json.loads(imported(cluster, path, "--batch-size", "250").stdout)
+    assert result["read"] == 2 * EACH and result["inserted"] <= 2 * EACH - before + 7 * 250
+    for name in ("one", "two"):
+        assert {document["_id"]: document["n"] for document in argon.find("p", name)} == {(i * 7919) % EACH: i for i in range(EACH)}
+    assert marks(cluster) == []
+
+
+def test_another_dump_is_not_gone_on_with(cluster, argon, tmp_path):
+    path = two_large(tmp_path / "dump", "directory")
+    kill_on_the_way(cluster, argon, path, (EACH // 2,))
+    dumps.write_directory(path / "shop", {name: ([bson.encode({"_id": "x"})], dumps.metadata(name)) for name in ("one", "two")})
+    refused = imported(cluster, path, check=False)
+    assert refused.returncode == 5 and "is not what it was when the import was interrupted" in refused.stderr
+    assert imported(cluster, path, "--restart", "--on-duplicate", "skip").returncode == 0
+    assert argon.find("p", "two")[-1]["_id"] == "x"
+
+
+def test_a_collection_that_was_dropped_meanwhile_begins_anew(cluster, argon, tmp_path):
+    path = two_large(tmp_path / "dump", "directory")
+    kill_on_the_way(cluster, argon, path, (EACH // 2,))
+    argon.rpc.DropCollection(target=argon.target("p", "one"))
+    result = imported(cluster, path)
+    assert "collection 'one' has been dropped since: it begins anew" in result.stderr
+    assert [argon.count("p", name) for name in ("one", "two")] == [EACH, EACH]
+
+
+def test_what_is_refused_is_not_replaced_by_going_on(cluster, argon, tmp_path):
+    path = two_large(tmp_path / "dump", "directory")
+    argon.insert("p", "two", {"_id": 5, "mine": True})
+    refused = imported(cluster, path, check=False)
+    assert refused.returncode == 4 and "--on-duplicate skip" in refused.stderr
+    assert marks(cluster) == []
+    assert imported(cluster, path, "--on-duplicate", "skip").returncode == 0
+    assert argon.find_one("p", "two", {"_id": 5}) == {"_id": 5, "mine": True}
+    assert [argon.count("p", name) for name in ("one", "two")] == [EACH, EACH]

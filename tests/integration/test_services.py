@@ -1,5 +1,7 @@
 """What every service does: health, addresses, signals, usage."""
 
+import os
+import pathlib
 import signal
 import subprocess
 
@@ -8,6 +10,7 @@ import health_pb2
 import pytest
 
 from harness import BIN, Process, wait_until
+from traditional import start
 
 
 def health(address, service=""):
@@ -91,3 +94,23 @@ def test_a_branch_service_starts_before_its_wal_service(cluster):
     wait_until(lambda: argon.rpc.ListProjects(timeout=10) is not None, "the WAL service to be found")
     branch.process.send_signal(signal.SIGINT)
     assert branch.exited() == 0
+
+
+# ---- shared memory -----------------------------------------------------------------------------------
+
+
+def test_no_program_leaves_counters_of_the_driver_in_shared_memory(cluster, mongo_server):
+    server = mongo_server(hasty=True)
+    start(cluster, server)
+    environment = {**os.environ, "ARGON_ENDPOINT": cluster.branches[0].address}
+    watch = subprocess.Popen([str(BIN / "argon"), "watch", "-p", "p", "-o", "ndjson"], stdout=subprocess.PIPE, env=environment)
+    cluster.argon("docs", "insert", "items", '{"_id": 1}', "-p", "p")
+    assert watch.stdout.readline()  # it is well past its start
+    service = cluster.branches[0].process
+    for process in (watch, service):
+        mapped = pathlib.Path(f"/proc/{process.pid}/maps").read_text()
+        assert "libmongoc" in mapped  # else there is nothing to show
+        assert not pathlib.Path(f"/dev/shm/mongoc-{process.pid}").exists()
+    watch.kill()
+    watch.communicate()
+    assert not pathlib.Path(f"/dev/shm/mongoc-{watch.pid}").exists()

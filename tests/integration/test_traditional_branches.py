@@ -297,3 +297,19 @@ def test_adopt_and_status_by_the_command_line(adoptable, cluster, mongodb):
     assert status["mongodb_version"]
     both = cluster.argon("branches", "create", "x", "-p", "p", "--use-wal", "--traditional", check=False)
     assert both.returncode != 0
+
+
+def test_sentences_about_a_traditional_branch_name_no_lsn(argon, cluster):
+    create(argon, "old")
+
+    def said(*arguments):
+        return cluster.argon(*arguments, "-p", "p", "-b", "old", "--yes").stdout
+
+    assert said("collections", "create", "things") == "Created collection things.\n"
+    assert said("docs", "insert", "things", '{"_id": 1}') == 'Inserted 1 document.\n{"_id":1}\n'
+    assert said("docs", "update", "things", "{}", '{"$set": {"v": 1}}') == "Matched 1, modified 1.\n"
+    assert said("docs", "replace", "things", "{}", '{"v": 2}') == "Matched 1, replaced 1.\n"
+    assert said("docs", "delete", "things", "{}") == "Deleted 1 document.\n"
+    assert said("collections", "rename", "things", "items") == "Renamed collection things to items.\n"
+    assert said("collections", "drop", "items") == "Dropped collection items.\n"
+    assert cluster.argon("docs", "insert", "things", '{"_id": 1}', "-p", "p").stdout.startswith("Inserted 1 document at LSN ")

@@ -326,3 +326,93 @@ def test_a_deletion_that_was_killed_goes_on(argon, cluster, mongodb):
     assert collections_of(mongodb) == []
     assert call(client) == first
     create(client, "two")
+
+
+# ---- an insert of many -------------------------------------------------------------------------------
+
+UNIQUE = [{"v": 2, "key": {"u": 1}, "name": "by_u", "unique": True}]
+
+
+def insert_that_breaks_an_index(client, n):
+    """The last document is in the way of the first; no _id is."""
+    with pytest.raises(grpc.RpcError) as failed:
+        client.insert_many("p", "items", [*({"_id": i, "u": i} for i in range(n)), {"_id": "last", "u": 0}], branch="old")
+    assert failed.value.code() == grpc.StatusCode.ALREADY_EXISTS
+    return failed.value
+
+
+@pytest.mark.parametrize("n", [2, 2500])
+def test_an_insert_of_many_that_fails_writes_nothing(argon, n):
+    create(argon, "old")
+    set_indexes(argon, "items", UNIQUE, branch="old")
+    error = insert_that_breaks_an_index(argon, n)
+    assert not_applied(error) and "stopped after" not in error.details()
+    assert argon.count("p", "items", branch="old") == 0
+    argon.insert_many("p", "new", [{"_id": i} for i in range(n)], branch="old")  # makes its collection
+    assert argon.count("p", "new", branch="old") == n
+
+
+def test_without_transactions_it_says_how_much_it_has_written(cluster, mongo_server):
+    argon = start(cluster, mongo_server(standalone=True))
+    create(argon, "old")
+    set_indexes(argon, "items", UNIQUE, branch="old")
+    error = insert_that_breaks_an_index(argon, 2500)
+    assert not not_applied(error) and "stopped after 2500 documents: " in error.details()
+    assert argon.count("p", "items", branch="old") == 2500
+
+
+def test_of_inserts_that_race_one_is_there_as_a_whole(argon, cluster):
+    create(argon, "old")
+    clients = [cluster.client() for _ in range(4)]
+    order = [range(60), range(59, -1, -1), [*range(30, 60), *range(30)], [*range(0, 60, 2), *range(1, 60, 2)]]
+
+    def insert(n):
+        try:
+            clients[n].insert_many("p", "items", [{"_id": i, "by": n} for i in order[n]], branch="old")
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.ALREADY_EXISTS and not_applied(error), error
+            return False
+        return True
+
+    won = in_parallel(*[lambda n=n: insert(n) for n in range(4)])
+    assert won.count(True) == 1
+    assert {document["by"] for document in argon.find("p", "items", branch="old")} == {won.index(True)}
+    assert argon.count("p", "items", branch="old") == 60
+
+
+def test_what_is_lost_before_the_commit_is_not_applied(argon, mongodb):
+    create(argon, "old")
+    documents = [{"_id": i} for i in range(10)]
+    fail(mongodb, ["insert"], times=1, closeConnection=True)
+    with pytest.raises(grpc.RpcError) as failed:
+        argon.insert_many("p", "items", documents, branch="old")
+    assert failed.value.code() == grpc.StatusCode.UNAVAILABLE and not_applied(failed.value)
+    assert argon.count("p", "items", branch="old") == 0
+    fail(mongodb, ["commitTransaction"], times=1, closeConnection=True)
+    argon.insert_many("p", "items", documents, branch="old")  # the driver asks again what became of it
+    assert argon.count("p", "items", branch="old") == 10
+    fail(mongodb, ["commitTransaction"], closeConnection=True)
+    with pytest.raises(grpc.RpcError) as failed:
+        argon.insert_many("p", "items", [{"_id": "a"}, {"_id": "b"}], branch="old")
+    assert failed.value.code() == grpc.StatusCode.UNAVAILABLE and not not_applied(failed.value)
+    heal(mongodb)
+
+
+# ---- by the command line -----------------------------------------------------------------------------
+
+
+def test_the_command_line_does_not_suspect_the_endpoint_when_mongodb_is_away(cluster, mongodb):
+    cluster.start_wal()
+    cluster.start_branch("--mongodb", f"{uri(mongodb)}&serverSelectionTimeoutMS=300", "--enable-wal-branches")
+    argon = cluster.client()
+    argon.create_project("p")
+    create(argon, "x")
+    count = ("docs", "count", "items", "-p", "p", "-b", "x", "--timeout", "2s")
+    mongodb.kill()
+    away = cluster.argon(*count, check=False)
+    assert away.returncode != 0 and "suitable servers" in away.stderr
+    assert "endpoint" not in away.stderr
+    cluster.branches[0].kill()
+    nobody = cluster.argon(*count, check=False)
+    assert nobody.returncode != 0 and "endpoint '" in nobody.stderr
+    cluster.branches[0].start()

@@ -380,6 +380,7 @@ static void on_copy_base(void *service, struct rpc_call *call, const ProtobufCMe
     if (rpc_stream_send(call, &response.base) && strcmp(request->branch, "short") != 0) {
         response.done = true;
         response.isolated = strcmp(request->branch, "quiet") == 0;
+        response.why_not_isolated = response.isolated ? "" : "nobody keeps snapshots";
         assert_true(rpc_stream_send(call, &response.base));
     }
     rpc_finish(call);
@@ -441,6 +442,7 @@ static const struct rpc_method branch_methods[] = {
     RPC_UNARY("DeleteBranch", on_delete_branch), RPC_STREAM("Watch", on_watch),
     RPC_UNARY("AdoptBranch", on_other),          RPC_STREAM("Materialize", on_materialize),
     RPC_STREAM("CopyBase", on_copy_base),        RPC_UNARY("ListBases", on_other),
+    RPC_UNARY("DeleteBase", on_other),
 };
 static const struct rpc_method migration_methods[] = {
     RPC_STREAM("StartMigration", on_start_migration),
@@ -690,9 +692,10 @@ static void a_copy_says_whether_it_is_one_point_in_time(void **state)
     (void)state;
     assert_runs("$A -p shop branches copy-base busy", 0);
     assert_string_equal(
-        out, "Copied branch busy to base base1; it is not one point in time: what was written meanwhile may be there in part.\n");
+        out, "Copied branch busy to base base1; it is not one point in time: what was written meanwhile may be there in part (nobody keeps "
+             "snapshots).\n");
     assert_runs("$A -p shop branches copy-base quiet -o json", 0);
-    assert_string_equal(out, "{\"base_id\":\"base1\",\"branch\":\"quiet\",\"isolated\":true}\n");
+    assert_string_equal(out, "{\"base_id\":\"base1\",\"branch\":\"quiet\",\"isolated\":true,\"why_not\":null}\n");
     assert_runs("$A -p shop branches copy-base short", 1);
 }
 

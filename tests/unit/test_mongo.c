@@ -48,7 +48,7 @@ static void server_says_what_it_is(void **state)
     assert_int_not_equal(facts.topology, MONGO_STANDALONE);
     assert_true(facts.sessions);
     assert_true(facts.max_wire_version >= 8);
-    assert_int_equal(facts.transactions, facts.max_wire_version >= (facts.topology == MONGO_SHARDED ? 8 : 7));
+    assert_int_equal(facts.transactions, facts.max_wire_version >= 9);
     assert_true(strlen(facts.version) >= 3);
     assert_ok(mongo_server_facts(mongo, SOON, &again, &err), err);
     assert_memory_equal(&facts, &again, sizeof facts);
@@ -223,6 +223,32 @@ static void many_are_inserted_and_each_refusal_is_named(void **state)
     assert_int_equal(count_text(mongo, "many", "{}"), 999);
     assert_int_equal(many->items[999], MONGO_ITEM_REFUSED);
     assert_int_equal(many->items[1000], MONGO_ITEM_NOT_TRIED);
+    free_many(many);
+}
+
+static void a_whole_insert_is_all_or_none(void **state)
+{
+    (void)state;
+    struct error err;
+    struct many *many = make_many();
+    struct mongo_insert insert = {
+        .documents = many->documents, .n = 2500, .whole = true, .items = many->items, .refused = on_refused, .ctx = many
+    };
+    drop(mongo, "whole");
+    many->documents[10] = many->documents[2499]; /* so that the first refusal comes in the second batch */
+    insert.n = 2499;
+    assert_ok(mongo_insert_many(mongo, DB, "whole", &insert, SOON, &err), err);
+    assert_int_equal(many->n_refused, 1);
+    assert_int_equal(many->refused[0], 1500);
+    assert_int_equal(count_text(mongo, "whole", "{}"), 0);
+    for (size_t i = 0; i < insert.n; i++)
+        assert_int_equal(many->items[i], i == 1500 ? MONGO_ITEM_REFUSED : MONGO_ITEM_NOT_TRIED);
+
+    insert.n = 1500;
+    assert_ok(mongo_insert_many(mongo, DB, "whole", &insert, SOON, &err), err);
+    assert_int_equal(count_text(mongo, "whole", "{}"), 1500);
+    for (size_t i = 0; i < insert.n; i++)
+        assert_int_equal(many->items[i], MONGO_ITEM_INSERTED);
     free_many(many);
 }
 
@@ -839,6 +865,7 @@ int main(void)
         cmocka_unit_test(every_type_comes_back_byte_for_byte),
         cmocka_unit_test(duplicate_id_is_refused),
         cmocka_unit_test(many_are_inserted_and_each_refusal_is_named),
+        cmocka_unit_test(a_whole_insert_is_all_or_none),
         cmocka_unit_test(find_skips_limits_and_sorts),
         cmocka_unit_test(a_cursor_may_be_left_early_and_beside_others),
         cmocka_unit_test(updates_say_what_they_did),

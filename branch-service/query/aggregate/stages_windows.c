@@ -34,6 +34,16 @@ struct windows {
     struct progress *progress;
 };
 
+static size_t windows_memory(const struct stage_run *run)
+{
+    const struct windows_spec *spec = run->stage->spec;
+    const struct windows *windows = run->state;
+    size_t bytes = windows->arena.total + windows->made.total + windows->scratch.total;
+    for (size_t i = 0; i < spec->n_outputs; i++)
+        bytes += windows->progress[i].arena.total;
+    return bytes;
+}
+
 static bool start_windows(struct stage_run *run, struct error *err)
 {
     const struct windows_spec *spec = run->stage->spec;
@@ -49,6 +59,7 @@ static bool start_windows(struct stage_run *run, struct error *err)
         arena_init(&progress[i].arena, limit);
     windows->progress = progress;
     run->state = windows;
+    run->memory = windows_memory;
     return true;
 }
 

@@ -455,11 +455,24 @@ static const struct rpc_method admin_methods[] = {
     RPC_UNARY("SetConfig", on_other),      RPC_UNARY("UnsetConfig", on_other),
 };
 static const struct rpc_method document_methods[] = {
-    RPC_UNARY("InsertOne", on_other),  RPC_UNARY("InsertMany", on_insert_many), RPC_STREAM("Find", on_find),
-    RPC_UNARY("FindOne", on_other),    RPC_UNARY("UpdateOne", on_update),       RPC_UNARY("UpdateMany", on_update),
-    RPC_UNARY("ReplaceOne", on_other), RPC_UNARY("DeleteOne", on_other),        RPC_UNARY("DeleteMany", on_other),
-    RPC_UNARY("Count", on_count),      RPC_UNARY("EstimatedCount", on_other),   RPC_UNARY("Distinct", on_other),
-    RPC_STREAM("Aggregate", on_find),  RPC_UNARY("Explain", on_other),
+    RPC_UNARY("InsertOne", on_other),
+    RPC_UNARY("InsertMany", on_insert_many),
+    RPC_STREAM("Find", on_find),
+    RPC_UNARY("FindOne", on_other),
+    RPC_UNARY("UpdateOne", on_update),
+    RPC_UNARY("UpdateMany", on_update),
+    RPC_UNARY("ReplaceOne", on_other),
+    RPC_UNARY("DeleteOne", on_other),
+    RPC_UNARY("DeleteMany", on_other),
+    RPC_UNARY("Count", on_count),
+    RPC_UNARY("EstimatedCount", on_other),
+    RPC_UNARY("Distinct", on_other),
+    RPC_STREAM("Aggregate", on_find),
+    RPC_UNARY("Explain", on_other),
+    RPC_UNARY("FindOneAndUpdate", on_other),
+    RPC_UNARY("FindOneAndReplace", on_other),
+    RPC_UNARY("FindOneAndDelete", on_other),
+    RPC_UNARY("BulkWrite", on_other),
 };
 
 static int start_service(void **state)

@@ -74,9 +74,9 @@ bool traditional_find_and_modify(struct registry *registry, const struct collect
     }
     if (!traditional_begin_write(at, registry, path, request, &operation.name, err))
         return false;
-    bool ok = prepare(&operation, spec, filter, err) &&
-              mongo_find_and_modify(at->mongo, at->record.database, operation.name, &operation.what, at->deadline, &operation.found,
-                                    &operation.document, err);
+    bool ok =
+        prepare(&operation, spec, filter, err) && mongo_find_and_modify(at->mongo, at->record.database, operation.name, &operation.what,
+                                                                        at->deadline, &operation.found, &operation.document, err);
     ok = traditional_settle(at, ok, err) && fill(&operation, spec, path, result, document, err);
     traditional_end(at);
     buffer_destroy(&operation.document);

@@ -207,10 +207,9 @@ static bool run(struct modification *modification, struct registry *registry, co
         err->outcome = OUTCOME_NOT_APPLIED;
         ok = false;
     }
-    ok = ok &&
-         (modification->many || names_one_id(modification->filter)
-              ? apply(modification, modification->filter, modification->update && modification->update->upsert, err)
-              : apply_to_first(modification, err));
+    ok = ok && (modification->many || names_one_id(modification->filter)
+                    ? apply(modification, modification->filter, modification->update && modification->update->upsert, err)
+                    : apply_to_first(modification, err));
     ok = traditional_settle(&modification->operation, ok, err);
     traditional_end(&modification->operation);
     if (ok) {

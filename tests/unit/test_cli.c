@@ -745,7 +745,7 @@ static void an_unavailable_service_gets_the_same_write_again(void **state)
     (void)state;
     seen.unavailable = 2;
     assert_runs("$A docs update users '{}' '{\"$set\":{\"a\":1}}' -o json", 0);
-    assert_string_equal(out, "{\"matched\":1,\"modified\":1,\"lsn\":42}\n");
+    assert_string_equal(out, "{\"matched\":1,\"modified\":1,\"upserted_id\":null,\"lsn\":42}\n");
     assert_int_equal(seen.writes, 3);
     assert_string_equal(seen.ids[0], seen.ids[1]);
     assert_string_equal(seen.ids[0], seen.ids[2]);

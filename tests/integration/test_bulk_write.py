@@ -252,3 +252,17 @@ def test_a_queue_in_many_hands_gives_each_entry_once(cluster, argon):
     in_parallel(*[lambda c=c: take(c) for c in (argon, other, argon)])
     assert sorted(taken) == list(range(60))
     assert argon.count("p", "c") == 0
+
+
+def test_the_record_of_a_step_is_part_of_no_branch(cluster, argon):
+    """It ends the batch, in a hidden collection: watches, forks and reads of the past go on around it."""
+    answer = send(argon, [insert({"_id": 1}), insert({"_id": 1}), insert({"_id": 2})], unordered=True)
+    argon.insert("p", "c", {"_id": 3})
+    messages = argon.rpc.Watch(project="p", branch="main", collection="c", stop_at_head=True)
+    changes = [bson.decode(change.document.bson)["_id"] for message in messages for change in message.changes if change.document.bson]
+    assert changes == [1, 2, 3]
+    assert [d["_id"] for d in argon.find("p", "c", at=answer.lsn)] == [1, 2]
+    assert argon.create_branch("p", "dev", at=answer.lsn).cut_lsn == answer.lsn
+    assert [d["_id"] for d in argon.find("p", "c", branch="dev")] == [1, 2]
+    other = cluster.client(cluster.start_branch())
+    assert other.collections("p") == ["c"] and other.count("p", "c") == 3

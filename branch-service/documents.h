@@ -22,6 +22,7 @@ enum on_duplicate {
     ON_DUPLICATE_SKIP,
     ON_DUPLICATE_REPLACE, /* it takes the place, in the order of the request; one that is equal byte for byte is skipped */
     ON_DUPLICATE_REPORT,  /* an item error */
+    ON_DUPLICATE_STOP,    /* an item error, and nothing behind it is written; so of one that cannot be stored */
 };
 
 struct insert_spec {
@@ -36,6 +37,7 @@ struct insert_spec {
 struct item_error {
     uint32_t index;
     enum error_code code;
+    int mongo_code;      /* 0: none */
     const char *message; /* under 256 bytes */
 };
 
@@ -54,26 +56,78 @@ CHECKED bool documents_insert(struct registry *registry, const struct collection
 const struct log_run *documents_written(const struct write_result *result);
 
 enum documents_scope {
-    DOCUMENTS_ONE,  /* the first match in _id order */
+    DOCUMENTS_ONE,  /* the first match: in _id order, or as the sort says and then in _id order */
     DOCUMENTS_MANY, /* all, in steps */
     DOCUMENTS_ALL,  /* all in one batch; INVALID_ARGUMENT, with what they would take, when they do not fit one */
 };
 
 struct update_spec {
     struct bytes filter;
-    struct bytes update; /* operators, or a replacement (of one document only) */
+    struct bytes update; /* operators, or a replacement (of one document only), or an array of stages */
+    bool is_pipeline;
+    struct bytes array_filters; /* an array; empty: none */
+    struct bytes sort;          /* of DOCUMENTS_ONE; empty: none */
+    bool upsert;                /* without a match, insert what filter and update describe: counts.upserted */
     enum documents_scope scope;
     bool must_replace;
+    struct query_options options;
 };
 CHECKED bool documents_update(struct registry *registry, const struct collection_path *path, const struct update_spec *spec,
                               const struct write_request *request, struct write_result *result, struct error *err);
 
 struct delete_spec {
     struct bytes filter;
+    struct bytes sort; /* of DOCUMENTS_ONE; empty: none */
     enum documents_scope scope;
+    struct query_options options;
 };
 CHECKED bool documents_delete(struct registry *registry, const struct collection_path *path, const struct delete_spec *spec,
                               const struct write_request *request, struct write_result *result, struct error *err);
+
+/* A change of one document that answers with it. */
+struct find_and_modify_spec {
+    const struct update_spec *update; /* of DOCUMENTS_ONE */
+    const struct delete_spec *remove; /* instead */
+    bool after;                       /* the document after the change, not the one before */
+    struct bytes projection;          /* empty: all fields */
+};
+/* The document lives in result->arena; without data: none matched, or there was none before. A repetition gets the same. */
+CHECKED bool documents_find_and_modify(struct registry *registry, const struct collection_path *path,
+                                       const struct find_and_modify_spec *spec, const struct write_request *request,
+                                       struct write_result *result, struct bytes *document, struct error *err);
+
+enum bulk_kind { BULK_INSERT, BULK_UPDATE, BULK_DELETE };
+struct bulk_operation {
+    enum bulk_kind kind;
+    struct bytes document; /* BULK_INSERT */
+    struct update_spec update;
+    struct delete_spec remove;
+};
+/* One operation after another, each of which sees what those before it did. They go in steps like an update of many: a step is
+ * one batch of at most MAX_STEP_DOCUMENTS operations and documents. An operation that fails is an item error, without
+ * effect but for what steps before have done of it; the rest is not tried, unless unordered. */
+struct bulk_spec {
+    const struct bulk_operation *operations;
+    size_t n; /* at most MAX_BULK_OPERATIONS */
+    bool unordered;
+    bool atomic; /* one batch, or nothing and the first error */
+};
+enum { MAX_BULK_OPERATIONS = 100000 };
+
+/* The _id that an operation made: of an insert that came without one, or of an upsert. */
+struct bulk_id {
+    uint32_t index;
+    struct bytes id; /* a document with the one field _id */
+};
+/* In the order of index; lives in the write_result's arena. */
+struct bulk_result {
+    struct bulk_id *ids;
+    size_t n_ids;
+    struct item_errors errors;
+};
+CHECKED bool documents_bulk_write(struct registry *registry, const struct collection_path *path, const struct bulk_spec *spec,
+                                  const struct write_request *request, struct write_result *result, struct bulk_result *items,
+                                  struct error *err);
 
 struct find_spec {
     struct bytes filter;

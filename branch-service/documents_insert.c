@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <uthash.h>
 
-#include "branch-service/batch.h"
 #include "branch-service/documents_internal.h"
+#include "branch-service/query/query_error.h"
 #include "branch-service/query/update.h"
 #include "branch-service/reasons.h"
 #include "branch-service/write_conflict.h"
@@ -24,33 +24,33 @@ struct insert {
 
 /* ---- the plan --------------------------------------------------------------------------------------- */
 
-static bool refuse_duplicate(const struct insert *insert, const struct new_document *document, struct error *err)
+bool documents_refuse_duplicate(const char *collection, struct bytes document, struct error *err)
 {
     char id[SHOWN_ID_SIZE];
-    documents_format_id(document->document, id);
-    error_set(err, ERROR_ALREADY_EXISTS, "collection '%s' has a document %s already", insert->path->collection, id);
+    documents_format_id(document, id);
+    error_set(err, ERROR_ALREADY_EXISTS, "collection '%s' has a document %s already", collection, id);
     error_set_reason(err, REASON_DUPLICATE_KEY);
-    write_name_document(insert->path->collection, document->document, err);
+    err->mongo_code = MONGO_DUPLICATE_KEY;
+    write_name_document(collection, document, err);
     return false;
 }
 
-/* The collection's id, with the record that creates it in the batch when there is none. */
-static bool ensure_collection(const struct insert *insert, const struct target *target, struct batch *batch, const char **id,
-                              struct error *err)
+bool documents_ensure_collection(const struct collection_path *path, const struct target *target, struct batch *batch, const char **id,
+                                 struct error *err)
 {
     if (target->collection_id[0]) {
-        *id = target->collection_id;
-        return true;
+        *id = arena_strdup(batch->arena, target->collection_id);
+        return *id || error_out_of_memory(err);
     }
     char *made = arena_alloc(batch->arena, ID_SIZE);
     struct bytes document;
     if (!made)
         return error_out_of_memory(err);
     random_id(made);
-    const struct collection_record record = { .name = insert->path->collection, .id = made, .created_at = clock_wall_micros() };
+    const struct collection_record record = { .name = path->collection, .id = made, .created_at = clock_wall_micros() };
     *id = made;
     return catalog_encode_collection(&record, batch->arena, &document, err) &&
-           batch_add_record(batch, target->branch_id, COLLECTIONS_COLLECTION, LOG_INSERT, insert->path->collection, document, err);
+           batch_add_record(batch, target->branch_id, COLLECTIONS_COLLECTION, LOG_INSERT, path->collection, document, err);
 }
 
 struct entries {
@@ -68,13 +68,16 @@ static void put(struct entries *entries, enum log_operation operation, struct ne
     first->present = true;
 }
 
+/* *stop: this one is not written, nor is what stands behind it. */
 static bool plan_document(const struct insert *insert, const struct target *target, struct new_document *document, struct entries *entries,
-                          struct write_plan *plan, struct error *err)
+                          struct write_plan *plan, bool *stop, struct error *err)
 {
     struct new_document *first = document->first;
     struct tree_item item;
-    if (document->invalid)
+    if (document->invalid) {
+        *stop = insert->on_duplicate == ON_DUPLICATE_STOP;
         return true;
+    }
     if (document == first) {
         first->entry = NULL;
         first->present = target->documents && tree_get(target->documents, document->key, &item);
@@ -87,7 +90,7 @@ static bool plan_document(const struct insert *insert, const struct target *targ
     }
     switch (insert->on_duplicate) {
     case ON_DUPLICATE_FAIL:
-        return refuse_duplicate(insert, document, err);
+        return documents_refuse_duplicate(insert->path->collection, document->document, err);
     case ON_DUPLICATE_REPLACE:
         if (!bytes_equal(first->image, document->document)) {
             plan->counts.replaced++;
@@ -96,7 +99,9 @@ static bool plan_document(const struct insert *insert, const struct target *targ
         }
         break;
     case ON_DUPLICATE_REPORT:
+    case ON_DUPLICATE_STOP:
         plan->unguarded = true;
+        *stop = insert->on_duplicate == ON_DUPLICATE_STOP;
         return true;
     case ON_DUPLICATE_SKIP:
         break;
@@ -115,15 +120,16 @@ static bool plan_insert(const struct insert *insert, const struct target *target
     struct entries entries = { .items = arena_alloc(arena, insert->n * sizeof *entries.items) };
     if (!entries.items)
         return error_out_of_memory(err);
-    for (size_t i = 0; i < insert->n; i++)
-        if (!plan_document(insert, target, &insert->documents[i], &entries, plan, err))
+    bool stop = false;
+    for (size_t i = 0; i < insert->n && !stop; i++)
+        if (!plan_document(insert, target, &insert->documents[i], &entries, plan, &stop, err))
             return false;
     plan->read_lsn = target->lsn;
     plan->collection = insert->path->collection;
     if (entries.n == 0)
         return true;
     if (!batch_begin_on(&batch, arena, target, err) || !batch_read_collection(&batch, target->branch_id, insert->path->collection, err) ||
-        !ensure_collection(insert, target, &batch, &collection_id, err) ||
+        !documents_ensure_collection(insert->path, target, &batch, &collection_id, err) ||
         !batch_add_run(&batch, target->branch_id, collection_id, entries.n, &run, err))
         return false;
     memcpy(run->entries, entries.items, entries.n * sizeof *entries.items);
@@ -181,6 +187,21 @@ static bool mark_written(const struct insert *insert, const struct write_result 
     return true;
 }
 
+static bool add_error(struct item_errors *errors, const struct new_document *document, size_t i, struct arena *arena, struct error *err)
+{
+    struct item_error *item = &errors->items[errors->n];
+    if (document->invalid) {
+        *item = (struct item_error) { (uint32_t)i, ERROR_INVALID_ARGUMENT, document->invalid_code, document->invalid };
+    } else {
+        char id[SHOWN_ID_SIZE], text[SHOWN_ID_SIZE + 64];
+        documents_format_id(document->document, id);
+        snprintf(text, sizeof text, "a document %s exists", id);
+        *item = (struct item_error) { (uint32_t)i, ERROR_ALREADY_EXISTS, MONGO_DUPLICATE_KEY, arena_strdup(arena, text) };
+    }
+    errors->n++;
+    return item->message || error_out_of_memory(err);
+}
+
 static bool list_errors(const struct insert *insert, struct write_result *result, struct item_errors *errors, struct error *err)
 {
     struct arena *arena = &result->arena;
@@ -194,21 +215,19 @@ static bool list_errors(const struct insert *insert, struct write_result *result
         return false;
     for (size_t i = 0; i < insert->n; i++)
         n += insert->documents[i].invalid || (report && !written[i]);
-    errors->items = arena_alloc(arena, n * sizeof *errors->items);
+    errors->items = arena_alloc(arena, (n + 1) * sizeof *errors->items);
     if (!errors->items)
         return error_out_of_memory(err);
+    if (insert->on_duplicate == ON_DUPLICATE_STOP) {
+        /* everything in front of the first bad one is a new document */
+        const struct log_run *run = documents_written(result);
+        size_t first = run ? run->n_entries : 0;
+        return first >= insert->n || add_error(errors, &insert->documents[first], first, arena, err);
+    }
     for (size_t i = 0; i < insert->n; i++) {
         const struct new_document *document = &insert->documents[i];
-        if (document->invalid) {
-            errors->items[errors->n++] = (struct item_error) { (uint32_t)i, ERROR_INVALID_ARGUMENT, document->invalid };
-        } else if (report && !written[i]) {
-            char id[SHOWN_ID_SIZE], text[SHOWN_ID_SIZE + 64];
-            documents_format_id(document->document, id);
-            snprintf(text, sizeof text, "a document %s exists", id);
-            errors->items[errors->n] = (struct item_error) { (uint32_t)i, ERROR_ALREADY_EXISTS, arena_strdup(arena, text) };
-            if (!errors->items[errors->n++].message)
-                return error_out_of_memory(err);
-        }
+        if ((document->invalid || (report && !written[i])) && !add_error(errors, document, i, arena, err))
+            return false;
     }
     return true;
 }

@@ -4,6 +4,7 @@
 
 #include <uthash.h>
 
+#include "branch-service/batch.h"
 #include "branch-service/documents.h"
 #include "branch-service/query/filter.h"
 
@@ -19,6 +20,7 @@ struct new_document {
     struct bytes key;
     struct bytes document;
     const char *invalid;        /* why it cannot be stored; NULL: it can */
+    int invalid_code;           /* MongoDB's number for that; 0: none */
     bool generated_id;          /* it came without one */
     struct new_document *first; /* of the request with this _id; itself if it is that */
 
@@ -31,6 +33,12 @@ struct new_document {
 /* The documents of an insert as they would be stored; one of spec->n each. INVALID_ARGUMENT: one cannot be, or they are
  * none, or more than a batch takes. */
 CHECKED bool documents_prepare(const struct insert_spec *spec, struct arena *arena, struct new_document **documents, struct error *err);
+
+/* One document as it would be stored. */
+CHECKED bool documents_prepare_one(struct bytes in, struct arena *arena, struct new_document *out, struct error *err);
+
+/* ALREADY_EXISTS: the collection has the document's _id. False. */
+bool documents_refuse_duplicate(const char *collection, struct bytes document, struct error *err);
 
 /* A document's _id as JSON, for a message. */
 enum { SHOWN_ID_SIZE = 121 };
@@ -53,6 +61,17 @@ struct batch_size {
     uint64_t documents;
     uint64_t bytes;
 };
+
+/* The collection's id, with the record that creates it in the batch when there is none. */
+CHECKED bool documents_ensure_collection(const struct collection_path *path, const struct target *target, struct batch *batch,
+                                         const char **id, struct error *err);
+
+/* INVALID_ARGUMENT: no operations, or too many. */
+CHECKED bool documents_check_bulk(const struct bulk_spec *spec, struct error *err);
+
+/* Later steps go where the first one went: NOT_FOUND when its names mean something else by now. */
+CHECKED bool documents_check_names(const struct collection_path *path, const struct write_progress *from, const struct target *target,
+                                   struct error *err);
 
 uint64_t documents_entry_bytes(struct bytes key, size_t document_bytes);
 /* INVALID_ARGUMENT, reason TOO_LARGE: more than one batch takes. */

@@ -1,23 +1,13 @@
+#include "branch-service/documents_modify.h"
+
 #include <bson/bson.h>
 #include <xxhash.h>
 
-#include "branch-service/batch.h"
 #include "branch-service/document_walk.h"
 #include "branch-service/documents_internal.h"
-#include "branch-service/query/update.h"
 #include "branch-service/reasons.h"
 #include "branch-service/write_named.h"
-#include "common/bson/bson_check.h"
 #include "common/bson/document_id.h"
-
-struct modification {
-    struct project *project;
-    const struct collection_path *path;
-    struct filter *filter;
-    struct update *update; /* NULL: delete */
-    enum documents_scope scope;
-    int64_t deadline;
-};
 
 /* ---- one step --------------------------------------------------------------------------------------- */
 
@@ -29,7 +19,9 @@ struct step {
     size_t n, capacity;
     struct batch_size size;
     bool too_large;       /* for one batch: the rest is only counted */
+    bool inserts;         /* an upsert: the collection may have to be made */
     struct bytes covered; /* key of the last match that the step has dealt with; borrowed from the tree */
+    const struct target *target;
 };
 
 static bool grow(struct arena *arena, void **items, size_t item_size, size_t n, size_t capacity)
@@ -63,7 +55,7 @@ static bool keep_entry(struct step *step, enum log_operation operation, const st
 /* In the order of one step after another. */
 static bool has_room(const struct step *step, uint64_t entry_bytes)
 {
-    if (step->modification->scope != DOCUMENTS_MANY || step->n == 0)
+    if (step->modification->change.scope != DOCUMENTS_MANY || step->n == 0)
         return true;
     return step->n < step->plan->from->max_documents && step->size.bytes + entry_bytes <= MAX_STEP_BYTES;
 }
@@ -78,10 +70,31 @@ static bool add_entry(struct step *step, enum log_operation operation, const str
     return keep_entry(step, operation, item, image, err);
 }
 
+/* For one who is answered with the document; before NULL: it is a new one. */
+static bool answer_with(struct step *step, const struct tree_item *before, struct bytes after, struct error *err)
+{
+    const struct modification *modification = step->modification;
+    struct bytes shown = modification->after ? after : before ? before->document : (struct bytes) { 0 };
+    if (!modification->found || step->too_large || !shown.data)
+        return true;
+    *modification->found = bytes_of(arena_copy(step->arena, shown.data, shown.len), shown.len);
+    if (!modification->found->data)
+        return error_out_of_memory(err);
+    return !modification->check_found || modification->check_found(modification->check_ctx, *modification->found, err);
+}
+
+/* So that a repetition finds the document that nothing was written of. */
+static bool record_unchanged(struct step *step, const struct tree_item *item, struct error *err)
+{
+    if (!step->modification->found)
+        return true;
+    return unchanged_encode(step->target->branch_id, step->target->collection_id, item->key, step->arena, &step->plan->record, err);
+}
+
 /* *more: the step is full, this document begins the next one. */
 static bool modify_document(struct step *step, const struct tree_item *item, bool *more, struct error *err)
 {
-    const struct update *update = step->modification->update;
+    const struct update *update = step->modification->change.update;
     struct write_counts *counts = &step->plan->counts;
     struct bytes image = { 0 };
     bson_t updated;
@@ -93,7 +106,7 @@ static bool modify_document(struct step *step, const struct tree_item *item, boo
     }
     if (!changed) {
         counts->matched++;
-        return true;
+        return answer_with(step, item, item->document, err) && record_unchanged(step, item, err);
     }
     bool ok = true;
     if (update)
@@ -101,7 +114,7 @@ static bool modify_document(struct step *step, const struct tree_item *item, boo
     else
         ok = document_id_of(item->document, step->arena, &image, err);
     *more = ok && !has_room(step, documents_entry_bytes(item->key, image.len));
-    ok = ok && (*more || add_entry(step, update ? LOG_UPDATE : LOG_DELETE, item, image, err));
+    ok = ok && (*more || (add_entry(step, update ? LOG_UPDATE : LOG_DELETE, item, image, err) && answer_with(step, item, image, err)));
     if (update)
         bson_destroy(&updated);
     if (ok && !*more) {
@@ -111,7 +124,16 @@ static bool modify_document(struct step *step, const struct tree_item *item, boo
     return ok;
 }
 
-static bool modify_matches(struct step *step, const struct tree *documents, struct error *err)
+static bool modify_one(struct step *step, const struct tree *documents, struct error *err)
+{
+    struct tree_item item;
+    bool found, more = false;
+    if (!document_change_find(&step->modification->change, documents, &item, &found, err))
+        return false;
+    return !found || modify_document(step, &item, &more, err);
+}
+
+static bool modify_many(struct step *step, const struct tree *documents, struct error *err)
 {
     const struct modification *modification = step->modification;
     const struct write_progress *from = step->plan->from;
@@ -119,11 +141,9 @@ static bool modify_matches(struct step *step, const struct tree *documents, stru
     struct tree_item item;
     struct bytes key;
     bool more = false, found;
-    bool one = filter_single_id(modification->filter, &key);
-    if (one && from->step > 0)
+    if (filter_single_id(modification->change.filter, &key) && from->step > 0)
         return true;
-    step->plan->unguarded = !one; /* a document that comes to match is not a conflict */
-    document_walk_begin_behind(&walk, documents, modification->filter, from->step > 0 ? from->after : (struct bytes) { 0 });
+    document_walk_begin_behind(&walk, documents, modification->change.filter, from->step > 0 ? from->after : (struct bytes) { 0 });
     for (;;) {
         if (!document_walk_next(&walk, &item, &found, err))
             return false;
@@ -134,11 +154,32 @@ static bool modify_matches(struct step *step, const struct tree *documents, stru
         if (more)
             break;
         step->covered = item.key;
-        if (modification->scope == DOCUMENTS_ONE)
-            break;
     }
     step->plan->more = more;
     return true;
+}
+
+static bool upsert(struct step *step, const struct tree *documents, struct error *err)
+{
+    struct tree_item item;
+    if (!document_change_insert(&step->modification->change, step->modification->path->collection, documents, step->arena, &item, err) ||
+        !add_entry(step, LOG_INSERT, &item, item.document, err))
+        return false;
+    step->plan->counts.upserted++;
+    step->inserts = true;
+    return answer_with(step, NULL, item.document, err);
+}
+
+static bool modify_matches(struct step *step, const struct tree *documents, struct error *err)
+{
+    const struct document_change *change = &step->modification->change;
+    struct write_plan *plan = step->plan;
+    struct bytes key;
+    plan->unguarded = !filter_single_id(change->filter, &key); /* a document that comes to match is not a conflict */
+    if (documents && !(change->scope == DOCUMENTS_ONE ? modify_one : modify_many)(step, documents, err))
+        return false;
+    bool nothing = plan->from->step == 0 && !plan->more && plan->counts.matched == 0;
+    return !nothing || !change->upsert || upsert(step, documents, err);
 }
 
 static bool refuse_size(const struct step *step, struct error *err)
@@ -150,16 +191,15 @@ static bool refuse_size(const struct step *step, struct error *err)
     return false;
 }
 
-/* Later steps go where the first one went: names that mean something else by now end the request. */
-static bool check_names(const struct modification *modification, const struct write_progress *from, const struct target *target,
-                        struct error *err)
+bool documents_check_names(const struct collection_path *path, const struct write_progress *from, const struct target *target,
+                           struct error *err)
 {
-    const struct collection_path *path = modification->path;
     if (from->step == 0)
         return true;
     if (strcmp(from->branch_id, target->branch_id) != 0)
         return error_set(err, ERROR_NOT_FOUND, "branch '%s' was deleted or renamed", path->branch);
-    if (strcmp(from->collection_id, target->collection_id) != 0)
+    /* what the first step found empty may have come to be since */
+    if (from->collection_id[0] && strcmp(from->collection_id, target->collection_id) != 0)
         return error_set(err, ERROR_NOT_FOUND, "collection '%s' was dropped or renamed", path->collection);
     return true;
 }
@@ -167,12 +207,13 @@ static bool check_names(const struct modification *modification, const struct wr
 static bool plan_modification(const struct modification *modification, const struct target *target, struct arena *arena,
                               struct write_plan *plan, struct error *err)
 {
-    struct step step = { .modification = modification, .arena = arena, .plan = plan };
+    struct step step = { .modification = modification, .arena = arena, .plan = plan, .target = target };
     struct batch batch;
     struct log_run *run;
+    const char *collection_id = target->collection_id;
     plan->read_lsn = target->lsn;
     plan->collection = modification->path->collection;
-    if (!check_names(modification, plan->from, target, err) || (target->documents && !modify_matches(&step, target->documents, err)))
+    if (!documents_check_names(modification->path, plan->from, target, err) || !modify_matches(&step, target->documents, err))
         return false;
     if (step.too_large)
         return refuse_size(&step, err);
@@ -186,7 +227,8 @@ static bool plan_modification(const struct modification *modification, const str
         return error_out_of_memory(err);
     if (!batch_begin_on(&batch, arena, target, err) ||
         !batch_read_collection(&batch, target->branch_id, modification->path->collection, err) ||
-        !batch_add_run(&batch, target->branch_id, target->collection_id, step.n, &run, err))
+        (step.inserts && !documents_ensure_collection(modification->path, target, &batch, &collection_id, err)) ||
+        !batch_add_run(&batch, target->branch_id, collection_id, step.n, &run, err))
         return false;
     memcpy(run->entries, step.entries, step.n * sizeof *step.entries);
     return batch_finish(&batch, target->lsn, &target->incarnation, plan, err);
@@ -196,6 +238,8 @@ static bool evaluate_modification(void *ctx, struct arena *arena, struct write_p
 {
     const struct modification *modification = ctx;
     struct target target;
+    if (modification->found)
+        *modification->found = (struct bytes) { 0 };
     if (!project_open_target(modification->project, modification->path->branch, modification->path->collection, 0, modification->deadline,
                              &target, err))
         return false;
@@ -211,13 +255,12 @@ static uint64_t hash_string(uint64_t seed, const char *s)
     return XXH3_64bits_withSeed(s, strlen(s), seed);
 }
 
-/* Writers of one certain document take turns; others only meet at the log. */
-static bool execute_in_turn(struct registry *registry, struct modification *modification, const struct write_request *request,
-                            struct write_result *result, struct error *err)
+bool documents_modify(struct registry *registry, struct modification *modification, const struct write_request *request,
+                      struct write_result *result, struct error *err)
 {
     const struct collection_path *path = modification->path;
     struct bytes key;
-    bool queued = filter_single_id(modification->filter, &key);
+    bool queued = filter_single_id(modification->change.filter, &key);
     uint64_t hash = 0;
     if (queued) {
         hash = hash_string(hash_string(hash_string(0, path->project), path->branch), path->collection);
@@ -232,18 +275,19 @@ static bool execute_in_turn(struct registry *registry, struct modification *modi
     return ok;
 }
 
-static bool compile_update(const struct update_spec *spec, const struct filter *filter, struct update **update, struct error *err)
+bool documents_begin_modify(struct modification *modification, const struct collection_path *path, const struct update_spec *update,
+                            const struct delete_spec *remove, const struct write_request *request, struct error *err)
 {
-    const struct update_options options = { .filter = filter, .many = spec->scope != DOCUMENTS_ONE };
-    struct update *compiled;
-    if (!bson_check(spec->update, err) || !update_compile(spec->update, &options, &compiled, err))
-        return error_wrap(err, "update");
-    if (documents_check_update_kind(update_kind(compiled) == UPDATE_REPLACEMENT, spec, err)) {
-        *update = compiled;
-        return true;
-    }
-    update_free(compiled);
-    return false;
+    *modification = (struct modification) { .path = path, .deadline = request->deadline };
+    bool ok = documents_check_path(path, err) && write_request_check(request, err) &&
+              (update ? document_change_compile_update(&modification->change, update, err)
+                      : document_change_compile_delete(&modification->change, remove, err));
+    return ok || write_refuse(request, err);
+}
+
+void documents_end_modify(struct modification *modification)
+{
+    document_change_destroy(&modification->change);
 }
 
 bool documents_check_update_kind(bool replaces, const struct update_spec *spec, struct error *err)
@@ -255,30 +299,24 @@ bool documents_check_update_kind(bool replaces, const struct update_spec *spec, 
                               : "the replacement contains update operators");
 }
 
+static bool modify(struct registry *registry, const struct collection_path *path, const struct update_spec *update,
+                   const struct delete_spec *remove, const struct write_request *request, struct write_result *result, struct error *err)
+{
+    struct modification modification;
+    bool ok = documents_begin_modify(&modification, path, update, remove, request, err) &&
+              documents_modify(registry, &modification, request, result, err);
+    documents_end_modify(&modification);
+    return ok;
+}
+
 bool documents_update(struct registry *registry, const struct collection_path *path, const struct update_spec *spec,
                       const struct write_request *request, struct write_result *result, struct error *err)
 {
-    struct modification modification = { .path = path, .scope = spec->scope, .deadline = request->deadline };
-    bool ok = documents_check_path(path, err) && write_request_check(request, err) &&
-              documents_compile_filter(spec->filter, &modification.filter, err) &&
-              compile_update(spec, modification.filter, &modification.update, err);
-    if (!ok)
-        write_refuse(request, err);
-    ok = ok && execute_in_turn(registry, &modification, request, result, err);
-    update_free(modification.update);
-    filter_free(modification.filter);
-    return ok;
+    return modify(registry, path, spec, NULL, request, result, err);
 }
 
 bool documents_delete(struct registry *registry, const struct collection_path *path, const struct delete_spec *spec,
                       const struct write_request *request, struct write_result *result, struct error *err)
 {
-    struct modification modification = { .path = path, .scope = spec->scope, .deadline = request->deadline };
-    bool ok = documents_check_path(path, err) && write_request_check(request, err) &&
-              documents_compile_filter(spec->filter, &modification.filter, err);
-    if (!ok)
-        write_refuse(request, err);
-    ok = ok && execute_in_turn(registry, &modification, request, result, err);
-    filter_free(modification.filter);
-    return ok;
+    return modify(registry, path, NULL, spec, request, result, err);
 }

@@ -14,7 +14,7 @@ static bool has_id(struct bytes document)
     return bson_init_static(&bson, document.data, document.len) && bson_iter_init_find(&iter, &bson, "_id");
 }
 
-static bool prepare_document(struct bytes in, struct arena *arena, struct new_document *out, struct error *err)
+bool documents_prepare_one(struct bytes in, struct arena *arena, struct new_document *out, struct error *err)
 {
     bson_t prepared;
     struct buffer key = { 0 };
@@ -41,10 +41,11 @@ static bool prepare_item(const struct insert_spec *spec, size_t i, struct arena 
         document->invalid = spec->unreadable[i];
         return true;
     }
-    if (prepare_document(spec->documents[i], arena, document, err))
+    if (documents_prepare_one(spec->documents[i], arena, document, err))
         return true;
     if (spec->skip_invalid && err->code == ERROR_INVALID_ARGUMENT) {
         document->invalid = arena_strdup(arena, err->message);
+        document->invalid_code = err->mongo_code;
         return document->invalid || error_out_of_memory(err);
     }
     return spec->n == 1 ? false : error_wrap(err, "document %zu", i);

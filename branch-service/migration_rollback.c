@@ -278,7 +278,7 @@ static bool remove_part(struct part *part, struct error *err)
     bson_append_array_end(&in, &list);
     bson_append_document_end(&filter, &in);
     ok = ok && mongo_delete_many(run->mongo, run->record.database, part->name, bytes_of(bson_get_data(&filter), filter.len),
-                                 base_step_deadline(run->call->deadline), &deleted, err);
+                                 (struct bytes) { 0 }, base_step_deadline(run->call->deadline), &deleted, err);
     bson_destroy(&filter);
     return ok;
 }

@@ -6,6 +6,7 @@
 #include "branch-service/reasons.h"
 #include "branch-service/write_conflict.h"
 #include "branch-service/write_internal.h"
+#include "branch-service/write_record.h"
 #include "common/base/backoff.h"
 #include "common/base/clock.h"
 
@@ -110,25 +111,30 @@ static enum try_outcome rebuild_answer(struct write *write, const struct log_req
     result->timestamp = earlier->timestamp;
     result->runs = collector.runs;
     result->n_runs = collector.n_runs;
+    result->rebuilt = true;
+    result->record_lsn = answer->recorded ? earlier->last_lsn : answer->record_lsn;
     return TRY_DONE;
 }
 
 /* ---- steps ------------------------------------------------------------------------------------------ */
 
 /* The next one begins behind what this one has covered. */
-static enum try_outcome step_forward(struct write *write, uint32_t step, struct bytes covered, const struct write_counts *counts,
-                                     const char *branch_id, const char *collection_id, struct error *err)
+static enum try_outcome step_forward(struct write *write, uint32_t step, struct bytes covered, uint64_t last_lsn,
+                                     const struct write_answer *answer, struct error *err)
 {
-    if (covered.len == 0 || covered.len > sizeof write->after) {
+    if ((covered.len == 0 && answer->operation == 0) || covered.len > sizeof write->after) {
         error_set(err, ERROR_DATA_LOSS, "the log keeps a step that does not say how far it went");
         return TRY_FAILED;
     }
     struct write_progress *progress = &write->progress;
-    memmove(write->after, covered.data, covered.len);
-    snprintf(write->branch_id, sizeof write->branch_id, "%s", branch_id);
-    snprintf(write->collection_id, sizeof write->collection_id, "%s", collection_id);
-    write->counts = *counts;
+    if (covered.len)
+        memmove(write->after, covered.data, covered.len);
+    snprintf(write->branch_id, sizeof write->branch_id, "%s", answer->branch_id);
+    snprintf(write->collection_id, sizeof write->collection_id, "%s", answer->collection_id);
+    write->counts = answer->counts;
+    write->record_lsn = answer->recorded ? last_lsn : answer->record_lsn;
     progress->step = step + 1;
+    progress->operation = (uint32_t)answer->operation;
     progress->after = bytes_of(write->after, covered.len);
     progress->max_documents = progress->max_documents < MAX_STEP_DOCUMENTS / 2 ? 2 * progress->max_documents : MAX_STEP_DOCUMENTS;
     write->lost = 0;
@@ -155,8 +161,7 @@ static enum try_outcome follow_earlier(struct write *write, const struct log_req
         return TRY_FAILED;
     if (earlier->step.last)
         return rebuild_answer(write, earlier, &answer, result, err);
-    return step_forward(write, earlier->step.step, earlier->step.last_document_id, &answer.counts, answer.branch_id, answer.collection_id,
-                        err);
+    return step_forward(write, earlier->step.step, earlier->step.last_document_id, earlier->last_lsn, &answer, err);
 }
 
 /* A step that keeps losing is made smaller, so that in the end only the document itself is in the way. */
@@ -168,7 +173,7 @@ static void note_conflict(struct write *write)
 
 static uint64_t documents_done(const struct write_counts *counts)
 {
-    return counts->modified + counts->deleted;
+    return counts->inserted + counts->modified + counts->upserted + counts->deleted;
 }
 
 /* ---- one try ---------------------------------------------------------------------------------------- */
@@ -180,22 +185,22 @@ static bool is_definite(enum error_code code)
            code == ERROR_OUT_OF_RANGE;
 }
 
-/* What commits an outcome without effect. */
-static bool plan_record_only(struct write *write, struct arena *arena, const struct project_catalog *catalog, struct write_plan *plan,
-                             struct error *err)
+/* Puts the step's record behind what the plan writes: the last entry of the batch. */
+static bool add_record(const struct write *write, struct arena *arena, struct write_plan *plan, struct error *err)
 {
     struct log_entry *entry = arena_zalloc(arena, sizeof *entry);
-    struct log_run *run = arena_zalloc(arena, sizeof *run);
-    if (!entry || !run)
+    struct log_run *runs = arena_alloc(arena, (plan->n_runs + 1) * sizeof *runs);
+    if (!entry || !runs)
         return error_out_of_memory(err);
     entry->operation = LOG_INSERT;
-    if (!catalog_encode_request(write->step.id, arena, &entry->document_id, &entry->document, err))
+    if (!write_record_encode(write->step.id, write->progress.step, write->record_lsn, plan->record, arena, entry, err))
         return false;
-    *run = (struct log_run) { .branch_id = CATALOG_BRANCH, .collection = REQUESTS_COLLECTION, .entries = entry, .n_entries = 1 };
-    plan->read_lsn = catalog->lsn;
-    plan->incarnation = catalog->incarnation;
-    plan->runs = run;
-    plan->n_runs = 1;
+    if (plan->n_runs)
+        memcpy(runs, plan->runs, plan->n_runs * sizeof *runs);
+    runs[plan->n_runs] =
+        (struct log_run) { .branch_id = CATALOG_BRANCH, .collection = REQUESTS_COLLECTION, .entries = entry, .n_entries = 1 };
+    plan->runs = runs;
+    plan->n_runs++;
     return true;
 }
 
@@ -269,13 +274,14 @@ static enum try_outcome append(struct write *write, struct write_plan *plan, con
         return TRY_REFUSED;
     }
     if (plan->more)
-        return step_forward(write, write->progress.step, plan->last_document_id, &plan->counts, plan->branch_id, plan->collection_id, err);
+        return step_forward(write, write->progress.step, plan->last_document_id, appended.last_lsn, answer, err);
     result->counts = plan->counts;
     result->first_lsn = appended.first_lsn;
     result->lsn = answer->lsn ? answer->lsn : appended.last_lsn;
     result->timestamp = appended.timestamp;
     result->runs = plan->runs;
     result->n_runs = plan->n_runs;
+    result->record_lsn = answer->recorded ? appended.last_lsn : answer->record_lsn;
     return TRY_DONE;
 }
 
@@ -342,7 +348,7 @@ static enum try_outcome evaluate_step(struct write *write, const struct project_
         }
         answer.failure = *err;
     }
-    if (!evaluated || plan.n_runs == 0) {
+    if (!evaluated || (plan.n_runs == 0 && !plan.more)) {
         /* the state that was seen is at least this one */
         answer.lsn = evaluated ? plan.read_lsn : catalog->lsn;
         if (!write->repeatable) {
@@ -350,13 +356,22 @@ static enum try_outcome evaluate_step(struct write *write, const struct project_
                 return TRY_REFUSED; /* nobody will ask the log for it */
             result->counts = plan.counts;
             result->lsn = plan.read_lsn;
+            result->record = plan.record;
+            result->record_lsn = write->record_lsn;
             return TRY_DONE;
         }
-        plan = (struct write_plan) { .from = &write->progress, .counts = plan.counts };
-        if (!plan_record_only(write, &result->arena, catalog, &plan, err))
-            return TRY_FAILED;
+        plan = (struct write_plan) { .from = &write->progress,
+                                     .counts = plan.counts,
+                                     .record = evaluated ? plan.record : (struct bytes) { 0 } };
+        plan.read_lsn = catalog->lsn;
+        plan.incarnation = catalog->incarnation;
     }
+    answer.record_lsn = write->record_lsn;
+    answer.recorded = plan.record.len > 0;
+    if ((answer.recorded || plan.n_runs == 0) && !add_record(write, &result->arena, &plan, err))
+        return TRY_FAILED;
     if (plan.more) {
+        answer.operation = plan.operation;
         snprintf(answer.branch_id, sizeof answer.branch_id, "%s", plan.branch_id);
         snprintf(answer.collection_id, sizeof answer.collection_id, "%s", plan.collection_id);
     }

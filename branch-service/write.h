@@ -18,6 +18,9 @@
  * have one effect together. Counts, and what the names meant, travel with each step; a copy that comes later goes
  * on from there. A definite error ends the steps: it is committed as the last one, and what was done stays.
  *
+ * Records. What an answer needs beyond counts and images (which items of a bulk write failed, say) is a document that a step
+ * commits in `_requests` together with what it does; each names the LSN of the one before.
+ *
  * Errors     err->outcome is NOT_APPLIED for whatever is definite and had no effect. A request that came with an id
  *            may have been sent before: of it nothing is definite until the log has been asked. ABORTED: it lost
  *            until the deadline (reason WRITE_CONFLICT, with keys). OUT_OF_RANGE: since_lsn lies below the
@@ -50,6 +53,7 @@ struct write_counts {
     uint64_t skipped;
     uint64_t deleted;
     uint64_t replaced;
+    uint64_t upserted;
 };
 
 /* How far a write that goes in steps has come. */
@@ -58,6 +62,7 @@ struct write_progress {
     struct bytes after;        /* documents up to this key are done; empty at step 0 */
     const char *branch_id;     /* what the names meant at step 0; empty then */
     const char *collection_id; /* likewise */
+    uint32_t operation;        /* of a write that is a list of operations: those before it are done */
     size_t max_documents;      /* of this step: fewer after it has lost */
 };
 
@@ -75,9 +80,13 @@ struct write_plan {
     size_t n_write_keys;
     /* The effect depends on something that the conflict check does not look at: do not append it from an old state. */
     bool unguarded;
-    /* Another step follows, behind last_document_id. */
+    /* Another step follows, behind last_document_id in that operation. */
     bool more;
+    uint32_t operation;
     struct bytes last_document_id;
+    /* A document: what the answer says of this step that follows neither from its counts nor from what it wrote. It is kept in the
+     * log with the step, see write_records. Empty: nothing. */
+    struct bytes record;
     const char *branch_id;
     const char *collection_id;
     /* For people who are told of conflicts: the collection's name. NULL: not known. */
@@ -96,12 +105,20 @@ struct write_result {
     struct write_counts counts;
     struct log_run *runs; /* of the last batch, as committed, also when the answer is rebuilt */
     size_t n_runs;
+    bool rebuilt;        /* another one's evaluation is answered, not the last one of this call */
+    uint64_t record_lsn; /* of the newest record in the log; 0: there is none */
+    struct bytes record; /* that of this call, when it is not in the log */
 };
 
 /* The caller has refreshed the project since the request arrived; later tries refresh by themselves. */
 CHECKED bool write_execute(struct project *project, const struct write_request *request, write_evaluate_fn *evaluate, void *ctx,
                            struct write_result *result, struct error *err);
 void write_result_destroy(struct write_result *result);
+
+/* The records of all steps, the last one first. The document is borrowed from the result's arena. */
+typedef bool write_record_fn(void *ctx, struct bytes record, struct error *err);
+CHECKED bool write_records(struct project *project, struct write_result *result, int64_t deadline, write_record_fn *visit, void *ctx,
+                           struct error *err);
 
 /* The run of a collection in a result, or NULL. */
 const struct log_run *write_result_run(const struct write_result *result, const char *branch_id, const char *collection);

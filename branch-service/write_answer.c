@@ -9,18 +9,17 @@ static const struct {
     const char *field;
     size_t offset;
 } counters[] = {
-    { "matched", offsetof(struct write_answer, counts.matched) },
-    { "modified", offsetof(struct write_answer, counts.modified) },
-    { "inserted", offsetof(struct write_answer, counts.inserted) },
-    { "skipped", offsetof(struct write_answer, counts.skipped) },
-    { "deleted", offsetof(struct write_answer, counts.deleted) },
-    { "replaced", offsetof(struct write_answer, counts.replaced) },
-    { "lsn", offsetof(struct write_answer, lsn) },
+    { "matched", offsetof(struct write_answer, counts.matched) },   { "modified", offsetof(struct write_answer, counts.modified) },
+    { "inserted", offsetof(struct write_answer, counts.inserted) }, { "skipped", offsetof(struct write_answer, counts.skipped) },
+    { "deleted", offsetof(struct write_answer, counts.deleted) },   { "replaced", offsetof(struct write_answer, counts.replaced) },
+    { "upserted", offsetof(struct write_answer, counts.upserted) }, { "lsn", offsetof(struct write_answer, lsn) },
+    { "operation", offsetof(struct write_answer, operation) },      { "recorded", offsetof(struct write_answer, recorded) },
+    { "record", offsetof(struct write_answer, record_lsn) },
 };
 
 /* Reasons are static strings, so those that are read back are found here. */
-static const char *const reasons[] = { REASON_DUPLICATE_KEY, REASON_PARTIALLY_APPLIED, REASON_WAL_BRANCHES_OFF, REASON_NEEDS_MONGODB,
-                                       REASON_NEEDS_WAL_BRANCH };
+static const char *const reasons[] = { REASON_DUPLICATE_KEY, REASON_PARTIALLY_APPLIED, REASON_WAL_BRANCHES_OFF,
+                                       REASON_NEEDS_MONGODB, REASON_NEEDS_WAL_BRANCH,  REASON_TOO_LARGE };
 
 static const char *find_reason(const char *name)
 {
@@ -55,6 +54,8 @@ bool write_answer_encode(const struct write_answer *answer, struct arena *arena,
         BSON_APPEND_INT32(&bson, "code", (int)answer->failure.code);
         append_text(&bson, "message", answer->failure.message);
         append_text(&bson, "reason", answer->failure.reason);
+        if (answer->failure.mongo_code)
+            BSON_APPEND_INT32(&bson, "mongo", answer->failure.mongo_code);
         append_text(&bson, "keys", answer->failure.keys);
     }
     append_text(&bson, "branch", answer->branch_id);
@@ -85,6 +86,8 @@ bool write_answer_decode(struct bytes encoded, struct write_answer *answer, stru
         error_set(&found.failure, (enum error_code)bson_iter_int32(&iter), "%s", find_text(&bson, "message"));
         error_set_reason(&found.failure, find_reason(find_text(&bson, "reason")));
         snprintf(found.failure.keys, sizeof found.failure.keys, "%s", find_text(&bson, "keys"));
+        if (bson_iter_init_find(&iter, &bson, "mongo") && BSON_ITER_HOLDS_INT32(&iter))
+            found.failure.mongo_code = bson_iter_int32(&iter);
         found.failure.outcome = OUTCOME_NOT_APPLIED;
     }
     snprintf(found.branch_id, sizeof found.branch_id, "%s", find_text(&bson, "branch"));

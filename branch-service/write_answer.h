@@ -12,6 +12,9 @@ struct write_answer {
     struct error failure; /* code ERROR_OK: none */
     struct write_counts counts;
     uint64_t lsn; /* of an outcome without effect: the state that was seen */
+    uint64_t operation;
+    uint64_t recorded;   /* 1: the batch ends with a record */
+    uint64_t record_lsn; /* of the newest one in front of it */
     char branch_id[WRITE_ID_SIZE];
     char collection_id[WRITE_ID_SIZE];
 };

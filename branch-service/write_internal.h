@@ -29,6 +29,7 @@ struct write {
 
     struct write_progress progress;
     struct write_counts counts; /* of the steps before */
+    uint64_t record_lsn;        /* the newest record of theirs */
     uint8_t after[MAX_DOCUMENT_ID_BYTES];
     char branch_id[WRITE_ID_SIZE];
     char collection_id[WRITE_ID_SIZE];

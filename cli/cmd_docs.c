@@ -3,12 +3,12 @@
 
 #include "cli/command.h"
 #include "cli/docs_read.h"
+#include "cli/docs_write.h"
 #include "cli/input.h"
 #include "cli/insert_batch.h"
 #include "cli/read_state.h"
 
 static struct {
-    bool many;
     const char *on_duplicate;
 } options;
 
@@ -115,98 +115,11 @@ static bool docs_insert(struct cli *cli, struct error *err)
     return ok;
 }
 
-/* ---- update, replace, delete ------------------------------------------------------------------------ */
-
-static void print_updated(struct cli *cli, const char *verb, const Argon__Branch__V1__UpdateResponse *response)
-{
-    const struct field fields[] = { FIELD_U64("matched", response->matched), FIELD_U64("modified", response->modified),
-                                    FIELD_U64("lsn", response->lsn) };
-    char sentence[128], at_lsn[OUTPUT_AT_LSN_SIZE];
-    snprintf(sentence, sizeof sentence, "Matched %" PRIu64 ", %s %" PRIu64 "%s.", response->matched, verb, response->modified,
-             output_at_lsn(response->lsn, at_lsn));
-    output_result(&cli->out, sentence, fields, ARRAY_LEN(fields));
-}
-
-static bool docs_update(struct cli *cli, struct error *err)
-{
-    Argon__Branch__V1__UpdateRequest request = ARGON__BRANCH__V1__UPDATE_REQUEST__INIT;
-    Argon__Branch__V1__Target target;
-    Argon__Branch__V1__Document filter, update;
-    Argon__Branch__V1__WriteOptions write;
-    if (!cli_target(cli, cli->args[0], &target, err) || !cli_document(cli, "FILTER", cli->args[1], &filter, err) ||
-        !cli_document(cli, "UPDATE", cli->args[2], &update, err) ||
-        !connection_begin_write(&cli->connection, target.project, &cli->arena, &write, err))
-        return false;
-    request.target = &target;
-    request.filter = &filter;
-    request.update = &update;
-    request.write = &write;
-    const char *method = options.many ? BRANCH_METHOD("Documents", "UpdateMany") : BRANCH_METHOD("Documents", "UpdateOne");
-    ProtobufCMessage *message;
-    if (!connection_write(&cli->connection, method, &request.base, &argon__branch__v1__update_response__descriptor, &cli->arena, &message,
-                          err))
-        return false;
-    print_updated(cli, "modified", (const void *)message);
-    return true;
-}
-
-static bool docs_replace(struct cli *cli, struct error *err)
-{
-    Argon__Branch__V1__ReplaceRequest request = ARGON__BRANCH__V1__REPLACE_REQUEST__INIT;
-    Argon__Branch__V1__Target target;
-    Argon__Branch__V1__Document filter, replacement;
-    Argon__Branch__V1__WriteOptions write;
-    if (!cli_target(cli, cli->args[0], &target, err) || !cli_document(cli, "FILTER", cli->args[1], &filter, err) ||
-        !cli_document(cli, "DOC", cli->args[2], &replacement, err) ||
-        !connection_begin_write(&cli->connection, target.project, &cli->arena, &write, err))
-        return false;
-    request.target = &target;
-    request.filter = &filter;
-    request.replacement = &replacement;
-    request.write = &write;
-    ProtobufCMessage *message;
-    if (!connection_write(&cli->connection, BRANCH_METHOD("Documents", "ReplaceOne"), &request.base,
-                          &argon__branch__v1__update_response__descriptor, &cli->arena, &message, err))
-        return false;
-    print_updated(cli, "replaced", (const void *)message);
-    return true;
-}
-
-static bool docs_delete(struct cli *cli, struct error *err)
-{
-    Argon__Branch__V1__DeleteRequest request = ARGON__BRANCH__V1__DELETE_REQUEST__INIT;
-    Argon__Branch__V1__Target target;
-    Argon__Branch__V1__Document filter;
-    Argon__Branch__V1__WriteOptions write;
-    if (!cli_target(cli, cli->args[0], &target, err) || !cli_document(cli, "FILTER", cli->args[1], &filter, err) ||
-        !connection_begin_write(&cli->connection, target.project, &cli->arena, &write, err))
-        return false;
-    request.target = &target;
-    request.filter = &filter;
-    request.write = &write;
-    const char *method = options.many ? BRANCH_METHOD("Documents", "DeleteMany") : BRANCH_METHOD("Documents", "DeleteOne");
-    ProtobufCMessage *message;
-    if (!connection_write(&cli->connection, method, &request.base, &argon__branch__v1__delete_response__descriptor, &cli->arena, &message,
-                          err))
-        return false;
-    const Argon__Branch__V1__DeleteResponse *response = (const void *)message;
-    const struct field fields[] = { FIELD_U64("deleted", response->deleted), FIELD_U64("lsn", response->lsn) };
-    char sentence[96], at_lsn[OUTPUT_AT_LSN_SIZE];
-    snprintf(sentence, sizeof sentence, "Deleted %" PRIu64 " document%s%s.", response->deleted, response->deleted == 1 ? "" : "s",
-             output_at_lsn(response->lsn, at_lsn));
-    output_result(&cli->out, sentence, fields, ARRAY_LEN(fields));
-    return true;
-}
-
 /* ---- the table --------------------------------------------------------------------------------------- */
 
 static const struct config_option insert_options[] = {
     { "on-duplicate", 0, CONFIG_STRING, &options.on_duplicate, "fail", NULL, 0, 0, "fail|skip|replace", "when an _id exists already" },
 };
-static const struct config_option many_options[] = {
-    { "many", 0, CONFIG_BOOL, &options.many, NULL, NULL, 0, 0, NULL, "all matches, not only the first" },
-};
-
 static const struct command commands[] = {
     { "insert", "COLLECTION JSON...|- -p PROJECT [-b BRANCH]", "Insert documents, all or none; - reads them from standard input",
       "argon docs insert users '{\"name\": \"Ada\", \"age\": 36}' -p shop -b dev", 2, ANY_NUMBER_OF_ARGS, docs_insert, insert_options,
@@ -214,15 +127,28 @@ static const struct command commands[] = {
     { "find", "COLLECTION [FILTER] -p PROJECT [-b BRANCH]", "Print the documents that match, in _id order unless --sort says otherwise",
       "argon docs find users '{\"age\": {\"$gt\": 30}}' -p shop -b dev --sort '{\"age\": -1}' --projection '{\"name\": 1}' --limit 10", 1,
       2, docs_find, docs_find_options, DOCS_N_FIND_OPTIONS, &read_state_options },
-    { "update", "COLLECTION FILTER UPDATE -p PROJECT [-b BRANCH]", "Change the first match, or all with --many",
-      "argon docs update users '{\"name\": \"Ada\"}' '{\"$set\": {\"age\": 37}}' -p shop -b dev", 3, 3, docs_update, many_options,
-      ARRAY_LEN(many_options), NULL },
+    { "update", "COLLECTION FILTER UPDATE|PIPELINE -p PROJECT [-b BRANCH]", "Change the first match, or all with --many",
+      "argon docs update users '{\"name\": \"Ada\"}' '{\"$set\": {\"age\": 37}}' --upsert -p shop -b dev", 3, 3, docs_update,
+      docs_update_options, DOCS_N_UPDATE_OPTIONS, NULL },
     { "replace", "COLLECTION FILTER DOC -p PROJECT [-b BRANCH]", "Replace the first match",
-      "argon docs replace users '{\"name\": \"Ada\"}' '{\"name\": \"Ada\", \"age\": 38}' -p shop -b dev", 3, 3, docs_replace, NULL, 0,
-      NULL },
+      "argon docs replace users '{\"name\": \"Ada\"}' '{\"name\": \"Ada\", \"age\": 38}' -p shop -b dev", 3, 3, docs_replace,
+      docs_replace_options, DOCS_N_REPLACE_OPTIONS, NULL },
     { "delete", "COLLECTION FILTER -p PROJECT [-b BRANCH]", "Delete the first match, or all with --many",
-      "argon docs delete users '{\"age\": {\"$lt\": 18}}' --many -p shop -b dev", 2, 2, docs_delete, many_options, ARRAY_LEN(many_options),
-      NULL },
+      "argon docs delete users '{\"age\": {\"$lt\": 18}}' --many -p shop -b dev", 2, 2, docs_delete, docs_delete_options,
+      DOCS_N_DELETE_OPTIONS, NULL },
+    { "find-one-and-update", "COLLECTION FILTER UPDATE|PIPELINE -p PROJECT [-b BRANCH]", "Change the first match and print it",
+      "argon docs find-one-and-update counters '{\"_id\": \"orders\"}' '{\"$inc\": {\"n\": 1}}' --upsert --return after -p shop", 3, 3,
+      docs_find_one_and_update, docs_find_one_and_update_options, DOCS_N_FIND_ONE_AND_UPDATE_OPTIONS, NULL },
+    { "find-one-and-replace", "COLLECTION FILTER DOC -p PROJECT [-b BRANCH]", "Replace the first match and print it",
+      "argon docs find-one-and-replace users '{\"name\": \"Ada\"}' '{\"name\": \"Ada\", \"age\": 38}' -p shop -b dev", 3, 3,
+      docs_find_one_and_replace, docs_find_one_and_replace_options, DOCS_N_FIND_ONE_AND_REPLACE_OPTIONS, NULL },
+    { "find-one-and-delete", "COLLECTION FILTER -p PROJECT [-b BRANCH]", "Delete the first match and print it",
+      "argon docs find-one-and-delete jobs '{\"state\": \"new\"}' --sort '{\"priority\": -1}' -p shop", 2, 2, docs_find_one_and_delete,
+      docs_find_one_and_delete_options, DOCS_N_FIND_ONE_AND_DELETE_OPTIONS, NULL },
+    { "bulk-write", "COLLECTION FILE|- -p PROJECT [-b BRANCH]",
+      "Carry out the operations of a file, {\"insertOne\": {\"document\": ...}} and so on, as mongosh's bulkWrite",
+      "argon docs bulk-write users changes.ndjson --unordered -p shop -b dev", 2, 2, docs_bulk_write, docs_bulk_options,
+      DOCS_N_BULK_OPTIONS, NULL },
     { "count", "COLLECTION [FILTER] -p PROJECT [-b BRANCH]", "Count the documents that match",
       "argon docs count users '{\"age\": 36}' -p shop -b dev", 1, 2, docs_count, docs_count_options, DOCS_N_COUNT_OPTIONS,
       &read_state_options },

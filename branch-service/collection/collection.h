@@ -25,6 +25,10 @@ struct collection_kind {
                    const struct write_request *request, struct write_result *result, struct error *err);
     bool (*remove)(struct registry *registry, const struct collection_path *path, const struct delete_spec *spec,
                    const struct write_request *request, struct write_result *result, struct error *err);
+    bool (*find_and_modify)(struct registry *registry, const struct collection_path *path, const struct find_and_modify_spec *spec,
+                            const struct write_request *request, struct write_result *result, struct bytes *document, struct error *err);
+    bool (*bulk_write)(struct registry *registry, const struct collection_path *path, const struct bulk_spec *spec,
+                       const struct write_request *request, struct write_result *result, struct bulk_result *items, struct error *err);
     bool (*find)(struct registry *registry, const struct collection_path *path, const struct find_spec *spec,
                  const struct read_options *read, struct find **find, struct error *err);
     bool (*count)(struct registry *registry, const struct collection_path *path, const struct find_spec *spec,

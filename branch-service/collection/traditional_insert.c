@@ -38,11 +38,7 @@ struct insert {
 
 static bool refuse_duplicate(const struct insert *insert, struct bytes document, struct error *err)
 {
-    char id[SHOWN_ID_SIZE];
-    documents_format_id(document, id);
-    error_set(err, ERROR_ALREADY_EXISTS, "collection '%s' has a document %s already", insert->path->collection, id);
-    error_set_reason(err, REASON_DUPLICATE_KEY);
-    write_name_document(insert->path->collection, document, err);
+    (void)documents_refuse_duplicate(insert->path->collection, document, err);
     err->outcome = OUTCOME_NOT_APPLIED;
     return false;
 }
@@ -142,7 +138,7 @@ static bool send(struct insert *insert, struct error *err)
         .whole = facts.transactions,
         .documents = insert->stored,
         .n = insert->n_stored,
-        .unordered = insert->on_duplicate != ON_DUPLICATE_FAIL,
+        .unordered = insert->on_duplicate != ON_DUPLICATE_FAIL && insert->on_duplicate != ON_DUPLICATE_STOP,
         .items = insert->items,
         .refused = note_refused,
         .ctx = insert,
@@ -162,8 +158,8 @@ static bool replace(struct insert *insert, size_t i, struct error *err)
     bson_t filter = BSON_INITIALIZER;
     append_ids(insert, i, 1, &filter);
     bool ok = mongo_replace_one(insert->operation.mongo, insert->operation.record.database, insert->name,
-                                bytes_of(bson_get_data(&filter), filter.len), insert->stored[i], true, insert->operation.deadline,
-                                &replaced, err);
+                                bytes_of(bson_get_data(&filter), filter.len), insert->stored[i], true, (struct bytes) { 0 },
+                                insert->operation.deadline, &replaced, err);
     bson_destroy(&filter);
     if (!ok)
         return stop(insert, err);
@@ -179,13 +175,13 @@ static bool replace(struct insert *insert, size_t i, struct error *err)
     return true;
 }
 
-/* A refused document, as on_duplicate says. REPORT leaves it to the list of errors. */
+/* A refused document, as on_duplicate says. REPORT and STOP leave it to the list of errors. */
 static bool settle_refused(struct insert *insert, size_t i, struct error *err)
 {
     bool known;
     if (insert->whys[i]->code == ERROR_ALREADY_EXISTS && insert->on_duplicate == ON_DUPLICATE_REPLACE)
         return replace(insert, i, err);
-    if (insert->on_duplicate == ON_DUPLICATE_REPORT)
+    if (insert->on_duplicate == ON_DUPLICATE_REPORT || insert->on_duplicate == ON_DUPLICATE_STOP)
         return true;
     if (insert->whys[i]->code == ERROR_ALREADY_EXISTS) {
         if (!has_this_id(insert, i, &known, err))
@@ -227,33 +223,38 @@ static bool run(struct insert *insert, struct error *err)
 
 /* ---- the answer ------------------------------------------------------------------------------------- */
 
+static bool fill_error(const struct insert *insert, size_t i, size_t stored, struct item_error *item, struct error *err)
+{
+    const struct new_document *document = &insert->documents[i];
+    if (document->invalid) {
+        *item = (struct item_error) { (uint32_t)i, ERROR_INVALID_ARGUMENT, document->invalid_code, document->invalid };
+        return true;
+    }
+    char id[SHOWN_ID_SIZE], text[SHOWN_ID_SIZE + 64];
+    const struct error *why = insert->whys[stored];
+    documents_format_id(document->document, id);
+    snprintf(text, sizeof text, "a document %s exists", id);
+    *item = (struct item_error) { (uint32_t)i, why->code, why->mongo_code,
+                                  arena_strdup(insert->arena, why->code == ERROR_ALREADY_EXISTS ? text : why->message) };
+    return item->message || error_out_of_memory(err);
+}
+
 static bool list_errors(const struct insert *insert, struct item_errors *errors, struct error *err)
 {
-    size_t at = 0;
+    const bool stops = insert->on_duplicate == ON_DUPLICATE_STOP, reports = stops || insert->on_duplicate == ON_DUPLICATE_REPORT;
+    size_t stored = 0;
     errors->n = 0;
     errors->items = arena_alloc(insert->arena, insert->n * sizeof *errors->items);
     if (!errors->items)
         return error_out_of_memory(err);
-    for (size_t i = 0; i < insert->n; i++) {
-        const struct new_document *document = &insert->documents[i];
-        struct item_error *item = &errors->items[errors->n];
-        if (document->invalid) {
-            *item = (struct item_error) { (uint32_t)i, ERROR_INVALID_ARGUMENT, document->invalid };
+    for (size_t i = 0; i < insert->n && !(stops && errors->n); i++) {
+        bool invalid = insert->documents[i].invalid;
+        if (invalid || (insert->items[stored] == MONGO_ITEM_REFUSED && reports)) {
+            if (!fill_error(insert, i, stored, &errors->items[errors->n], err))
+                return false;
             errors->n++;
-            continue;
         }
-        size_t stored = at++;
-        if (insert->items[stored] != MONGO_ITEM_REFUSED || insert->on_duplicate != ON_DUPLICATE_REPORT)
-            continue;
-        char id[SHOWN_ID_SIZE], text[SHOWN_ID_SIZE + 64];
-        const struct error *why = insert->whys[stored];
-        documents_format_id(document->document, id);
-        snprintf(text, sizeof text, "a document %s exists", id);
-        *item = (struct item_error) { (uint32_t)i, why->code,
-                                      arena_strdup(insert->arena, why->code == ERROR_ALREADY_EXISTS ? text : why->message) };
-        if (!item->message)
-            return error_out_of_memory(err);
-        errors->n++;
+        stored += !invalid;
     }
     return true;
 }
@@ -287,6 +288,8 @@ static bool prepare(struct insert *insert, const struct insert_spec *spec, struc
     if (!insert->stored || !insert->place || !insert->items || !insert->whys)
         return error_out_of_memory(err);
     for (size_t i = 0; i < spec->n; i++) {
+        if (insert->documents[i].invalid && insert->on_duplicate == ON_DUPLICATE_STOP)
+            break;
         if (insert->documents[i].invalid)
             continue;
         insert->place[insert->n_stored] = i;

@@ -8,6 +8,16 @@
 /* The filter as MongoDB takes it: one that is not there is {}. */
 struct bytes traditional_filter(struct bytes filter);
 
+/* What a WAL branch refuses of an update before it looks at documents. */
+CHECKED bool traditional_check_update(const struct update_spec *spec, bool *replaces, struct error *err);
+CHECKED bool traditional_check_filter(const struct collection_path *path, struct bytes filter, struct error *err);
+
+/* A sort that ends in _id order, so that what it puts first is one certain document. */
+CHECKED bool traditional_total_sort(struct bytes sort, struct arena *arena, struct bytes *out, struct error *err);
+
+/* One entry of an upsert's document, of which only the _id is known, as a batch would have it. In result->arena. */
+CHECKED bool traditional_fill_upserted(struct bytes id, const char *collection, struct write_result *result, struct error *err);
+
 /* Begins an operation on one collection. `name` lives until traditional_end. */
 CHECKED bool traditional_begin_write(struct traditional *operation, struct registry *registry, const struct collection_path *path,
                                      const struct write_request *request, const char **name, struct error *err);
@@ -22,6 +32,12 @@ CHECKED bool traditional_update(struct registry *registry, const struct collecti
                                 const struct write_request *request, struct write_result *result, struct error *err);
 CHECKED bool traditional_delete(struct registry *registry, const struct collection_path *path, const struct delete_spec *spec,
                                 const struct write_request *request, struct write_result *result, struct error *err);
+CHECKED bool traditional_find_and_modify(struct registry *registry, const struct collection_path *path,
+                                         const struct find_and_modify_spec *spec, const struct write_request *request,
+                                         struct write_result *result, struct bytes *document, struct error *err);
+CHECKED bool traditional_bulk_write(struct registry *registry, const struct collection_path *path, const struct bulk_spec *spec,
+                                    const struct write_request *request, struct write_result *result, struct bulk_result *items,
+                                    struct error *err);
 CHECKED bool traditional_find(struct registry *registry, const struct collection_path *path, const struct find_spec *spec,
                               const struct read_options *read, struct find **find, struct error *err);
 CHECKED bool traditional_count(struct registry *registry, const struct collection_path *path, const struct find_spec *spec,

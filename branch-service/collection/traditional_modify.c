@@ -39,35 +39,79 @@ struct modification {
     struct traditional operation;
     const char *name;
     struct bytes filter;
+    struct bytes sort;
+    const struct query_options *asked;
+    struct bytes options;             /* as fields of a command */
     const struct update_spec *update; /* NULL: delete */
     bool replaces;
     enum documents_scope scope;
     bool many;
     struct write_counts counts;
+    struct buffer upserted_id; /* a document with the one field _id */
 };
+
+bool traditional_total_sort(struct bytes sort, struct arena *arena, struct bytes *out, struct error *err)
+{
+    bson_t keys = BSON_INITIALIZER, given;
+    bson_iter_t at;
+    bool has_id = false;
+    if (sort.len && (!bson_check(sort, err) || !bson_init_static(&given, sort.data, sort.len) || !bson_iter_init(&at, &given)))
+        return error_wrap(err, "sort");
+    while (sort.len && bson_iter_next(&at)) {
+        has_id = has_id || strcmp(bson_iter_key(&at), "_id") == 0;
+        bson_append_iter(&keys, bson_iter_key(&at), -1, &at);
+    }
+    if (!has_id)
+        BSON_APPEND_INT32(&keys, "_id", 1);
+    *out = bytes_of(arena_copy(arena, bson_get_data(&keys), keys.len), keys.len);
+    bson_destroy(&keys);
+    return out->data || error_out_of_memory(err);
+}
+
+bool traditional_fill_upserted(struct bytes id, const char *collection, struct write_result *result, struct error *err)
+{
+    struct arena *arena = &result->arena;
+    struct log_run *run = arena_zalloc(arena, sizeof *run);
+    struct log_entry *entry = arena_zalloc(arena, sizeof *entry);
+    if (!run || !entry)
+        return error_out_of_memory(err);
+    *entry = (struct log_entry) { .operation = LOG_INSERT, .document = bytes_of(arena_copy(arena, id.data, id.len), id.len) };
+    *run = (struct log_run) { .branch_id = "", .collection = collection, .entries = entry, .n_entries = 1 };
+    result->runs = run;
+    result->n_runs = 1;
+    return entry->document.data || error_out_of_memory(err);
+}
 
 /* ---- one or many ------------------------------------------------------------------------------------ */
 
-static bool apply(struct modification *modification, struct bytes filter, struct error *err)
+static bool apply(struct modification *modification, struct bytes filter, bool upsert, struct error *err)
 {
     struct traditional *operation = &modification->operation;
     struct mongo *mongo = operation->mongo;
     const char *database = operation->record.database, *name = modification->name;
     int64_t deadline = operation->deadline, deleted = 0;
     struct mongo_update_result updated = { 0 };
+    const struct bytes options = modification->options;
     bool ok;
     if (!modification->update) {
-        ok = (modification->many ? mongo_delete_many : mongo_delete_one)(mongo, database, name, filter, deadline, &deleted, err);
+        ok = (modification->many ? mongo_delete_many : mongo_delete_one)(mongo, database, name, filter, options, deadline, &deleted, err);
     } else if (modification->replaces) {
-        ok = mongo_replace_one(mongo, database, name, filter, modification->update->update, false, deadline, &updated, err);
+        ok = mongo_replace_one(mongo, database, name, filter, modification->update->update, upsert, options, deadline, &updated, err);
     } else {
-        const struct mongo_update update = { .filter = filter, .update = modification->update->update };
+        const struct mongo_update update = { .filter = filter,
+                                             .update = modification->update->update,
+                                             .array_filters = modification->update->array_filters,
+                                             .pipeline = modification->update->is_pipeline,
+                                             .upsert = upsert,
+                                             .options = options };
         ok = (modification->many ? mongo_update_many : mongo_update_one)(mongo, database, name, &update, deadline, &updated, err);
     }
     if (ok)
         modification->counts = (struct write_counts) { .matched = (uint64_t)(updated.matched + deleted),
                                                        .modified = (uint64_t)updated.modified,
-                                                       .deleted = (uint64_t)deleted };
+                                                       .deleted = (uint64_t)deleted,
+                                                       .upserted = updated.upserted };
+    modification->upserted_id = updated.upserted_id;
     return ok;
 }
 
@@ -104,12 +148,16 @@ static void narrow(const bson_iter_t *id, struct bytes filter, bson_t *out)
 static bool find_first(struct modification *modification, bool *found, bson_t *filter, struct error *err)
 {
     struct traditional *operation = &modification->operation;
-    const struct mongo_find asked = { .filter = modification->filter, .limit = 1, .id_order = 1 };
+    struct bytes sort, options;
     struct mongo_cursor *cursor;
     struct bytes document;
     bson_t bson;
     bson_iter_t id;
     *found = false;
+    if (!traditional_total_sort(modification->sort, &operation->arena, &sort, err) ||
+        !traditional_options(modification->asked, false, sort, (struct bytes) { 0 }, &operation->arena, &options, err))
+        return false;
+    const struct mongo_find asked = { .filter = modification->filter, .limit = 1, .options = options };
     if (!mongo_find(operation->mongo, operation->record.database, modification->name, &asked, operation->deadline, &cursor, err))
         return false;
     enum mongo_next next = mongo_cursor_next(cursor, operation->deadline, &document, err);
@@ -125,6 +173,7 @@ static bool find_first(struct modification *modification, bool *found, bson_t *f
 static bool apply_to_first(struct modification *modification, struct error *err)
 {
     struct backoff backoff = { 0 };
+    bool upsert = modification->update && modification->update->upsert;
     for (;;) {
         bson_t filter;
         bool found;
@@ -132,9 +181,9 @@ static bool apply_to_first(struct modification *modification, struct error *err)
             err->outcome = OUTCOME_NOT_APPLIED;
             return false;
         }
-        if (!found)
-            return true;
-        bool ok = apply(modification, bytes_of(bson_get_data(&filter), filter.len), err);
+        if (!found) /* one that comes to match meanwhile is the first then, or MongoDB says which */
+            return !upsert || apply(modification, modification->filter, true, err);
+        bool ok = apply(modification, bytes_of(bson_get_data(&filter), filter.len), false, err);
         bson_destroy(&filter);
         if (!ok || modification->counts.matched > 0)
             return ok;
@@ -153,27 +202,41 @@ static bool run(struct modification *modification, struct registry *registry, co
     if (!traditional_begin_write(&modification->operation, registry, path, request, &modification->name, err))
         return false;
     bool ok = modification->scope != DOCUMENTS_ALL || traditional_refuse_option(path->branch, "atomic", err);
-    ok = ok && (modification->many || names_one_id(modification->filter) ? apply(modification, modification->filter, err)
-                                                                         : apply_to_first(modification, err));
+    if (ok && !traditional_options(modification->asked, false, (struct bytes) { 0 }, (struct bytes) { 0 }, &modification->operation.arena,
+                                   &modification->options, err)) {
+        err->outcome = OUTCOME_NOT_APPLIED;
+        ok = false;
+    }
+    ok = ok && (modification->many || names_one_id(modification->filter)
+                    ? apply(modification, modification->filter, modification->update && modification->update->upsert, err)
+                    : apply_to_first(modification, err));
     ok = traditional_settle(&modification->operation, ok, err);
     traditional_end(&modification->operation);
-    if (!ok)
-        return false;
-    *result = (struct write_result) { .counts = modification->counts };
-    arena_init(&result->arena, 0);
-    return true;
+    if (ok) {
+        *result = (struct write_result) { .counts = modification->counts };
+        arena_init(&result->arena, 0);
+        ok = !modification->counts.upserted ||
+             traditional_fill_upserted(buffer_bytes(&modification->upserted_id), path->collection, result, err) || write_keep_unknown(err);
+        if (!ok)
+            write_result_destroy(result);
+    }
+    buffer_destroy(&modification->upserted_id);
+    return ok;
 }
 
 /* ---- what is asked ---------------------------------------------------------------------------------- */
 
 /* A replacement becomes a document, so what a WAL branch refuses in one is refused here. */
-static bool check_update(const struct update_spec *spec, bool *replaces, struct error *err)
+bool traditional_check_update(const struct update_spec *spec, bool *replaces, struct error *err)
 {
     bson_t bson;
     bson_iter_t iter;
     struct update *compiled;
+    *replaces = false;
     if (!bson_check(spec->update, err) || !bson_init_static(&bson, spec->update.data, spec->update.len) || !bson_iter_init(&iter, &bson))
         return error_wrap(err, "update");
+    if (spec->is_pipeline)
+        return true;
     *replaces = !bson_iter_next(&iter) || bson_iter_key(&iter)[0] != '$';
     if (!documents_check_update_kind(*replaces, spec, err))
         return false;
@@ -185,7 +248,7 @@ static bool check_update(const struct update_spec *spec, bool *replaces, struct 
     return true;
 }
 
-static bool check_filter(const struct collection_path *path, struct bytes filter, struct error *err)
+bool traditional_check_filter(const struct collection_path *path, struct bytes filter, struct error *err)
 {
     return documents_check_path(path, err) && (filter.len == 0 || bson_check(filter, err));
 }
@@ -193,10 +256,13 @@ static bool check_filter(const struct collection_path *path, struct bytes filter
 bool traditional_update(struct registry *registry, const struct collection_path *path, const struct update_spec *spec,
                         const struct write_request *request, struct write_result *result, struct error *err)
 {
-    struct modification modification = {
-        .filter = spec->filter, .update = spec, .scope = spec->scope, .many = spec->scope != DOCUMENTS_ONE
-    };
-    if (!check_filter(path, spec->filter, err) || !check_update(spec, &modification.replaces, err)) {
+    struct modification modification = { .filter = traditional_filter(spec->filter),
+                                         .sort = spec->sort,
+                                         .asked = &spec->options,
+                                         .update = spec,
+                                         .scope = spec->scope,
+                                         .many = spec->scope != DOCUMENTS_ONE };
+    if (!traditional_check_filter(path, spec->filter, err) || !traditional_check_update(spec, &modification.replaces, err)) {
         err->outcome = OUTCOME_NOT_APPLIED;
         return false;
     }
@@ -207,9 +273,11 @@ bool traditional_delete(struct registry *registry, const struct collection_path 
                         const struct write_request *request, struct write_result *result, struct error *err)
 {
     struct modification modification = { .filter = traditional_filter(spec->filter),
+                                         .sort = spec->sort,
+                                         .asked = &spec->options,
                                          .scope = spec->scope,
                                          .many = spec->scope != DOCUMENTS_ONE };
-    if (!check_filter(path, spec->filter, err)) {
+    if (!traditional_check_filter(path, spec->filter, err)) {
         err->outcome = OUTCOME_NOT_APPLIED;
         return false;
     }
@@ -220,6 +288,8 @@ const struct collection_kind traditional_collection = {
     .insert = traditional_insert,
     .update = traditional_update,
     .remove = traditional_delete,
+    .find_and_modify = traditional_find_and_modify,
+    .bulk_write = traditional_bulk_write,
     .find = traditional_find,
     .count = traditional_count,
     .estimate = traditional_estimate,

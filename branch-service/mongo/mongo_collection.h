@@ -58,6 +58,7 @@ struct mongo_update {
     struct bytes array_filters; /* an array; empty: none */
     bool pipeline;
     bool upsert;
+    struct bytes options; /* further fields, as the server knows them (collation, hint, let, comment); empty: none */
 };
 
 struct mongo_update_result {
@@ -73,12 +74,26 @@ CHECKED bool mongo_update_one(struct mongo *mongo, const char *database, const c
                               int64_t deadline, struct mongo_update_result *out, struct error *err);
 CHECKED bool mongo_update_many(struct mongo *mongo, const char *database, const char *collection, const struct mongo_update *update,
                                int64_t deadline, struct mongo_update_result *out, struct error *err);
+/* options: as of an update, here and below. */
 CHECKED bool mongo_replace_one(struct mongo *mongo, const char *database, const char *collection, struct bytes filter,
-                               struct bytes replacement, bool upsert, int64_t deadline, struct mongo_update_result *out, struct error *err);
-CHECKED bool mongo_delete_one(struct mongo *mongo, const char *database, const char *collection, struct bytes filter, int64_t deadline,
-                              int64_t *deleted, struct error *err);
-CHECKED bool mongo_delete_many(struct mongo *mongo, const char *database, const char *collection, struct bytes filter, int64_t deadline,
-                               int64_t *deleted, struct error *err);
+                               struct bytes replacement, bool upsert, struct bytes options, int64_t deadline,
+                               struct mongo_update_result *out, struct error *err);
+CHECKED bool mongo_delete_one(struct mongo *mongo, const char *database, const char *collection, struct bytes filter, struct bytes options,
+                              int64_t deadline, int64_t *deleted, struct error *err);
+CHECKED bool mongo_delete_many(struct mongo *mongo, const char *database, const char *collection, struct bytes filter, struct bytes options,
+                               int64_t deadline, int64_t *deleted, struct error *err);
+
+/* The command findAndModify. */
+struct mongo_find_and_modify {
+    struct mongo_update update; /* update.update empty: the document is deleted */
+    bool after;
+    struct bytes sort;       /* empty: none */
+    struct bytes projection; /* empty: all fields */
+};
+/* out->modified is 0. The document is appended, if there is one. */
+CHECKED bool mongo_find_and_modify(struct mongo *mongo, const char *database, const char *collection,
+                                   const struct mongo_find_and_modify *what, int64_t deadline, struct mongo_update_result *out,
+                                   struct buffer *document, struct error *err);
 
 /* --- reading documents (mongo_find.c) --- */
 

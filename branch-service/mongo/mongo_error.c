@@ -115,6 +115,8 @@ static const struct server_code *set_server_code(struct error *err, int code, co
         error_set(err, row->ours, "MongoDB does not let the user of the configured URI do this (%s, %d): %s", row->name, code, message);
     else
         error_set(err, row->ours, "MongoDB: %s (%s, %d)", message, row->name, code);
+    if (err)
+        err->mongo_code = code;
     return row;
 }
 

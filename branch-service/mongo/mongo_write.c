@@ -69,6 +69,15 @@ static bool write_end(struct write *write, bool ok, enum mongo_change change, st
     return ok;
 }
 
+/* Nothing was sent, err says why. False. */
+static bool write_abandon(struct write *write)
+{
+    bson_destroy(&write->opts);
+    mongoc_collection_destroy(write->collection);
+    mongo_end(write->mongo, write->client);
+    return false;
+}
+
 bool mongo_insert_one(struct mongo *mongo, const char *database, const char *collection, struct bytes document, int64_t deadline,
                       struct error *err)
 {
@@ -324,6 +333,26 @@ static void read_result(const bson_t *reply, struct mongo_update_result *out)
         set_upserted(out, &at);
 }
 
+/* Those of one statement, or of the command around it; the driver wants all in one place. */
+enum option_place { OPTIONS_TOGETHER, OPTIONS_OF_STATEMENT, OPTIONS_OF_COMMAND };
+
+static bool append_options(bson_t *out, struct bytes options, enum option_place place, struct error *err)
+{
+    bson_t view;
+    bson_iter_t at;
+    if (options.len == 0)
+        return true;
+    if (!mongo_view(options, "options", &view, err) || !bson_iter_init(&at, &view))
+        return false;
+    while (bson_iter_next(&at)) {
+        const char *name = bson_iter_key(&at);
+        bool of_command = strcmp(name, "let") == 0 || strcmp(name, "comment") == 0;
+        if (place == OPTIONS_TOGETHER || of_command == (place == OPTIONS_OF_COMMAND))
+            bson_append_iter(out, name, -1, &at);
+    }
+    return true;
+}
+
 static bool update_views(const struct mongo_update *update, bson_t *filter, bson_t *change, bson_t *array_filters, struct error *err)
 {
     bson_init(array_filters);
@@ -345,6 +374,8 @@ bool mongo_update_one(struct mongo *mongo, const char *database, const char *col
         BSON_APPEND_BOOL(&write.opts, "upsert", true);
     if (update->array_filters.len)
         BSON_APPEND_ARRAY(&write.opts, "arrayFilters", &array_filters);
+    if (!append_options(&write.opts, update->options, OPTIONS_TOGETHER, err))
+        return write_abandon(&write);
     bool ok = mongoc_collection_update_one(write.collection, &filter, &change, &write.opts, &write.reply, &write.failure);
     if (ok)
         read_result(&write.reply, out);
@@ -352,7 +383,7 @@ bool mongo_update_one(struct mongo *mongo, const char *database, const char *col
 }
 
 bool mongo_replace_one(struct mongo *mongo, const char *database, const char *collection, struct bytes filter, struct bytes replacement,
-                       bool upsert, int64_t deadline, struct mongo_update_result *out, struct error *err)
+                       bool upsert, struct bytes options, int64_t deadline, struct mongo_update_result *out, struct error *err)
 {
     bson_t which, document;
     struct write write;
@@ -361,19 +392,23 @@ bool mongo_replace_one(struct mongo *mongo, const char *database, const char *co
         return false;
     if (upsert)
         BSON_APPEND_BOOL(&write.opts, "upsert", true);
+    if (!append_options(&write.opts, options, OPTIONS_TOGETHER, err))
+        return write_abandon(&write);
     bool ok = mongoc_collection_replace_one(write.collection, &which, &document, &write.opts, &write.reply, &write.failure);
     if (ok)
         read_result(&write.reply, out);
     return write_end(&write, ok, MONGO_CHANGES_ONE, err);
 }
 
-bool mongo_delete_one(struct mongo *mongo, const char *database, const char *collection, struct bytes filter, int64_t deadline,
-                      int64_t *deleted, struct error *err)
+bool mongo_delete_one(struct mongo *mongo, const char *database, const char *collection, struct bytes filter, struct bytes options,
+                      int64_t deadline, int64_t *deleted, struct error *err)
 {
     bson_t which;
     struct write write;
     if (!mongo_view(filter, "filter", &which, err) || !write_begin(&write, mongo, database, collection, deadline, err))
         return false;
+    if (!append_options(&write.opts, options, OPTIONS_TOGETHER, err))
+        return write_abandon(&write);
     mongo_append_max_time(&write.opts, deadline);
     bool ok = mongoc_collection_delete_one(write.collection, &which, &write.opts, &write.reply, &write.failure);
     if (ok)
@@ -418,9 +453,14 @@ bool mongo_update_many(struct mongo *mongo, const char *database, const char *co
         BSON_APPEND_BOOL(&statement, "upsert", true);
     if (update->array_filters.len)
         BSON_APPEND_ARRAY(&statement, "arrayFilters", &array_filters);
+    bool ok = append_options(&statement, update->options, OPTIONS_OF_STATEMENT, err);
     bson_append_document_end(&updates, &statement);
     bson_append_array_end(&command, &updates);
-    bool ok = run_many(mongo, database, &command, deadline, &reply, err);
+    if (!ok || !append_options(&command, update->options, OPTIONS_OF_COMMAND, err)) {
+        bson_destroy(&command);
+        return false;
+    }
+    ok = run_many(mongo, database, &command, deadline, &reply, err);
     if (ok) {
         bson_iter_t at, id;
         *out = (struct mongo_update_result) { 0 };
@@ -436,8 +476,8 @@ bool mongo_update_many(struct mongo *mongo, const char *database, const char *co
     return ok;
 }
 
-bool mongo_delete_many(struct mongo *mongo, const char *database, const char *collection, struct bytes filter, int64_t deadline,
-                       int64_t *deleted, struct error *err)
+bool mongo_delete_many(struct mongo *mongo, const char *database, const char *collection, struct bytes filter, struct bytes options,
+                       int64_t deadline, int64_t *deleted, struct error *err)
 {
     bson_t which, command, deletes, statement, reply;
     if (!mongo_view(filter, "filter", &which, err))
@@ -448,12 +488,90 @@ bool mongo_delete_many(struct mongo *mongo, const char *database, const char *co
     BSON_APPEND_DOCUMENT_BEGIN(&deletes, "0", &statement);
     BSON_APPEND_DOCUMENT(&statement, "q", &which);
     BSON_APPEND_INT32(&statement, "limit", 0);
+    bool ok = append_options(&statement, options, OPTIONS_OF_STATEMENT, err);
     bson_append_document_end(&deletes, &statement);
     bson_append_array_end(&command, &deletes);
-    bool ok = run_many(mongo, database, &command, deadline, &reply, err);
+    if (!ok || !append_options(&command, options, OPTIONS_OF_COMMAND, err)) {
+        bson_destroy(&command);
+        return false;
+    }
+    ok = run_many(mongo, database, &command, deadline, &reply, err);
     if (ok)
         *deleted = number_of(&reply, "n");
     bson_destroy(&reply);
     bson_destroy(&command);
     return ok;
+}
+
+/* ---- findAndModify ----------------------------------------------------------------------------------- */
+
+static bool set_find_and_modify(mongoc_find_and_modify_opts_t *opts, const struct mongo_find_and_modify *what, struct error *err)
+{
+    const struct mongo_update *update = &what->update;
+    bson_t change, array_filters, sort, fields, extra;
+    bool deletes = update->update.len == 0;
+    int flags = deletes ? MONGOC_FIND_AND_MODIFY_REMOVE : MONGOC_FIND_AND_MODIFY_NONE;
+    if (update->upsert)
+        flags |= MONGOC_FIND_AND_MODIFY_UPSERT;
+    if (what->after)
+        flags |= MONGOC_FIND_AND_MODIFY_RETURN_NEW;
+    mongoc_find_and_modify_opts_set_flags(opts, (mongoc_find_and_modify_flags_t)flags);
+    if (!deletes && (!mongo_view(update->update, "update", &change, err) || !mongoc_find_and_modify_opts_set_update(opts, &change)))
+        return false;
+    if (what->sort.len && (!mongo_view(what->sort, "sort", &sort, err) || !mongoc_find_and_modify_opts_set_sort(opts, &sort)))
+        return false;
+    if (what->projection.len &&
+        (!mongo_view(what->projection, "projection", &fields, err) || !mongoc_find_and_modify_opts_set_fields(opts, &fields)))
+        return false;
+    bson_init(&extra);
+    bool ok = !update->array_filters.len || (mongo_view(update->array_filters, "list of array filters", &array_filters, err) &&
+                                             BSON_APPEND_ARRAY(&extra, "arrayFilters", &array_filters));
+    ok = ok && append_options(&extra, update->options, OPTIONS_TOGETHER, err) &&
+         (bson_empty(&extra) || mongoc_find_and_modify_opts_append(opts, &extra));
+    bson_destroy(&extra);
+    return ok;
+}
+
+static bool read_found(const bson_t *reply, struct mongo_update_result *out, struct buffer *document, struct error *err)
+{
+    bson_iter_t at, n, upserted;
+    const uint8_t *data;
+    uint32_t len;
+    *out = (struct mongo_update_result) { 0 };
+    if (bson_iter_init(&at, reply) && bson_iter_find_descendant(&at, "lastErrorObject.n", &n))
+        out->matched = bson_iter_as_int64(&n);
+    if (bson_iter_init(&at, reply) && bson_iter_find_descendant(&at, "lastErrorObject.upserted", &upserted)) {
+        set_upserted(out, &upserted);
+        out->matched = 0; /* n counts the new one */
+    }
+    if (bson_iter_init_find(&at, reply, "value") && BSON_ITER_HOLDS_DOCUMENT(&at)) {
+        bson_iter_document(&at, &len, &data);
+        buffer_append(document, data, len);
+    }
+    return !document->failed || error_out_of_memory(err);
+}
+
+bool mongo_find_and_modify(struct mongo *mongo, const char *database, const char *collection, const struct mongo_find_and_modify *what,
+                           int64_t deadline, struct mongo_update_result *out, struct buffer *document, struct error *err)
+{
+    bson_t filter;
+    struct write write;
+    if (!mongo_view(what->update.filter, "filter", &filter, err) || !write_begin(&write, mongo, database, collection, deadline, err))
+        return false;
+    mongoc_find_and_modify_opts_t *opts = mongoc_find_and_modify_opts_new();
+    error_fill(err, ERROR_INVALID_ARGUMENT, "the driver refuses the update");
+    bool ok = set_find_and_modify(opts, what, err);
+    if (!ok) {
+        mongoc_find_and_modify_opts_destroy(opts);
+        return write_abandon(&write);
+    }
+    ok = mongoc_collection_find_and_modify_with_opts(write.collection, &filter, opts, &write.reply, &write.failure);
+    mongoc_find_and_modify_opts_destroy(opts);
+    struct error unread = { 0 };
+    bool read = !ok || read_found(&write.reply, out, document, &unread);
+    ok = write_end(&write, ok, MONGO_CHANGES_ONE, err);
+    if (read)
+        return ok;
+    *err = unread;
+    return false;
 }

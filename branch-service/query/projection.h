@@ -24,6 +24,9 @@ CHECKED bool projection_compile(struct bytes spec, enum projection_kind kind, co
                                 struct projection **projection, struct error *err);
 void projection_free(struct projection *projection); /* NULL is fine */
 
+/* Has it "path.$"? */
+bool projection_is_positional(const struct projection *projection);
+
 /* "path.$" needs the filter that the document matches; otherwise it may be NULL. */
 CHECKED bool projection_apply(const struct projection *projection, const struct evaluation *evaluation, const struct filter *filter,
                               struct bytes *result, struct error *err);

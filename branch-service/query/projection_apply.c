@@ -186,6 +186,11 @@ static bool apply_positional(struct apply *a, const struct filter *filter, size_
     return make_document(&a->run, &list, out);
 }
 
+bool projection_is_positional(const struct projection *projection)
+{
+    return projection->has_positional;
+}
+
 bool projection_apply(const struct projection *projection, const struct evaluation *evaluation, const struct filter *filter,
                       struct bytes *result, struct error *err)
 {

@@ -2,7 +2,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/bson/utf8.h"
@@ -76,6 +75,7 @@ void query_error_fill(struct error *err, int mongo_code, const char *format, ...
         }
     }
     error_fill(err, means, "%s", "");
+    err->mongo_code = mongo_code;
     compose(err, text, tail);
 }
 
@@ -99,6 +99,5 @@ void query_error_prefix(struct error *err, const char *format, ...)
 
 int query_error_code(const struct error *err)
 {
-    const char *tail = tail_of(err);
-    return tail ? atoi(tail + strlen(tail_begins)) : 0;
+    return err->mongo_code;
 }

@@ -29,6 +29,10 @@ struct read_options convert_read(struct rpc_call *call, const Argon__Branch__V1_
 CHECKED bool convert_query_options(const Argon__Branch__V1__QueryOptions *options, struct arena *arena, struct query_options *out,
                                    struct error *err);
 
+/* NULL: none. */
+CHECKED bool convert_query_options(const Argon__Branch__V1__QueryOptions *options, struct arena *arena, struct query_options *out,
+                                   struct error *err);
+
 /* INVALID_ARGUMENT: the target is missing. */
 CHECKED bool convert_target(const Argon__Branch__V1__Target *target, struct collection_path *path, struct error *err);
 

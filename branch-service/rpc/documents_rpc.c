@@ -2,6 +2,7 @@
 
 #include "branch-service/collection/collection.h"
 #include "branch-service/rpc/convert.h"
+#include "branch-service/rpc/convert_write.h"
 #include "branch-service/rpc/services.h"
 
 /* ---- insert ----------------------------------------------------------------------------------------- */
@@ -75,24 +76,6 @@ static bool fill_inserted(const struct write_result *result, Argon__Branch__V1__
     return true;
 }
 
-static bool fill_errors(const struct item_errors *errors, struct arena *arena, Argon__Branch__V1__InsertManyResponse *response,
-                        struct error *err)
-{
-    Argon__Branch__V1__ItemError *items = arena_alloc(arena, errors->n * sizeof *items);
-    response->errors = arena_alloc(arena, errors->n * sizeof(void *));
-    if (!items || !response->errors)
-        return error_out_of_memory(err);
-    for (size_t i = 0; i < errors->n; i++) {
-        items[i] = (Argon__Branch__V1__ItemError)ARGON__BRANCH__V1__ITEM_ERROR__INIT;
-        items[i].index = errors->items[i].index;
-        items[i].code = (uint32_t)errors->items[i].code;
-        items[i].message = (char *)errors->items[i].message;
-        response->errors[i] = &items[i];
-    }
-    response->n_errors = errors->n;
-    return true;
-}
-
 static bool convert_on_duplicate(Argon__Branch__V1__OnDuplicate in, enum on_duplicate *out, struct error *err)
 {
     switch (in) {
@@ -107,6 +90,9 @@ static bool convert_on_duplicate(Argon__Branch__V1__OnDuplicate in, enum on_dupl
         return true;
     case ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_REPORT:
         *out = ON_DUPLICATE_REPORT;
+        return true;
+    case ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_STOP:
+        *out = ON_DUPLICATE_STOP;
         return true;
     default:
         return error_set(err, ERROR_INVALID_ARGUMENT, "on_duplicate %d is unknown", (int)in);
@@ -160,7 +146,8 @@ static void on_insert_many(void *service, struct rpc_call *call, const ProtobufC
         rpc_fail(call, &err);
         return;
     }
-    if (fill_inserted(&result, request->format, arena, &response, &err) && fill_errors(&errors, arena, &response, &err))
+    if (fill_inserted(&result, request->format, arena, &response, &err) &&
+        convert_item_errors(&errors, arena, &response.errors, &response.n_errors, &err))
         rpc_reply(call, &response.base);
     else
         rpc_fail(call, &err);
@@ -169,29 +156,21 @@ static void on_insert_many(void *service, struct rpc_call *call, const ProtobufC
 
 /* ---- update and delete ------------------------------------------------------------------------------ */
 
-struct update_call {
-    const char *method;
-    Argon__Branch__V1__Target *target;
-    Argon__Branch__V1__Document *filter;
-    Argon__Branch__V1__Document *update;
-    Argon__Branch__V1__WriteOptions **write;
-    enum documents_scope scope;
-    bool must_replace;
-};
-
-static void run_update(void *service, struct rpc_call *call, const ProtobufCMessage *message, const struct update_call *update)
+static void run_update(void *service, struct rpc_call *call, const char *method, const ProtobufCMessage *message,
+                       Argon__Branch__V1__Target *target, const struct update_request *asked, enum documents_scope scope,
+                       Argon__Branch__V1__WriteOptions **options, Argon__Branch__V1__Format format)
 {
     Argon__Branch__V1__UpdateResponse response = ARGON__BRANCH__V1__UPDATE_RESPONSE__INIT;
+    Argon__Branch__V1__Document id;
     struct arena *arena = rpc_call_arena(call);
     struct collection_path path;
     struct write_request write;
     struct write_result result;
-    struct update_spec spec = { .scope = update->scope, .must_replace = update->must_replace };
+    struct update_spec spec;
     struct collection_way way;
     struct error err;
-    convert_write(call, update->method, message, update->write, arena, &write);
-    if (!convert_target(update->target, &path, &err) || !convert_document_in("filter", update->filter, true, arena, &spec.filter, &err) ||
-        !convert_document_in(update->must_replace ? "replacement" : "update", update->update, false, arena, &spec.update, &err)) {
+    convert_write(call, method, message, options, arena, &write);
+    if (!convert_target(target, &path, &err) || !convert_update(asked, scope, arena, &spec, &err) || !convert_format(format, &err)) {
         fail_not_applied(call, &err);
         return;
     }
@@ -204,8 +183,11 @@ static void run_update(void *service, struct rpc_call *call, const ProtobufCMess
     response.matched = result.counts.matched;
     response.modified = result.counts.modified;
     response.lsn = result.lsn;
+    if (convert_upserted_out(&result, format, arena, &id, &response.upserted_id, &err))
+        rpc_reply(call, &response.base);
+    else
+        rpc_fail(call, &err);
     write_result_destroy(&result);
-    rpc_reply(call, &response.base);
 }
 
 static enum documents_scope many_scope(bool atomic)
@@ -213,31 +195,45 @@ static enum documents_scope many_scope(bool atomic)
     return atomic ? DOCUMENTS_ALL : DOCUMENTS_MANY;
 }
 
+static struct update_request update_of(const Argon__Branch__V1__UpdateRequest *request)
+{
+    return (struct update_request) { .filter = request->filter,
+                                     .update = request->update,
+                                     .pipeline = request->pipeline,
+                                     .n_pipeline = request->n_pipeline,
+                                     .array_filters = request->array_filters,
+                                     .n_array_filters = request->n_array_filters,
+                                     .sort = request->sort,
+                                     .upsert = request->upsert,
+                                     .options = request->options };
+}
+
 static void on_update_one(void *service, struct rpc_call *call, const ProtobufCMessage *message)
 {
     Argon__Branch__V1__UpdateRequest *request = (Argon__Branch__V1__UpdateRequest *)message;
+    const struct update_request asked = update_of(request);
     /* one document is atomic whether or not that is asked for */
-    const struct update_call update = { "UpdateOne", request->target, request->filter, request->update, &request->write, DOCUMENTS_ONE,
-                                        false };
-    run_update(service, call, message, &update);
+    run_update(service, call, "UpdateOne", message, request->target, &asked, DOCUMENTS_ONE, &request->write, request->format);
 }
 
 static void on_update_many(void *service, struct rpc_call *call, const ProtobufCMessage *message)
 {
     Argon__Branch__V1__UpdateRequest *request = (Argon__Branch__V1__UpdateRequest *)message;
-    const struct update_call update = {
-        "UpdateMany", request->target, request->filter, request->update, &request->write, many_scope(request->atomic), false
-    };
-    run_update(service, call, message, &update);
+    const struct update_request asked = update_of(request);
+    run_update(service, call, "UpdateMany", message, request->target, &asked, many_scope(request->atomic), &request->write,
+               request->format);
 }
 
 static void on_replace_one(void *service, struct rpc_call *call, const ProtobufCMessage *message)
 {
     Argon__Branch__V1__ReplaceRequest *request = (Argon__Branch__V1__ReplaceRequest *)message;
-    const struct update_call update = {
-        "ReplaceOne", request->target, request->filter, request->replacement, &request->write, DOCUMENTS_ONE, true
-    };
-    run_update(service, call, message, &update);
+    const struct update_request asked = { .filter = request->filter,
+                                          .update = request->replacement,
+                                          .replaces = true,
+                                          .sort = request->sort,
+                                          .upsert = request->upsert,
+                                          .options = request->options };
+    run_update(service, call, "ReplaceOne", message, request->target, &asked, DOCUMENTS_ONE, &request->write, request->format);
 }
 
 static void run_delete(void *service, struct rpc_call *call, const ProtobufCMessage *message, const char *method,
@@ -249,11 +245,12 @@ static void run_delete(void *service, struct rpc_call *call, const ProtobufCMess
     struct collection_path path;
     struct write_request write;
     struct write_result result;
-    struct delete_spec spec = { .scope = scope };
+    struct delete_spec spec;
     struct collection_way way;
     struct error err;
     convert_write(call, method, message, &request->write, arena, &write);
-    if (!convert_target(request->target, &path, &err) || !convert_document_in("filter", request->filter, true, arena, &spec.filter, &err)) {
+    if (!convert_target(request->target, &path, &err) ||
+        !convert_delete(request->filter, NULL, request->options, scope, arena, &spec, &err)) {
         fail_not_applied(call, &err);
         return;
     }
@@ -295,6 +292,10 @@ static const struct rpc_method methods[] = {
     RPC_UNARY("Distinct", count_rpc_on_distinct),
     RPC_STREAM("Aggregate", aggregate_rpc_on_aggregate),
     RPC_UNARY("Explain", aggregate_rpc_on_explain),
+    RPC_UNARY("FindOneAndUpdate", find_and_modify_rpc_on_update),
+    RPC_UNARY("FindOneAndReplace", find_and_modify_rpc_on_replace),
+    RPC_UNARY("FindOneAndDelete", find_and_modify_rpc_on_delete),
+    RPC_LARGE_UNARY("BulkWrite", bulk_write_rpc_on_write),
 };
 
 bool documents_rpc_add(struct rpc_server *server, struct registry *registry, struct error *err)

@@ -30,6 +30,10 @@ void count_rpc_on_estimated_count(void *service, struct rpc_call *call, const Pr
 void count_rpc_on_distinct(void *service, struct rpc_call *call, const ProtobufCMessage *message);
 void aggregate_rpc_on_aggregate(void *service, struct rpc_call *call, const ProtobufCMessage *message);
 void aggregate_rpc_on_explain(void *service, struct rpc_call *call, const ProtobufCMessage *message);
+void find_and_modify_rpc_on_update(void *service, struct rpc_call *call, const ProtobufCMessage *message);
+void find_and_modify_rpc_on_replace(void *service, struct rpc_call *call, const ProtobufCMessage *message);
+void find_and_modify_rpc_on_delete(void *service, struct rpc_call *call, const ProtobufCMessage *message);
+void bulk_write_rpc_on_write(void *service, struct rpc_call *call, const ProtobufCMessage *message);
 
 /* Rows of the table of Admin. */
 void config_rpc_on_get(void *service, struct rpc_call *call, const ProtobufCMessage *message);

@@ -13,6 +13,7 @@ void error_fill(struct error *err, enum error_code code, const char *format, ...
     err->code = code;
     err->outcome = OUTCOME_UNKNOWN;
     err->reason = NULL;
+    err->mongo_code = 0;
     err->keys[0] = '\0';
     vsnprintf(err->message, sizeof err->message, format, args);
     va_end(args);
@@ -27,6 +28,7 @@ void error_fill_errno(struct error *err, enum error_code code, int errnum, const
     err->code = code;
     err->outcome = OUTCOME_UNKNOWN;
     err->reason = NULL;
+    err->mongo_code = 0;
     err->keys[0] = '\0';
     int n = vsnprintf(err->message, sizeof err->message, format, args);
     va_end(args);

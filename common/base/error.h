@@ -43,11 +43,12 @@ struct error {
     enum error_code code;
     enum error_outcome outcome;
     const char *reason; /* for programs, a static string: "WRITE_CONFLICT"; NULL: the code says it all */
+    int mongo_code;     /* MongoDB's number for it, for programs that know those; 0: none */
     char message[256];
     char keys[256]; /* for programs: the conflicting keys, '\n' between; "" when there are none */
 };
 
-/* error_set(err, code, format, ...) fills in err (NULL is fine), outcome unknown, no reason, no keys.
+/* error_set(err, code, format, ...) fills in err (NULL is fine), outcome unknown, no reason, number or keys.
  * error_set_errno(err, code, errnum, format, ...) does the same, with ": strerror(errnum)" behind the message.
  * error_wrap(err, format, ...) puts "context: " before the message.
  * All are false: `return error_set(...)`. They are macros so that the compiler sees that, too. */

@@ -160,8 +160,8 @@ void rpc_call_add_trailer(struct rpc_call *call, const char *key, const char *va
 void rpc_call_defer(struct rpc_call *call, rpc_handler_fn *handle);
 
 void rpc_reply(struct rpc_call *call, const ProtobufCMessage *response);
-/* err->outcome NOT_APPLIED becomes the outcome trailer; err->reason and err->keys go with the status as google.rpc.ErrorInfo
- * (domain "argon", keys "conflict.0", "conflict.1", ...) in grpc-status-details-bin. */
+/* err->outcome NOT_APPLIED becomes the outcome trailer; err->reason, err->keys and err->mongo_code go with the status as
+ * google.rpc.ErrorInfo (domain "argon", entries "conflict.0", "conflict.1", ..., "mongodb_code") in grpc-status-details-bin. */
 void rpc_fail(struct rpc_call *call, const struct error *err);
 
 /* Streams, from the worker only. Send waits until the transport has taken the message before this one (one

@@ -12,10 +12,11 @@
 #include "common/base/memory.h"
 #include "common/rpc/rpc_internal.h"
 
-#define TRAILER  "grpc-status-details-bin"
-#define TYPE_URL "type.googleapis.com/google.rpc.ErrorInfo"
-#define DOMAIN   "argon"
-#define CONFLICT "conflict."
+#define TRAILER    "grpc-status-details-bin"
+#define TYPE_URL   "type.googleapis.com/google.rpc.ErrorInfo"
+#define DOMAIN     "argon"
+#define CONFLICT   "conflict."
+#define MONGO_CODE "mongodb_code"
 
 enum {
     STATUS_CODE = 1,
@@ -117,11 +118,20 @@ static void put_keys(struct writer *out, const char *keys)
     }
 }
 
+static void put_mongo_code(struct writer *out, int code)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%d", code);
+    if (code)
+        put_entry(out, MONGO_CODE, text);
+}
+
 grpc_metadata details_encode(enum error_code code, const struct error *err)
 {
     uint8_t inner[MAX_INFO], any[MAX_INFO + 128], status[MAX_STATUS];
     struct writer out = { inner, inner + sizeof inner };
     bool ok = put_string(&out, INFO_REASON, err->reason ? err->reason : error_code_name(code)) && put_string(&out, INFO_DOMAIN, DOMAIN);
+    put_mongo_code(&out, err->mongo_code);
     put_keys(&out, err->keys);
     struct writer wrapped = { any, any + sizeof any };
     ok = ok && put_string(&wrapped, ANY_TYPE, TYPE_URL) && put(&wrapped, ANY_VALUE, bytes_of(inner, (size_t)(out.at - inner)));
@@ -168,6 +178,13 @@ static bool is(struct bytes text, const char *expected)
     return text.len == strlen(expected) && memcmp(text.data, expected, text.len) == 0;
 }
 
+static int read_number(struct bytes text)
+{
+    char copy[16];
+    snprintf(copy, sizeof copy, "%.*s", (int)(text.len < sizeof copy ? text.len : sizeof copy - 1), (const char *)text.data);
+    return atoi(copy);
+}
+
 static void read_info(struct bytes info, struct error *err)
 {
     struct bytes reason, domain, content, key, value;
@@ -177,10 +194,14 @@ static void read_info(struct bytes info, struct error *err)
         !is(reason, error_code_name(err->code)))
         error_set_reason(err, keep_reason(reason));
     uint32_t number;
-    while (codec_next_field(&info, &number, &content))
-        if (number == INFO_METADATA && find_field(content, ENTRY_KEY, &key) && find_field(content, ENTRY_VALUE, &value) &&
-            key.len > strlen(CONFLICT) && memcmp(key.data, CONFLICT, strlen(CONFLICT)) == 0)
+    while (codec_next_field(&info, &number, &content)) {
+        if (number != INFO_METADATA || !find_field(content, ENTRY_KEY, &key) || !find_field(content, ENTRY_VALUE, &value))
+            continue;
+        if (key.len > strlen(CONFLICT) && memcmp(key.data, CONFLICT, strlen(CONFLICT)) == 0)
             error_add_key(err, "%.*s", (int)value.len, (const char *)value.data);
+        else if (is(key, MONGO_CODE))
+            err->mongo_code = read_number(value);
+    }
 }
 
 void details_read(const grpc_metadata_array *trailers, struct error *err)

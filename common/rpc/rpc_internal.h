@@ -84,7 +84,7 @@ void metadata_release(grpc_metadata *metadata, size_t n);
 
 /* rpc_details.c: what a status says to programs. */
 grpc_metadata details_encode(enum error_code code, const struct error *err);
-void details_read(const grpc_metadata_array *trailers, struct error *err); /* reason and keys */
+void details_read(const grpc_metadata_array *trailers, struct error *err); /* reason, number and keys */
 
 gpr_timespec deadline_to_timespec(int64_t deadline);
 int64_t deadline_from_timespec(gpr_timespec deadline);

@@ -27,7 +27,51 @@ def collection(argon, name):
 
 DIVIDES_BY_ZERO = {"$expr": {"$divide": [1, {"$subtract": ["$n", 1]}]}}
 
+
+
+def update(a, update=None, many=False, **fields):
+    call = a.rpc.UpdateMany if many else a.rpc.UpdateOne
+    return call(target=a.target("p", "c"), update=a.document(update), **fields)
+
+
+def find_and_update(a, update, **fields):
+    return a.rpc.FindOneAndUpdate(target=a.target("p", "c"), filter=a.document({"_id": 1}), update=a.document(update), **fields)
+
+
+def bulk(a, *operations, **fields):
+    return a.rpc.BulkWrite(target=a.target("p", "c"), operations=operations, **fields)
+
+
+SET = {"$set": {"n": 5}}
+ONE_INSERT = {"insert_one": {"document": {"json": '{"_id": 60}'}}}
+
 WRONG_WRITES = {
+    "update and pipeline": (INVALID, "both set", lambda a: update(a, SET, pipeline=[a.document({"$set": {"n": 5}})])),
+    "neither update nor pipeline": (INVALID, "update", lambda a: update(a)),
+    "stage that no update has": (INVALID, "$group", lambda a: update(a, pipeline=[a.document({"$group": {"_id": 1}})])),
+    "array filter that nobody uses": (INVALID, "x", lambda a: update(a, SET, array_filters=[a.document({"x": 1})])),
+    "name without array filter": (INVALID, "x", lambda a: update(a, {"$set": {"g.$[x]": 1}})),
+    "array filters of a pipeline": (INVALID, "arrayFilters", lambda a: update(a, pipeline=[a.document(SET)], array_filters=[a.document({"x": 1})])),
+    "sort that is none": (INVALID, "sort", lambda a: update(a, SET, sort=a.document({"n": "up"}))),
+    "collation": (INVALID, "'de'", lambda a: update(a, SET, options={"collation": {"json": '{"locale": "de"}'}})),
+    "two hints": (INVALID, "hint", lambda a: update(a, SET, options={"hint": "n_1", "hint_keys": {"json": '{"n": 1}'}})),
+    "variable with a bad name": (INVALID, "let", lambda a: update(a, SET, options={"let": {"json": '{"1x": 1}'}})),
+    "upsert with $expr": (INVALID, "$expr", lambda a: update(a, SET, upsert=True, filter=a.document({"_id": 9, "$expr": {"$eq": ["$n", 7]}}))),
+    "upsert of an _id that is taken": (EXISTS, '"_id"', lambda a: update(a, SET, upsert=True, filter=a.document({"_id": 1, "n": 7}))),
+    "upsert with contradicting paths": (INVALID, "matched", lambda a: update(a, SET, upsert=True, filter=a.document({"a": 1, "a.b": 2}))),
+    "projection that is none": (INVALID, "projection", lambda a: find_and_update(a, SET, projection=a.document({"a": 1, "b": 0}))),
+    "projection that fails": (INVALID, "by zero", lambda a: find_and_update(a, SET, projection=a.document({"q": {"$divide": [1, {"$subtract": ["$n", 1]}]}}))),
+    "positional projection of the new document": (INVALID, "positional", lambda a: find_and_update(a, SET, projection=a.document({"g.$": 1}), return_document=1)),
+    "unknown return_document": (INVALID, "return_document 7", lambda a: find_and_update(a, SET, return_document=7)),
+    "unknown on_duplicate": (INVALID, "on_duplicate 9", lambda a: a.rpc.InsertMany(target=a.target("p", "c"), documents=[a.document({})], on_duplicate=9)),
+    "bulk of nothing": (INVALID, "no operations", lambda a: bulk(a)),
+    "bulk of no operation": (INVALID, "operation 1", lambda a: bulk(a, ONE_INSERT, {})),
+    "bulk with JSON that is not": (INVALID, "operation 1", lambda a: bulk(a, ONE_INSERT, {"insert_one": {"document": {"json": "{"}}})),
+    "atomic bulk with a duplicate": (EXISTS, "operation 1", lambda a: bulk(a, ONE_INSERT, ONE_INSERT, atomic=True)),
+    "atomic bulk with a wrong update": (INVALID, "operation 1", lambda a: bulk(a, ONE_INSERT, {"update_one": {"update": {"json": '{"$nosuch": {"n": 1}}'}}}, atomic=True)),
+    "bulk of too many": (INVALID, "100000", lambda a: bulk(a, *[{"delete_one": {}}] * 100_001)),
+    "update of 10,000 levels": (INVALID, "", lambda a: a.rpc.UpdateOne(target=a.target("p", "c"), update={"json": '{"$set":{"a":' + '{"a":' * 10_000 + "1" + "}" * 10_002})),
+    "pipeline of 10,000 levels": (INVALID, "", lambda a: update(a, pipeline=[{"json": '{"$set":{"a":' + '{"$not":' * 10_000 + "1" + "}" * 10_002}])),
     "unknown project": (NOT_FOUND, "project 'nope' does not exist", lambda a: a.insert("nope", "c", {})),
     "unknown branch": (NOT_FOUND, "branch 'nope' does not exist", lambda a: a.insert("p", "c", {}, branch="nope")),
     "unknown parent": (NOT_FOUND, "branch 'nope' does not exist", lambda a: a.create_branch("p", "b", start="nope")),

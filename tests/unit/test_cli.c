@@ -455,11 +455,24 @@ static const struct rpc_method admin_methods[] = {
     RPC_UNARY("SetConfig", on_other),      RPC_UNARY("UnsetConfig", on_other),
 };
 static const struct rpc_method document_methods[] = {
-    RPC_UNARY("InsertOne", on_other),  RPC_UNARY("InsertMany", on_insert_many), RPC_STREAM("Find", on_find),
-    RPC_UNARY("FindOne", on_other),    RPC_UNARY("UpdateOne", on_update),       RPC_UNARY("UpdateMany", on_update),
-    RPC_UNARY("ReplaceOne", on_other), RPC_UNARY("DeleteOne", on_other),        RPC_UNARY("DeleteMany", on_other),
-    RPC_UNARY("Count", on_count),      RPC_UNARY("EstimatedCount", on_other),   RPC_UNARY("Distinct", on_other),
-    RPC_STREAM("Aggregate", on_find),  RPC_UNARY("Explain", on_other),
+    RPC_UNARY("InsertOne", on_other),
+    RPC_UNARY("InsertMany", on_insert_many),
+    RPC_STREAM("Find", on_find),
+    RPC_UNARY("FindOne", on_other),
+    RPC_UNARY("UpdateOne", on_update),
+    RPC_UNARY("UpdateMany", on_update),
+    RPC_UNARY("ReplaceOne", on_other),
+    RPC_UNARY("DeleteOne", on_other),
+    RPC_UNARY("DeleteMany", on_other),
+    RPC_UNARY("Count", on_count),
+    RPC_UNARY("EstimatedCount", on_other),
+    RPC_UNARY("Distinct", on_other),
+    RPC_STREAM("Aggregate", on_find),
+    RPC_UNARY("Explain", on_other),
+    RPC_UNARY("FindOneAndUpdate", on_other),
+    RPC_UNARY("FindOneAndReplace", on_other),
+    RPC_UNARY("FindOneAndDelete", on_other),
+    RPC_UNARY("BulkWrite", on_other),
 };
 
 static int start_service(void **state)
@@ -732,7 +745,7 @@ static void an_unavailable_service_gets_the_same_write_again(void **state)
     (void)state;
     seen.unavailable = 2;
     assert_runs("$A docs update users '{}' '{\"$set\":{\"a\":1}}' -o json", 0);
-    assert_string_equal(out, "{\"matched\":1,\"modified\":1,\"lsn\":42}\n");
+    assert_string_equal(out, "{\"matched\":1,\"modified\":1,\"upserted_id\":null,\"lsn\":42}\n");
     assert_int_equal(seen.writes, 3);
     assert_string_equal(seen.ids[0], seen.ids[1]);
     assert_string_equal(seen.ids[0], seen.ids[2]);

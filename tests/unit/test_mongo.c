@@ -132,7 +132,9 @@ static void every_type_comes_back_byte_for_byte(void **state)
     BSON_APPEND_INT32(&replaced, "first", 0);
     append_every_type(&replaced);
     BSON_APPEND_INT32(&filter, "_id", 1);
-    assert_ok(mongo_replace_one(mongo, DB, "types", bytes_of_bson(&filter), bytes_of_bson(&replaced), false, SOON, &result, &err), err);
+    assert_ok(mongo_replace_one(mongo, DB, "types", bytes_of_bson(&filter), bytes_of_bson(&replaced), false, (struct bytes) { 0 }, SOON,
+                                &result, &err),
+              err);
     assert_int_equal(result.matched, 1);
     assert_int_equal(result.modified, 1);
     assert_stored("types", "{\"_id\": 1}", bytes_of_bson(&replaced));
@@ -422,26 +424,32 @@ static void replace_and_delete(void **state)
     bson_t *one = bson_of_text("{\"_id\": 1}"), *all = bson_of_text("{}"),
            *document = bson_of_text("{\"_id\": 1, \"a\": {\"$numberInt\": \"1\"}}"), *operators = bson_of_text("{\"$set\": {\"a\": 1}}"),
            *other = bson_of_text("{\"_id\": 2}");
-    assert_ok(mongo_replace_one(mongo, DB, "replaced", bytes_of_bson(one), bytes_of_bson(document), false, SOON, &result, &err), err);
+    assert_ok(mongo_replace_one(mongo, DB, "replaced", bytes_of_bson(one), bytes_of_bson(document), false, (struct bytes) { 0 }, SOON,
+                                &result, &err),
+              err);
     assert_int_equal(result.matched, 0);
-    assert_ok(mongo_replace_one(mongo, DB, "replaced", bytes_of_bson(one), bytes_of_bson(document), true, SOON, &result, &err), err);
+    assert_ok(mongo_replace_one(mongo, DB, "replaced", bytes_of_bson(one), bytes_of_bson(document), true, (struct bytes) { 0 }, SOON,
+                                &result, &err),
+              err);
     assert_true(result.upserted);
     assert_bson_equal(buffer_bytes(&result.upserted_id), bytes_of_bson(one), "upserted id");
     buffer_destroy(&result.upserted_id);
-    assert_fails(mongo_replace_one(mongo, DB, "replaced", bytes_of_bson(one), bytes_of_bson(operators), true, SOON, &result, &err), err,
-                 ERROR_INVALID_ARGUMENT, OUTCOME_NOT_APPLIED);
-    assert_fails(mongo_replace_one(mongo, DB, "replaced", bytes_of_bson(one), bytes_of_bson(other), false, SOON, &result, &err), err,
-                 ERROR_INVALID_ARGUMENT, OUTCOME_NOT_APPLIED);
+    assert_fails(mongo_replace_one(mongo, DB, "replaced", bytes_of_bson(one), bytes_of_bson(operators), true, (struct bytes) { 0 }, SOON,
+                                   &result, &err),
+                 err, ERROR_INVALID_ARGUMENT, OUTCOME_NOT_APPLIED);
+    assert_fails(mongo_replace_one(mongo, DB, "replaced", bytes_of_bson(one), bytes_of_bson(other), false, (struct bytes) { 0 }, SOON,
+                                   &result, &err),
+                 err, ERROR_INVALID_ARGUMENT, OUTCOME_NOT_APPLIED);
     for (int i = 10; i < 15; i++) {
         char text[32];
         snprintf(text, sizeof text, "{\"_id\": %d}", i);
         assert_ok(insert_text(mongo, "replaced", text, SOON, &err), err);
     }
-    assert_ok(mongo_delete_one(mongo, DB, "replaced", bytes_of_bson(all), SOON, &deleted, &err), err);
+    assert_ok(mongo_delete_one(mongo, DB, "replaced", bytes_of_bson(all), (struct bytes) { 0 }, SOON, &deleted, &err), err);
     assert_int_equal(deleted, 1);
-    assert_ok(mongo_delete_many(mongo, DB, "replaced", bytes_of_bson(all), SOON, &deleted, &err), err);
+    assert_ok(mongo_delete_many(mongo, DB, "replaced", bytes_of_bson(all), (struct bytes) { 0 }, SOON, &deleted, &err), err);
     assert_int_equal(deleted, 5);
-    assert_ok(mongo_delete_one(mongo, DB, "replaced", bytes_of_bson(all), SOON, &deleted, &err), err);
+    assert_ok(mongo_delete_one(mongo, DB, "replaced", bytes_of_bson(all), (struct bytes) { 0 }, SOON, &deleted, &err), err);
     assert_int_equal(deleted, 0);
     bson_destroy(one);
     bson_destroy(all);
@@ -465,8 +473,8 @@ static void wrong_input_is_invalid(void **state)
     mongo_cursor_close(cursor);
     assert_false(mongo_count(mongo, DB, "found", bytes_of_bson(bad), bytes_of(NULL, 0), SOON, &n, &err));
     assert_int_equal(err.code, ERROR_INVALID_ARGUMENT);
-    assert_fails(mongo_delete_one(mongo, DB, "found", bytes_of_bson(bad), SOON, &n, &err), err, ERROR_INVALID_ARGUMENT,
-                 OUTCOME_NOT_APPLIED);
+    assert_fails(mongo_delete_one(mongo, DB, "found", bytes_of_bson(bad), (struct bytes) { 0 }, SOON, &n, &err), err,
+                 ERROR_INVALID_ARGUMENT, OUTCOME_NOT_APPLIED);
     assert_fails(mongo_insert_one(mongo, DB, "found", bytes_of_string("no document"), SOON, &err), err, ERROR_INVALID_ARGUMENT,
                  OUTCOME_NOT_APPLIED);
     assert_fails(mongo_insert_one(mongo, DB, "found", bytes_of(NULL, 0), SOON, &err), err, ERROR_INVALID_ARGUMENT, OUTCOME_NOT_APPLIED);

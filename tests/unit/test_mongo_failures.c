@@ -229,8 +229,8 @@ static void a_missed_write_concern_is_no_success_and_no_refusal(void **state)
     bson_destroy(document);
 
     fail_next(mongo, 1, failure);
-    assert_fails(mongo_delete_many(mongo, DB, "concern", bytes_of("\5\0\0\0\0", 5), SOON, &deleted, &err), err, ERROR_UNAVAILABLE,
-                 OUTCOME_UNKNOWN);
+    assert_fails(mongo_delete_many(mongo, DB, "concern", bytes_of("\5\0\0\0\0", 5), (struct bytes) { 0 }, SOON, &deleted, &err), err,
+                 ERROR_UNAVAILABLE, OUTCOME_UNKNOWN);
     mongo_close(mongo);
 }
 

@@ -82,6 +82,7 @@ static void on_append(void *service, struct rpc_call *call, const ProtobufCMessa
         error_set_reason(&err, "WRITE_CONFLICT");
         error_add_key(&err, "users/{\"_id\":1}");
         error_add_key(&err, "caf\xc3\xa9\xff");
+        err.mongo_code = 112;
         rpc_fail(call, &err);
         return;
     }
@@ -686,7 +687,9 @@ static void failures_carry_code_message_and_outcome(void **state)
     assert_string_equal(f->err.message, "somebody else was faster");
     assert_string_equal(f->err.reason, "WRITE_CONFLICT");
     assert_string_equal(f->err.keys, "users/{\"_id\":1}\ncaf\xc3\xa9?"); /* what is no UTF-8 cannot travel */
+    assert_int_equal(f->err.mongo_code, 112);
     assert_false(append(f, "unknown"));
+    assert_int_equal(f->err.mongo_code, 0);
     assert_null(f->err.reason); /* the code says it all */
     assert_string_equal(f->err.keys, "");
     assert_int_equal(f->err.code, ERROR_ABORTED);

@@ -17,12 +17,22 @@ static void what_a_step_says_comes_back(void **state)
     struct arena arena;
     struct bytes encoded;
     struct error err;
-    struct write_answer in = { .counts = { 1, 2, 3, 4, 5, 6 }, .lsn = 7, .branch_id = "b", .collection_id = "c" }, out;
+    struct write_answer in = { .counts = { 1, 2, 3, 4, 5, 6, 7 },
+                               .lsn = 7,
+                               .operation = 8,
+                               .recorded = 1,
+                               .record_lsn = 9,
+                               .branch_id = "b",
+                               .collection_id = "c" },
+                        out;
     arena_init(&arena, 0);
     assert_true(write_answer_encode(&in, &arena, &encoded, &err));
     assert_true(write_answer_decode(encoded, &out, &err));
     assert_memory_equal(&out.counts, &in.counts, sizeof in.counts);
     assert_int_equal(out.lsn, 7);
+    assert_int_equal(out.operation, 8);
+    assert_int_equal(out.recorded, 1);
+    assert_int_equal(out.record_lsn, 9);
     assert_string_equal(out.branch_id, "b");
     assert_string_equal(out.collection_id, "c");
     assert_int_equal(out.failure.code, ERROR_OK);
@@ -41,6 +51,7 @@ static void an_error_comes_back_with_reason_and_keys(void **state)
     error_set_reason(&in.failure, REASON_DUPLICATE_KEY);
     error_add_key(&in.failure, "c/{\"_id\":%0200d}", 1);
     error_add_key(&in.failure, "c/2");
+    in.failure.mongo_code = 11000;
     assert_true(write_answer_encode(&in, &arena, &encoded, &err));
     assert_in_range(encoded.len, 1, MAX_REQUEST_ANSWER_BYTES);
     assert_true(write_answer_decode(encoded, &out, &err));
@@ -48,6 +59,7 @@ static void an_error_comes_back_with_reason_and_keys(void **state)
     assert_string_equal(out.failure.message, in.failure.message);
     assert_string_equal(out.failure.reason, in.failure.reason);
     assert_string_equal(out.failure.keys, in.failure.keys);
+    assert_int_equal(out.failure.mongo_code, 11000);
     arena_destroy(&arena);
 }
 

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "branch-service/document_walk.h"
+#include "branch-service/documents/document_walk.h"
 #include "common/bson/builder.h"
 #include "common/bson/ejson.h"
 #include "common/bson/key_encoding.h"

@@ -2,7 +2,7 @@
 #ifndef ARGON_BRANCH_BRANCH_CONFIG_H
 #define ARGON_BRANCH_BRANCH_CONFIG_H
 
-#include "branch-service/features.h"
+#include "branch-service/catalog/features.h"
 #include "common/service/service_options.h"
 
 struct branch_config {

@@ -1,8 +1,8 @@
 #include "branch-service/branch_metrics.h"
 
 #include "branch-service/branch_counters.h"
+#include "branch-service/branches/warm.h"
 #include "branch-service/view/view_cache.h"
-#include "branch-service/warm.h"
 
 struct sample {
     uint64_t wal_reachable, wal_silence;

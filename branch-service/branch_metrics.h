@@ -2,7 +2,7 @@
 #ifndef ARGON_BRANCH_BRANCH_METRICS_H
 #define ARGON_BRANCH_BRANCH_METRICS_H
 
-#include "branch-service/registry.h"
+#include "branch-service/registry/registry.h"
 #include "branch-service/wal_watch.h"
 #include "common/base/metrics.h"
 

@@ -20,7 +20,7 @@ rank() {
     common/rpc/*) echo 30 ;;
     common/service/*) echo 35 ;;
     wal-service/wal_counters.*) echo 20 ;;
-    branch-service/branch_counters.*) echo 20 ;;
+    branch-service/branch_counters.* | branch-service/reasons.h) echo 20 ;;
     wal-service/store/*) echo 20 ;;
     wal-service/wal_rpc* | wal-service/main.c) echo 60 ;;
     wal-service/*) echo 40 ;;
@@ -29,8 +29,10 @@ rank() {
     branch-service/view/tree*) echo 20 ;;
     branch-service/log/log_source.h) echo 35 ;;
     branch-service/log/*) echo 36 ;;
-    branch-service/catalog.* | branch-service/lineage.* | branch-service/names.*) echo 40 ;;
+    branch-service/catalog/*) echo 40 ;;
     branch-service/view/*) echo 45 ;;
+    branch-service/project/*) echo 46 ;;
+    branch-service/write/*) echo 47 ;;
     branch-service/rpc/* | branch-service/main.c) echo 60 ;;
     branch-service/*) echo 50 ;;
     cli/*) echo 60 ;;

@@ -16,7 +16,7 @@
 #ifndef ARGON_BRANCH_COLLECTION_H
 #define ARGON_BRANCH_COLLECTION_H
 
-#include "branch-service/documents.h"
+#include "branch-service/documents/documents.h"
 
 struct collection_kind {
     bool (*insert)(struct registry *registry, const struct collection_path *path, const struct insert_spec *spec,

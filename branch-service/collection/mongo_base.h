@@ -5,8 +5,8 @@
 #ifndef ARGON_BRANCH_COLLECTION_MONGO_BASE_H
 #define ARGON_BRANCH_COLLECTION_MONGO_BASE_H
 
-#include "branch-service/base_source.h"
 #include "branch-service/mongo/mongo_collection.h"
+#include "branch-service/project/base_source.h"
 
 struct mongo_base {
     struct base_source source; /* first: they are cast */

@@ -1,8 +1,8 @@
 #include "branch-service/collection/traditional.h"
 
 #include "branch-service/collection/collection.h"
+#include "branch-service/migration/standstill.h"
 #include "branch-service/reasons.h"
-#include "branch-service/standstill.h"
 #include "common/base/backoff.h"
 #include "common/base/clock.h"
 

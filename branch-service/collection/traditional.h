@@ -18,7 +18,7 @@
 #define ARGON_BRANCH_TRADITIONAL_H
 
 #include "branch-service/mongo/mongo_collection.h"
-#include "branch-service/registry.h"
+#include "branch-service/registry/registry.h"
 
 /* How long after a check operations go by the record that it found: in general, and while a migration waits for that. */
 enum { TRADITIONAL_LIMIT_MICROS = 10 * 1000000, TRADITIONAL_PREPARING_MICROS = 500000 };

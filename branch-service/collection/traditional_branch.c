@@ -4,11 +4,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "branch-service/batch.h"
+#include "branch-service/catalog/lineage.h"
+#include "branch-service/catalog/migration_record.h"
 #include "branch-service/collection/traditional.h"
 #include "branch-service/collection/traditional_copy.h"
-#include "branch-service/lineage.h"
-#include "branch-service/migration_record.h"
+#include "branch-service/write/batch.h"
 #include "common/base/backoff.h"
 #include "common/base/clock.h"
 #include "common/base/random.h"

@@ -19,7 +19,7 @@
 #ifndef ARGON_BRANCH_TRADITIONAL_BRANCH_H
 #define ARGON_BRANCH_TRADITIONAL_BRANCH_H
 
-#include "branch-service/registry.h"
+#include "branch-service/registry/registry.h"
 
 enum { MAX_PREFIX_BYTES = 63, MAX_DATABASE_BYTES = 63, TRADITIONAL_PREFIX_SIZE = 64 };
 

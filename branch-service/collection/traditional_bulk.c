@@ -3,7 +3,7 @@
  * It is no batch there: others see it grow. When nobody can tell what became of an operation, that is the answer to the
  * whole, with how many were done before it. */
 #include "branch-service/collection/traditional_internal.h"
-#include "branch-service/documents_internal.h"
+#include "branch-service/documents/documents_internal.h"
 #include "branch-service/reasons.h"
 #include "common/bson/document_id.h"
 

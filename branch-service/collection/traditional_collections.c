@@ -1,7 +1,7 @@
 #include <stdlib.h>
 
+#include "branch-service/catalog/names.h"
 #include "branch-service/collection/traditional_internal.h"
-#include "branch-service/names.h"
 #include "common/base/limits.h"
 
 /* ---- listing ---------------------------------------------------------------------------------------- */

@@ -2,8 +2,8 @@
 
 #include <stdio.h>
 
+#include "branch-service/catalog/index_definitions.h"
 #include "branch-service/collection/traditional.h"
-#include "branch-service/index_definitions.h"
 
 /* What goes to MongoDB at a time. */
 enum { PART_DOCUMENTS = 1000, PART_BYTES = 8 * 1024 * 1024 };

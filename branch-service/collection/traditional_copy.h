@@ -3,7 +3,7 @@
 #define ARGON_BRANCH_TRADITIONAL_COPY_H
 
 #include "branch-service/mongo/mongo_collection.h"
-#include "branch-service/registry.h"
+#include "branch-service/registry/registry.h"
 
 /* Copies the collections of the parent to those of a branch: a traditional parent's inside the server, with their options and
  * indexes; a WAL parent's as they are at the cut, with the indexes that are recorded there. A part may be there when this fails. */

@@ -1,8 +1,8 @@
 #include <stdlib.h>
 
+#include "branch-service/catalog/names.h"
 #include "branch-service/collection/traditional_internal.h"
-#include "branch-service/documents_internal.h"
-#include "branch-service/names.h"
+#include "branch-service/documents/documents_internal.h"
 #include "branch-service/query/pipeline.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"

@@ -1,6 +1,6 @@
 /* findAndModify in MongoDB: one command, with the sort that makes its first match ours. */
 #include "branch-service/collection/traditional_internal.h"
-#include "branch-service/documents_internal.h"
+#include "branch-service/documents/documents_internal.h"
 #include "common/bson/bson_check.h"
 
 struct find_and_modify {

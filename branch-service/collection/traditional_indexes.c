@@ -1,7 +1,7 @@
 /* Indexes of a traditional branch's collections: MongoDB's own. */
 #include "branch-service/collection/traditional_indexes.h"
+#include "branch-service/catalog/index_definitions.h"
 #include "branch-service/collection/traditional_internal.h"
-#include "branch-service/index_definitions.h"
 #include "common/base/limits.h"
 #include "common/bson/element.h"
 

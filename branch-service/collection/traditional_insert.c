@@ -7,9 +7,9 @@
 #include <stdlib.h>
 
 #include "branch-service/collection/traditional_internal.h"
-#include "branch-service/documents_internal.h"
+#include "branch-service/documents/documents_internal.h"
 #include "branch-service/reasons.h"
-#include "branch-service/write_conflict.h"
+#include "branch-service/write/write_conflict.h"
 
 /* In one question for documents that are there. */
 enum { IDS_AT_ONCE = 1000 };

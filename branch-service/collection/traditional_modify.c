@@ -4,9 +4,9 @@
  * one _id is asked first, and the write then goes to that _id and the filter together. */
 #include <bson/bson.h>
 
+#include "branch-service/catalog/names.h"
 #include "branch-service/collection/traditional_internal.h"
-#include "branch-service/documents_internal.h"
-#include "branch-service/names.h"
+#include "branch-service/documents/documents_internal.h"
 #include "branch-service/query/update.h"
 #include "common/base/backoff.h"
 #include "common/bson/bson_check.h"

@@ -1,6 +1,6 @@
 /* Queries as MongoDB takes them: the options of a find, the collections that a pipeline names. */
+#include "branch-service/catalog/names.h"
 #include "branch-service/collection/traditional_internal.h"
-#include "branch-service/names.h"
 #include "common/bson/bson_check.h"
 #include "common/bson/builder.h"
 

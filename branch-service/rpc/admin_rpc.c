@@ -1,7 +1,7 @@
+#include "branch-service/branches/warm.h"
 #include "branch-service/mongo/mongo_client.h"
 #include "branch-service/rpc/convert.h"
 #include "branch-service/rpc/services.h"
-#include "branch-service/warm.h"
 #include "common/base/clock.h"
 
 static int64_t started_at;

@@ -1,4 +1,4 @@
-#include "branch-service/bases.h"
+#include "branch-service/branches/bases.h"
 #include "branch-service/rpc/page.h"
 #include "branch-service/rpc/services.h"
 

@@ -1,4 +1,4 @@
-#include "branch-service/branches.h"
+#include "branch-service/branches/branches.h"
 #include "branch-service/rpc/page.h"
 #include "branch-service/rpc/services.h"
 

@@ -1,5 +1,5 @@
+#include "branch-service/catalog/index_definitions.h"
 #include "branch-service/collection/collection.h"
-#include "branch-service/index_definitions.h"
 #include "branch-service/rpc/page.h"
 #include "branch-service/rpc/services.h"
 

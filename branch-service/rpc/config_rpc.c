@@ -1,4 +1,4 @@
-#include "branch-service/registry_config.h"
+#include "branch-service/registry/registry_config.h"
 #include "branch-service/rpc/convert.h"
 #include "branch-service/rpc/services.h"
 

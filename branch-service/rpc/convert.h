@@ -8,9 +8,9 @@
 
 #include <argon/branch/v1/branch.pb-c.h>
 
-#include "branch-service/collections.h"
-#include "branch-service/query_options.h"
-#include "branch-service/registry.h"
+#include "branch-service/documents/collections.h"
+#include "branch-service/documents/query_options.h"
+#include "branch-service/registry/registry.h"
 #include "common/rpc/rpc.h"
 
 /* A call without a deadline gets this one. */

@@ -2,7 +2,7 @@
 #ifndef ARGON_BRANCH_RPC_CONVERT_WRITE_H
 #define ARGON_BRANCH_RPC_CONVERT_WRITE_H
 
-#include "branch-service/documents.h"
+#include "branch-service/documents/documents.h"
 #include "branch-service/rpc/convert.h"
 
 /* The same of every message that asks for an update. */

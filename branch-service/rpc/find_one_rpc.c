@@ -1,5 +1,5 @@
 /* FindOne. By _id it is answered where the log's answer arrives: no thread waits, and none is woken. */
-#include "branch-service/point_read.h"
+#include "branch-service/documents/point_read.h"
 #include "branch-service/rpc/find_rpc.h"
 #include "branch-service/rpc/services.h"
 

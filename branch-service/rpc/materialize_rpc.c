@@ -1,9 +1,9 @@
 /* Branches.Materialize: a stream in steps; the warmer's threads build, and wake it when something has moved. */
 #include <stdlib.h>
 
+#include "branch-service/branches/warm.h"
 #include "branch-service/rpc/convert.h"
 #include "branch-service/rpc/services.h"
-#include "branch-service/warm.h"
 #include "common/base/memory.h"
 
 static void on_ready(void *ctx)

@@ -1,4 +1,4 @@
-#include "branch-service/migration.h"
+#include "branch-service/migration/migration.h"
 #include "branch-service/rpc/convert.h"
 #include "branch-service/rpc/services.h"
 

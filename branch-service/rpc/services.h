@@ -2,7 +2,7 @@
 #ifndef ARGON_BRANCH_RPC_SERVICES_H
 #define ARGON_BRANCH_RPC_SERVICES_H
 
-#include "branch-service/registry.h"
+#include "branch-service/registry/registry.h"
 #include "common/rpc/rpc.h"
 
 /* The registry is borrowed for the server's life. */

@@ -1,9 +1,9 @@
 /* Branches.Watch: a stream in steps, which holds no thread while nothing happens. */
 #include <stdlib.h>
 
+#include "branch-service/branches/watch.h"
 #include "branch-service/rpc/convert.h"
 #include "branch-service/rpc/services.h"
-#include "branch-service/watch.h"
 #include "common/base/memory.h"
 
 /* A message closes behind so much of documents; a larger part of the log comes in several. */

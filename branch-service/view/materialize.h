@@ -7,7 +7,7 @@
 #ifndef ARGON_BRANCH_VIEW_MATERIALIZE_H
 #define ARGON_BRANCH_VIEW_MATERIALIZE_H
 
-#include "branch-service/lineage.h"
+#include "branch-service/catalog/lineage.h"
 #include "branch-service/log/log_source.h"
 #include "branch-service/view/view_cache.h"
 

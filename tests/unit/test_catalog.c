@@ -6,7 +6,7 @@
 #include <bson/bson.h>
 #include <cmocka.h>
 
-#include "branch-service/catalog.h"
+#include "branch-service/catalog/catalog.h"
 
 static struct arena arena;
 

@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "branch-service/branch_choice.h"
-#include "branch-service/features.h"
+#include "branch-service/catalog/branch_choice.h"
+#include "branch-service/catalog/features.h"
 #include "branch-service/reasons.h"
 #include "common/base/random.h"
 

@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "branch-service/lineage.h"
+#include "branch-service/catalog/lineage.h"
 
 struct fixture {
     struct arena arena;

@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "branch-service/migration_record.h"
+#include "branch-service/catalog/migration_record.h"
 #include "branch-service/reasons.h"
 
 static struct arena arena;

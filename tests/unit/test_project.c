@@ -12,10 +12,10 @@
 
 #include <bson/bson.h>
 
-#include "branch-service/batch.h"
-#include "branch-service/follower.h"
-#include "branch-service/project_follow.h"
-#include "branch-service/project_internal.h"
+#include "branch-service/project/follower.h"
+#include "branch-service/project/project_follow.h"
+#include "branch-service/project/project_internal.h"
+#include "branch-service/write/batch.h"
 #include "common/base/clock.h"
 #include "common/base/limits.h"
 #include "common/base/memory.h"

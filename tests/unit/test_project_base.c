@@ -11,9 +11,9 @@
 
 #include <bson/bson.h>
 
-#include "branch-service/base_source.h"
-#include "branch-service/batch.h"
-#include "branch-service/lineage.h"
+#include "branch-service/catalog/lineage.h"
+#include "branch-service/project/base_source.h"
+#include "branch-service/write/batch.h"
 #include "common/base/clock.h"
 #include "common/base/limits.h"
 #include "common/base/memory.h"

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "branch-service/reasons.h"
-#include "branch-service/write_answer.h"
-#include "branch-service/write_conflict.h"
+#include "branch-service/write/write_answer.h"
+#include "branch-service/write/write_conflict.h"
 #include "common/base/limits.h"
 #include "common/bson/key_encoding.h"
 

@@ -172,7 +172,12 @@ struct rpc_client *load_connect(const char *target)
     sigaddset(&ends, SIGINT);
     sigaddset(&ends, SIGTERM);
     pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
-    if (!rpc_client_open(&(struct rpc_client_options) { .target = target, .max_message_bytes = 64 << 20 }, &client, &err))
+    const struct rpc_client_options options = {
+        .target = target,
+        .balance = strchr(target, ',') ? RPC_ROUND_ROBIN : RPC_PICK_FIRST,
+        .max_message_bytes = 64 << 20,
+    };
+    if (!rpc_client_open(&options, &client, &err))
         die(target, &err);
     return client;
 }

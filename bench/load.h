@@ -40,7 +40,7 @@ void load_print(const struct load_result *result);
 /* Sorts the samples. */
 void load_percentiles(uint32_t *micros, size_t n, struct load_result *result);
 
-/* Once a program. */
+/* Once a program. Several addresses: calls go to each in turn. */
 struct rpc_client *load_connect(const char *target);
 
 /* One call, waited for; ends the program when it fails. The response lives in the arena. */

@@ -100,6 +100,7 @@ record "$bin/bench_docs" cold --target "127.0.0.1:$port" --project "$project" --
 if [ -n "$quick" ]; then
   # does it run; the figures of eight seconds tell nothing
   SOAK_SECONDS=8 BENCH_DIRECTORY=$work "$root/bench/soak.sh" | tee -a "$out"
+  "$root/bench/replicas.py" 0.3
   echo "(a smoke run: the figures mean nothing)"
 fi
 /usr/bin/env python3 "$root/bench/table.py" "$out" ${write:+--write "$write"}

@@ -3,6 +3,7 @@
 # over WiredTiger, from PyPI, kept in build/secantusdb; it is only ever a process of its own).
 #
 #   scripts/mongodb-for-tests.sh install                             sees to it that there is one; says which
+#   scripts/mongodb-for-tests.sh install-secantusdb                  the same, SecantusDB whatever there is
 #   scripts/mongodb-for-tests.sh exec PORT FOLDER [--auth] [--standalone] [--hasty]
 #                                                                    becomes the server; kill it as you like, but one
 #                                                                    that is hasty only after a clean restart: SecantusDB
@@ -17,7 +18,7 @@ set -euo pipefail
 version=0.7.0b3
 secantus=$root/build/secantusdb
 
-usage() { sed -n '2,14s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,15s/^# \{0,1\}//p' "$0"; }
 
 install_secantus() {
   mkdir -p "$root/build"
@@ -58,6 +59,9 @@ case $command in
       install_secantus
       echo "SecantusDB $version"
     fi
+    ;;
+  install-secantusdb)
+    install_secantus
     ;;
   exec)
     [ $# -ge 2 ] || { usage >&2; exit 2; }

@@ -45,9 +45,13 @@ say "integration tests, real processes built with sanitizers"
 ARGON_BIN=$root/build/asan/bin "$root/tests/integration/run.sh" -m "not scale" -n 2 --dist loadfile
 say "integration tests, as released"
 ARGON_BIN=$root/build/release/bin "$root/tests/integration/run.sh" -m "scale"
+say "manifests, and the checker of what clients of a cluster saw"
+ARGON_BIN=$root/build/release/bin PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider "$root/tests/kubernetes"
 say "clients in Python, Node, Go and C, and grpcurl: every RPC"
 "$root/tests/clients/run.sh" release
 say "benchmarks: do they run"
 "$root/bench/run.sh" --quick
 say "quickstart, as a stranger would run it"
 "$root/tests/integration/quickstart.sh"
+say "images, and the main job on docker-compose.yml"
+"$root/tests/containers/compose.sh"

@@ -240,7 +240,8 @@ void health_set_all(struct health *health, bool serving)
 {
     mutex_lock(&health->lock);
     for (size_t i = 0; i < health->n_services; i++)
-        health->services[i].serving = serving;
+        if (strcmp(health->services[i].name, grpc__health__v1__health__descriptor.name) != 0)
+            health->services[i].serving = serving;
     poke_all_locked(health);
     mutex_unlock(&health->lock);
 }

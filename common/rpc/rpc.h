@@ -124,7 +124,8 @@ CHECKED bool rpc_server_start(struct rpc_server *server, struct error *err);
 int rpc_server_port(const struct rpc_server *server);
 /* Health of one service ("" = the whole server). Starts as SERVING. */
 void rpc_server_set_serving(struct rpc_server *server, const char *service, bool serving);
-void rpc_server_set_all_serving(struct rpc_server *server, bool serving); /* of the whole server, and of each service */
+/* Of the whole server, and of each service but health itself, which tells that the process answers. */
+void rpc_server_set_all_serving(struct rpc_server *server, bool serving);
 /* Health says NOT_SERVING, new calls are refused (UNAVAILABLE, not applied), calls in flight get up to grace
  * microseconds, then are cancelled. Returns when all have ended. */
 void rpc_server_drain(struct rpc_server *server, int64_t grace_micros);
@@ -225,6 +226,10 @@ struct rpc_call_options {
 
 CHECKED bool rpc_client_open(const struct rpc_client_options *options, struct rpc_client **client, struct error *err);
 void rpc_client_close(struct rpc_client *client); /* after all its calls have ended; NULL is fine */
+
+/* Whether the server that listens so ("0.0.0.0:7700": this machine's) says that it serves: UNAVAILABLE with its reason, or
+ * DEADLINE_EXCEEDED after two seconds. */
+CHECKED bool rpc_health_probe(const char *listen, struct error *err);
 
 /* Calls "/package.Service/Method" and waits. On success *response lives in the arena. err->outcome is
  * NOT_APPLIED when the server's trailer says so or when the request was never sent. */

@@ -25,6 +25,7 @@ enum {
     FIRST_RECONNECT_MS = 50,
     LAST_RECONNECT_MS = 1000,
     CONNECT_TIMEOUT_MS = 5000, /* then the next address has its turn */
+    NAME_AGE_MS = 1000,        /* a name is resolved again after that; 30 s unless said, in which a new address stays unknown */
     KEEPALIVE_MS = 30000,      /* servers permit much shorter ones (rpc_server.c) */
     KEEPALIVE_TIMEOUT_MS = 10000,
 };
@@ -66,6 +67,7 @@ bool rpc_client_open(const struct rpc_client_options *options, struct rpc_client
         INTEGER(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
         INTEGER(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
         INTEGER(GRPC_ARG_HTTP2_BDP_PROBE, 0), /* it widens the window of streams that nobody reads, up to megabytes each */
+        INTEGER(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, NAME_AGE_MS),
         INTEGER(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1), /* no retries that somebody put into DNS */
         INTEGER(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),         /* a connection of its own, and its own backoff */
         { .type = GRPC_ARG_STRING, .key = (char *)GRPC_ARG_SERVICE_CONFIG, .value.string = (char *)policy },

@@ -12,7 +12,7 @@
 #include "common/rpc/rpc.h"
 #include "common/yaml/options_file.h"
 
-enum { EXIT_CLEAN = 0, EXIT_USAGE = 2 };
+enum { EXIT_CLEAN = 0, EXIT_UNHEALTHY = 1, EXIT_USAGE = 2 };
 
 #define HOUR (UINT64_C(3600) * 1000000)
 
@@ -110,6 +110,10 @@ void service_describe_options(struct service_options *o, const char *prefix, con
           .target = &o->print_reference,
           .argument = "configuration|metrics",
           .help = "print the reference of options or metrics in Markdown, and exit" },
+        { .name = "health-check",
+          .kind = CONFIG_BOOL,
+          .target = &o->health_check,
+          .help = "ask the service that listens on --listen of this machine whether it serves, and exit: 0 it does, 1 not" },
         { .name = "version", .kind = CONFIG_BOOL, .target = &o->version, .help = "print the version, and exit" },
     };
     _Static_assert(ARRAY_LEN(all) == N_SERVICE_SETTINGS && ARRAY_LEN(all_actions) == N_SERVICE_ACTIONS, "one row an option");
@@ -168,8 +172,19 @@ static bool print_reference(const struct service_program *program, FILE *out, st
     return true;
 }
 
+static int check_health(const struct service_program *program)
+{
+    struct error err;
+    rpc_init();
+    bool healthy = rpc_health_probe(program->options->listen, &err);
+    rpc_shutdown();
+    if (!healthy)
+        fprintf(stderr, "%s: %s\n", program->name, err.message);
+    return healthy ? EXIT_CLEAN : EXIT_UNHEALTHY;
+}
+
 /* What is asked for instead of serving; it needs no valid settings. */
-static bool act(const struct service_program *program, bool *acted, struct error *err)
+static bool act(const struct service_program *program, bool *acted, int *status, struct error *err)
 {
     const struct service_options *options = program->options;
     *acted = true;
@@ -179,15 +194,20 @@ static bool act(const struct service_program *program, bool *acted, struct error
     }
     if (*options->print_reference)
         return print_reference(program, stdout, err);
+    if (options->health_check) {
+        *status = check_health(program);
+        return true;
+    }
     *acted = false;
     return true;
 }
 
-static bool parse(const struct service_program *program, int argc, char **argv, struct arena *arena, bool *acted, struct error *err)
+static bool parse(const struct service_program *program, int argc, char **argv, struct arena *arena, bool *acted, int *status,
+                  struct error *err)
 {
     struct service_options *options = program->options;
     if (!options_file_parse(program->tables, program->n_tables, argc, argv, &options->config, arena, program->origins, err) ||
-        !act(program, acted, err))
+        !act(program, acted, status, err))
         return false;
     if (*acted)
         return true;
@@ -233,7 +253,7 @@ bool service_start(const struct service_program *program, int argc, char **argv,
             config_print_help(stdout, program->tables[i].options, program->tables[i].n);
         return false;
     }
-    bool parsed = parse(program, argc, argv, arena, &acted, &err);
+    bool parsed = parse(program, argc, argv, arena, &acted, status, &err);
     if (program->again) {
         apply_again(program, parsed, &err);
         return parsed;

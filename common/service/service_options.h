@@ -8,7 +8,7 @@
 #include "common/base/arena.h"
 #include "common/base/config.h"
 
-enum { N_SERVICE_SETTINGS = 11, N_SERVICE_ACTIONS = 5, VARIABLE_SIZE = 48 };
+enum { N_SERVICE_SETTINGS = 11, N_SERVICE_ACTIONS = 6, VARIABLE_SIZE = 48 };
 
 struct service_options {
     const char *config; /* file of options; empty: none */
@@ -18,7 +18,7 @@ struct service_options {
     const char *log_level;
     const char *print_reference; /* "configuration" or "metrics"; empty: serve */
     bool insecure;
-    bool print_config, check_config, version;
+    bool print_config, check_config, health_check, version;
     /* microseconds */
     uint64_t slow_request; /* 0: none is logged */
     uint64_t drain_delay;

@@ -35,6 +35,15 @@ def test_health_of_both_services(cluster, argon):
     assert error.value.code() == grpc.StatusCode.NOT_FOUND
 
 
+def test_a_service_that_cannot_do_its_work_is_alive(tmp_path):
+    branch = Process(tmp_path, "branch", ["--wal", "127.0.0.1:1"]).start()
+    try:
+        assert health(branch.address) == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert health(branch.address, "grpc.health.v1.Health") == health_pb2.HealthCheckResponse.SERVING  # what liveness probes ask
+    finally:
+        branch.stop()
+
+
 PROGRAMS = {"wal-service": ["--data"], "branch-service": ["--wal", "127.0.0.1:1"]}
 
 
@@ -94,6 +103,16 @@ def test_a_branch_service_starts_before_its_wal_service(cluster):
     wait_until(lambda: argon.rpc.ListProjects(timeout=10) is not None, "the WAL service to be found")
     branch.process.send_signal(signal.SIGINT)
     assert branch.exited() == 0
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_health_check_asks_the_service_of_this_machine(cluster, argon, program, tmp_path):
+    process = cluster.wal if program == "wal-service" else cluster.branches[0]
+    everywhere = process.address.replace("127.0.0.1", "0.0.0.0")  # as a container listens; no --insecure: nothing is served
+    assert run(program, tmp_path, "--health-check", "--listen", everywhere).returncode == 0
+    process.stop()
+    gone = run(program, tmp_path, "--health-check", "--listen", everywhere)
+    assert gone.returncode == 1 and process.address in gone.stderr
 
 
 # ---- shared memory -----------------------------------------------------------------------------------

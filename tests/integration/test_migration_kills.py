@@ -12,6 +12,7 @@ from argon.branch.v1 import branch_pb2
 from gate import Gate
 from harness import BIN, Process, in_parallel, wait_until
 from migration_load import Writer, check, goes_on, load, shares
+from test_indexes import BY_NAME, set_indexes
 from traditional import DATABASE, branch_of, code_of, collections_of, create, options, start, uri
 
 State = branch_pb2.MigrationState
@@ -251,10 +252,8 @@ def test_who_waits_is_released_when_nobody_goes_on(cluster, mongodb, mongo_serve
 
     def slow():
         keys, writers = begin(other, "slow")
-        for i in range(4):
-            other.insert("p", f"more{i}", {"_id": 1}, branch="slow")
-        # longer in all than anybody would wait for one that is silent
-        other_mongodb.fail_next(["renameCollection", "create"], times=8, blockConnection=True, blockTimeMS=2000)
+        # one command takes longer than anybody would wait for an executor that is silent
+        other_mongodb.fail_next(["renameCollection"], blockConnection=True, blockTimeMS=14_000)
         heard = {}
         for message in other.rpc.stream("StartMigration", project="p", branch="slow", timeout=120):
             heard.setdefault(message.state, time.monotonic())
@@ -262,7 +261,26 @@ def test_who_waits_is_released_when_nobody_goes_on(cluster, mongodb, mongo_serve
         assert state_of(other, "slow") == State.MIGRATION_STATE_VERIFIED
         end(other, "slow", keys, writers)
 
-    *prefixes, _ = in_parallel(lambda: frozen("frozen"), lambda: frozen("moving", "stop"), lambda: frozen("renamed"), handed_back, slow)
+    def slow_index():
+        """One that was wanted too late to be made before writers wait: they wait half a minute at most, and the next call makes it."""
+        keys, writers = begin(argon, "index")
+        argon.rpc.StartMigration(project="p", branch="index", timeout=120)
+        straggler = Straggler(cluster, mongodb, "before-handing_back", "RollbackMigration", "index")
+        set_indexes(argon, "items", [{**BY_NAME, "unique": False}], branch="index")
+        mongodb.fail_next(["createIndexes"], blockConnection=True, blockTimeMS=60_000)
+        begun = time.monotonic()
+        straggler.doomed.process.process.send_signal(signal.SIGCONT)
+        straggler.thread.join()
+        assert straggler.code == grpc.StatusCode.DEADLINE_EXCEEDED
+        assert 29 < time.monotonic() - begun < 50
+        assert (branch_of(argon, "index").use_wal, state_of(argon, "index")) == (True, State.MIGRATION_STATE_ROLLING_BACK)
+        end(argon, "index", keys, writers)
+        argon.rpc.RollbackMigration(project="p", branch="index", timeout=120)
+        check(everything(argon, "index"), keys, writers)
+        return branch_of(argon, "index").prefix
+
+    ways = [lambda: frozen("frozen"), lambda: frozen("moving", "stop"), lambda: frozen("renamed"), handed_back, slow_index, slow]
+    *prefixes, _ = in_parallel(*ways)
     assert documents_of(mongodb, prefixes) == {}
     released = cluster.branches[0].events("migration.released")
     assert sorted((event["branch"], event["state"]) for event in released) == [

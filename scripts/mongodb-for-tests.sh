@@ -74,7 +74,7 @@ case $command in
     for argument in "$@"; do
       if [ "$argument" = --hasty ]; then durability=; else arguments+=("$argument"); fi
     done
-    exec "$secantus/bin/python" -m secantus --host 127.0.0.1 --port "$port" --storage-path "$folder" ${durability:+"$durability"} \
+    exec "$secantus/bin/python" "$root/scripts/secantusdb.py" --host 127.0.0.1 --port "$port" --storage-path "$folder" ${durability:+"$durability"} \
       --enable-test-commands "${arguments[@]}"
     ;;
   ready)

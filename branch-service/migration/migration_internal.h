@@ -5,6 +5,22 @@
 
 #include "branch-service/branches/base_copy.h"
 #include "branch-service/migration/migration.h"
+#include "common/base/sync.h"
+
+/* Says in the record, while others wait for it, that the executor is still there; from a thread of its own, since a command of
+ * MongoDB may take longer than they wait for one that is silent. */
+struct migration_pulse {
+    struct project *project;
+    const char *branch_id; /* of the traditional branch */
+    uint64_t epoch;
+    int64_t deadline;  /* of the call */
+    struct mutex lock; /* rank 30; covers what is below */
+    struct condition changed;
+    bool needed; /* others wait */
+    bool taken;  /* somebody else has claimed the record */
+    bool stopping;
+    pthread_t thread;
+};
 
 /* An executor at work. Everything lives in its arena. */
 struct migration_run {
@@ -16,7 +32,7 @@ struct migration_run {
     struct branch_record record; /* of the traditional branch, as this executor left it last */
     struct migration migration;  /* what it says */
     bool stubborn;               /* goes on when nobody listens: others wait for it */
-    int64_t stepped_at;
+    struct migration_pulse pulse;
 };
 
 /* ---- steps (migration_step.c) ----------------------------------------------------------------------- */
@@ -43,8 +59,8 @@ CHECKED bool migration_step(struct migration_run *run, struct migration_change *
 
 /* FAILED_PRECONDITION: somebody else has claimed the record. */
 CHECKED bool migration_check_mine(struct migration_run *run, struct error *err);
-/* Where others wait for it: says in the record, now and then, that it is still there. */
-CHECKED bool migration_beat(struct migration_run *run, struct error *err);
+/* The same as far as the pulse knows, which costs nothing. */
+CHECKED bool migration_check_pulse(struct migration_run *run, struct error *err);
 
 /* Tells where it is. False, with CANCELLED: nobody listens. */
 CHECKED bool migration_tell(struct migration_run *run, const char *message, struct error *err);

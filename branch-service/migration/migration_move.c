@@ -106,7 +106,7 @@ static bool read_indexes(struct migration_run *run, struct migration *migration,
         struct indexed_collection there = {
             .mongo = run->mongo, .database = run->record.database, .arena = &run->arena, .deadline = base_step_deadline(run->call->deadline)
         };
-        if (!migration_beat(run, err) || !migration_join(run, run->record.prefix, collection->name, &there.name, err))
+        if (!migration_check_pulse(run, err) || !migration_join(run, run->record.prefix, collection->name, &there.name, err))
             return false;
         if (!indexes_read(&there, &collection->indexes, err))
             return err->code == ERROR_FAILED_PRECONDITION ? refuse_collection(there.name, err->message, err) : false;
@@ -231,7 +231,7 @@ bool migration_move_collections(struct migration_run *run, const char **prefix, 
                 missing = name; /* a listing beside a rename may show neither name */
                 continue;
             }
-            if (!migration_beat(run, err) || !migration_join(run, mine, name, &to, err) ||
+            if (!migration_check_pulse(run, err) || !migration_join(run, mine, name, &to, err) ||
                 !move_one(run, &places.items[i], to, &moved, err))
                 return false;
             again = again || moved;
@@ -251,7 +251,7 @@ static bool put_placeholder(struct migration_run *run, const char *name, struct 
 {
     const int64_t deadline = base_step_deadline(run->call->deadline);
     const char *collection;
-    if (!migration_beat(run, err) || !migration_join(run, run->record.prefix, name, &collection, err))
+    if (!migration_check_pulse(run, err) || !migration_join(run, run->record.prefix, name, &collection, err))
         return false;
     if (mongo_create_collection(run->mongo, run->record.database, collection, options, deadline, err))
         return true;

@@ -176,9 +176,10 @@ static bool follow_indexes(struct rollback *rollback, const struct twin *twin, b
     bool changed = false;
     if (!twin->other_indexes)
         return true;
-    if (!migration_beat(run, err) || !migration_join(run, rollback->prefix, twin->name, &copy.name, err))
+    if (!migration_check_pulse(run, err) || !migration_join(run, rollback->prefix, twin->name, &copy.name, err))
         return false;
-    copy.deadline = create ? copy_deadline(run) : base_step_deadline(run->call->deadline);
+    /* writers do not wait for an index that takes its time: the next call makes it while they go on */
+    copy.deadline = create && !migration_holds(run->record.state) ? copy_deadline(run) : base_step_deadline(run->call->deadline);
     if (create ? indexes_create_missing(&copy, twin->indexes, err) : indexes_drop_others(&copy, twin->indexes, &changed, err))
         return true;
     if (err->code == ERROR_ALREADY_EXISTS || err->code == ERROR_INVALID_ARGUMENT)
@@ -316,7 +317,7 @@ static bool apply_parts(struct rollback *rollback, const struct round *round, co
     bool ok = migration_join(rollback->run, rollback->prefix, twin->name, &part->name, err);
     part->rollback = rollback;
     for (const struct image *image = round->images; ok && image; image = image->hh.next) {
-        ok = migration_beat(rollback->run, err);
+        ok = migration_check_pulse(rollback->run, err);
         if (!ok)
             break;
         if (strcmp(image->collection, twin->id) != 0 || !(insert ? image->document.len > 0 : image->was_there))

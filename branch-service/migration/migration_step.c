@@ -13,7 +13,7 @@
 #include "branch-service/registry/registry_config.h"
 #include "common/base/clock.h"
 
-enum { TELL_MICROS = MICROS_PER_SECOND / 2, BEAT_MICROS = 2 * MICROS_PER_SECOND };
+enum { TELL_MICROS = MICROS_PER_SECOND / 2, PULSE_MICROS = 2 * MICROS_PER_SECOND };
 
 #ifdef ARGON_TEST_POINTS
 void migration_test_point(const char *name)
@@ -68,14 +68,14 @@ static bool taken_over(struct error *err)
     return false;
 }
 
-static bool check_project(const struct migration_run *run, const struct project_catalog *catalog, struct error *err)
+static bool check_project(const struct project *project, const struct project_catalog *catalog, struct error *err)
 {
-    return !catalog->deleted || error_set(err, ERROR_NOT_FOUND, "project '%s' does not exist", project_name(run->project));
+    return !catalog->deleted || error_set(err, ERROR_NOT_FOUND, "project '%s' does not exist", project_name(project));
 }
 
 static bool is_mine(const struct migration_run *run, const struct project_catalog *catalog, struct branch_record *record, struct error *err)
 {
-    if (!check_project(run, catalog, err) || !lineage_find_record(catalog->branches, run->record.id, record, err))
+    if (!check_project(run->project, catalog, err) || !lineage_find_record(catalog->branches, run->record.id, record, err))
         return false;
     return (!record->deleted && record->epoch == run->record.epoch && record->state == run->record.state) || taken_over(err);
 }
@@ -91,6 +91,120 @@ bool migration_check_mine(struct migration_run *run, struct error *err)
     project_catalog_destroy(&catalog);
     return ok;
 }
+
+/* ---- the pulse -------------------------------------------------------------------------------------- */
+
+static bool plan_beat(const struct migration_pulse *pulse, const struct project_catalog *catalog, struct arena *arena,
+                      struct write_plan *plan, struct error *err)
+{
+    struct branch_record record;
+    struct migration migration;
+    struct batch batch;
+    struct bytes document;
+    if (!check_project(pulse->project, catalog, err) || !lineage_find_record(catalog->branches, pulse->branch_id, &record, err))
+        return false;
+    if (record.deleted || record.epoch != pulse->epoch)
+        return taken_over(err);
+    plan->read_lsn = catalog->lsn;
+    plan->incarnation = catalog->incarnation;
+    if (!migration_holds(record.state))
+        return true; /* a step has come first */
+    if (!migration_decode(record.migration, arena, &migration, err))
+        return false;
+    migration.beats++;
+    return migration_encode(&migration, arena, &record.migration, err) && catalog_encode_branch(&record, arena, &document, err) &&
+           batch_begin(&batch, arena, pulse->branch_id, err) &&
+           batch_add_record(&batch, CATALOG_BRANCH, BRANCHES_COLLECTION, LOG_UPDATE, pulse->branch_id, document, err) &&
+           batch_finish(&batch, catalog->lsn, &catalog->incarnation, plan, err);
+}
+
+static bool evaluate_beat(void *ctx, struct arena *arena, struct write_plan *plan, struct error *err)
+{
+    const struct migration_pulse *pulse = ctx;
+    struct project_catalog catalog;
+    project_catalog(pulse->project, &catalog);
+    bool ok = plan_beat(pulse, &catalog, arena, plan, err);
+    project_catalog_destroy(&catalog);
+    return ok;
+}
+
+static bool beat(struct migration_pulse *pulse, struct error *err)
+{
+    const struct write_request request = { .request_id = "", .actor = "", .deadline = base_step_deadline(pulse->deadline) };
+    struct write_result result;
+    if (!project_refresh(pulse->project, request.deadline, err) ||
+        !write_execute(pulse->project, &request, evaluate_beat, pulse, &result, err))
+        return false;
+    write_result_destroy(&result);
+    return true;
+}
+
+static void *run_pulse(void *ctx)
+{
+    struct migration_pulse *pulse = ctx;
+    struct error err;
+    mutex_lock(&pulse->lock);
+    while (!pulse->stopping) {
+        if (!pulse->needed || pulse->taken) {
+            condition_wait(&pulse->changed, &pulse->lock);
+            continue;
+        }
+        int64_t next = clock_monotonic_micros() + PULSE_MICROS;
+        while (!pulse->stopping && condition_wait_until(&pulse->changed, &pulse->lock, next))
+            continue;
+        if (pulse->stopping || !pulse->needed)
+            continue;
+        mutex_unlock(&pulse->lock);
+        /* when the log is away, that may be over in two seconds */
+        bool taken = !beat(pulse, &err) && err.code == ERROR_FAILED_PRECONDITION;
+        mutex_lock(&pulse->lock);
+        pulse->taken = taken;
+    }
+    mutex_unlock(&pulse->lock);
+    return NULL;
+}
+
+static void pulse_begin(struct migration_run *run)
+{
+    struct migration_pulse *pulse = &run->pulse;
+    *pulse = (struct migration_pulse) {
+        .project = run->project, .branch_id = run->record.id, .epoch = run->record.epoch, .deadline = run->call->deadline
+    };
+    pulse->needed = migration_holds(run->record.state);
+    mutex_init(&pulse->lock, 30);
+    condition_init(&pulse->changed);
+    pulse->thread = thread_start("migration", run_pulse, pulse);
+}
+
+static void pulse_note_step(struct migration_run *run)
+{
+    struct migration_pulse *pulse = &run->pulse;
+    mutex_lock(&pulse->lock);
+    pulse->needed = migration_holds(run->record.state);
+    condition_broadcast(&pulse->changed);
+    mutex_unlock(&pulse->lock);
+}
+
+static void pulse_end(struct migration_pulse *pulse)
+{
+    mutex_lock(&pulse->lock);
+    pulse->stopping = true;
+    condition_broadcast(&pulse->changed);
+    mutex_unlock(&pulse->lock);
+    pthread_join(pulse->thread, NULL);
+    condition_destroy(&pulse->changed);
+    mutex_destroy(&pulse->lock);
+}
+
+bool migration_check_pulse(struct migration_run *run, struct error *err)
+{
+    mutex_lock(&run->pulse.lock);
+    bool taken = run->pulse.taken;
+    mutex_unlock(&run->pulse.lock);
+    return !taken || taken_over(err);
+}
+
+/* ---- steps ------------------------------------------------------------------------------------------ */
 
 struct evaluation {
     struct migration_run *run;
@@ -193,7 +307,7 @@ static bool plan_claim(struct evaluation *evaluation, const struct project_catal
     struct branch_record *record = &evaluation->record;
     struct batch batch;
     enum branch_state state;
-    if (!check_project(evaluation->run, catalog, err) || !find_claimed(evaluation, catalog, err) || !check_seen(evaluation, err) ||
+    if (!check_project(evaluation->run->project, catalog, err) || !find_claimed(evaluation, catalog, err) || !check_seen(evaluation, err) ||
         !migration_claim_state(record->state, evaluation->verb, &state, err) || !batch_begin(&batch, arena, record->id, err))
         return false;
     record->epoch++;
@@ -238,25 +352,9 @@ bool migration_step(struct migration_run *run, struct migration_change *change, 
     migration_test_point(point);
     if (!commit(&evaluation, &change->lsn, err))
         return false;
-    run->stepped_at = clock_monotonic_micros();
+    pulse_note_step(run);
     migration_test_point(branch_state_name(change->to));
     return true;
-}
-
-static bool add_beat(struct migration_run *run, struct migration_change *change, const struct project_catalog *catalog,
-                     struct branch_record *record, struct migration *migration, struct batch *batch, struct error *err)
-{
-    (void)run, (void)change, (void)catalog, (void)record, (void)batch, (void)err;
-    migration->beats++;
-    return true;
-}
-
-bool migration_beat(struct migration_run *run, struct error *err)
-{
-    struct migration_change beat = { .to = run->record.state, .apply = add_beat };
-    if (!migration_holds(run->record.state) || clock_monotonic_micros() - run->stepped_at < BEAT_MICROS)
-        return true;
-    return migration_step(run, &beat, err);
 }
 
 /* ---- beginning -------------------------------------------------------------------------------------- */
@@ -279,13 +377,14 @@ bool migration_run_begin(struct migration_run *run, const struct migration_call 
     const int64_t deadline = base_step_deadline(call->deadline);
     struct evaluation evaluation = { .run = run, .claim = true, .verb = verb, .branch = call->branch, .seen = seen };
     uint64_t lsn;
-    *run = (struct migration_run) { .call = call, .registry = call->registry, .stepped_at = clock_monotonic_micros() };
+    *run = (struct migration_run) { .call = call, .registry = call->registry };
     if (!traditional_mongo(call->registry, &run->mongo, err) ||
         (verb == MIGRATION_START && !check_enabled(call->registry, deadline, err)) ||
         !registry_find(call->registry, call->project, deadline, &run->project, err))
         return false;
     arena_init(&run->arena, 0);
     if (commit(&evaluation, &lsn, err)) {
+        pulse_begin(run);
         migration_test_point("claimed");
         return true;
     }
@@ -295,6 +394,7 @@ bool migration_run_begin(struct migration_run *run, const struct migration_call 
 
 void migration_run_end(struct migration_run *run)
 {
+    pulse_end(&run->pulse);
     arena_destroy(&run->arena);
 }
 

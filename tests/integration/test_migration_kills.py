@@ -12,7 +12,8 @@ from argon.branch.v1 import branch_pb2
 from gate import Gate
 from harness import BIN, Process, in_parallel, wait_until
 from migration_load import Writer, check, goes_on, load, shares
-from traditional import DATABASE, branch_of, code_of, create, options, start, uri
+from test_indexes import BY_NAME, set_indexes
+from traditional import DATABASE, branch_of, code_of, collections_of, create, options, start, uri
 
 State = branch_pb2.MigrationState
 COLLECTIONS = ["items", "people"]
@@ -79,6 +80,12 @@ def documents_of(mongodb, prefixes=("",)):
         return {name: n for name in names if (n := client[DATABASE][name].count_documents({}))}
 
 
+def left_of(mongodb, client, branch):
+    """The collections that the branch still has in MongoDB, under whichever name."""
+    traditional = client.rpc.GetMigration(project="p", branch=branch).traditional_id
+    return [name for name in collections_of(mongodb) if f"_{traditional}_" in name]
+
+
 def branches_of(client):
     return [branch.name for branch in client.rpc.ListBranches(project="p", page_size=1000).branches]
 
@@ -102,7 +109,7 @@ def test_killed_at_every_step_and_going_on(cluster, mongodb, argon):
         check(everything(argon, branch), keys, writers)
 
     few_at_a_time([lambda point=point: one(point) for point in FORWARD])
-    assert documents_of(mongodb, ["nothing"]) == {}
+    assert collections_of(mongodb) == []
 
 
 def test_killed_at_every_step_and_going_back(cluster, mongodb, argon):
@@ -135,9 +142,11 @@ def test_killed_at_every_step_on_the_way_back_and_at_the_end(cluster, mongodb, a
                 goes_on(lambda: argon.rpc.RollbackMigration(project="p", branch=branch, timeout=120))
         assert not branch_of(argon, branch).use_wal
         end(argon, branch, keys, writers)
-        # what the killed one left behind hurts nobody
+        # what the killed one left behind hurts nobody, and goes in the end
         argon.rpc.StartMigration(project="p", branch=branch, timeout=120)
         check(everything(argon, branch), keys, writers)
+        argon.rpc.ConfirmMigration(project="p", branch=branch, timeout=120)
+        assert left_of(mongodb, argon, branch) == []
 
     def to_the_end(point):
         branch = f"end-{point}"
@@ -149,6 +158,7 @@ def test_killed_at_every_step_on_the_way_back_and_at_the_end(cluster, mongodb, a
             goes_on(lambda: argon.rpc.ConfirmMigration(project="p", branch=branch, timeout=120))
         assert argon.rpc.GetMigration(project="p", branch=branch).state == State.MIGRATION_STATE_CONFIRMED
         end(argon, branch, keys, writers)
+        assert left_of(mongodb, argon, branch) == []
 
     few_at_a_time([lambda point=point: back(point) for point in BACK] + [lambda point=point: to_the_end(point) for point in END])
 
@@ -200,10 +210,10 @@ def test_an_executor_that_was_stopped_hurts_nobody_when_it_goes_on(cluster, mong
     forward += [(start, point, [start]) for point in ("moving", "moved")]
     back = [(rollback, point, then) for point, then in (("rolling_back", [rollback, start, confirm]), ("handing_back", [rollback]), ("before-ready", [rollback]))]
     few_at_a_time([lambda case=case: one(*case) for case in forward + back])
-    # of a branch that was confirmed no document is left in MongoDB, and none comes back
-    confirmed = [argon.rpc.GetMigration(project="p", branch=branch).traditional_id for branch in branches_of(argon) if branch.startswith("Conf")]
+    # of a branch that was confirmed nothing is left in MongoDB, and nothing comes back
+    confirmed = [branch for branch in branches_of(argon) if branch.startswith("Conf")]
     assert len(confirmed) == 6
-    assert {name: n for name, n in documents_of(mongodb, ["nothing"]).items() if any(f"_{id}_" in name for id in confirmed)} == {}
+    assert {branch: left_of(mongodb, argon, branch) for branch in confirmed} == dict.fromkeys(confirmed, [])
 
 
 def state_of(client, branch):
@@ -242,10 +252,8 @@ def test_who_waits_is_released_when_nobody_goes_on(cluster, mongodb, mongo_serve
 
     def slow():
         keys, writers = begin(other, "slow")
-        for i in range(4):
-            other.insert("p", f"more{i}", {"_id": 1}, branch="slow")
-        # longer in all than anybody would wait for one that is silent
-        other_mongodb.fail_next(["renameCollection", "create"], times=8, blockConnection=True, blockTimeMS=2000)
+        # one command takes longer than anybody would wait for an executor that is silent
+        other_mongodb.fail_next(["renameCollection"], blockConnection=True, blockTimeMS=14_000)
         heard = {}
         for message in other.rpc.stream("StartMigration", project="p", branch="slow", timeout=120):
             heard.setdefault(message.state, time.monotonic())
@@ -253,7 +261,26 @@ def test_who_waits_is_released_when_nobody_goes_on(cluster, mongodb, mongo_serve
         assert state_of(other, "slow") == State.MIGRATION_STATE_VERIFIED
         end(other, "slow", keys, writers)
 
-    *prefixes, _ = in_parallel(lambda: frozen("frozen"), lambda: frozen("moving", "stop"), lambda: frozen("renamed"), handed_back, slow)
+    def slow_index():
+        """One that was wanted too late to be made before writers wait: they wait half a minute at most, and the next call makes it."""
+        keys, writers = begin(argon, "index")
+        argon.rpc.StartMigration(project="p", branch="index", timeout=120)
+        straggler = Straggler(cluster, mongodb, "before-handing_back", "RollbackMigration", "index")
+        set_indexes(argon, "items", [{**BY_NAME, "unique": False}], branch="index")
+        mongodb.fail_next(["createIndexes"], blockConnection=True, blockTimeMS=60_000)
+        begun = time.monotonic()
+        straggler.doomed.process.process.send_signal(signal.SIGCONT)
+        straggler.thread.join()
+        assert straggler.code == grpc.StatusCode.DEADLINE_EXCEEDED
+        assert 29 < time.monotonic() - begun < 50
+        assert (branch_of(argon, "index").use_wal, state_of(argon, "index")) == (True, State.MIGRATION_STATE_ROLLING_BACK)
+        end(argon, "index", keys, writers)
+        argon.rpc.RollbackMigration(project="p", branch="index", timeout=120)
+        check(everything(argon, "index"), keys, writers)
+        return branch_of(argon, "index").prefix
+
+    ways = [lambda: frozen("frozen"), lambda: frozen("moving", "stop"), lambda: frozen("renamed"), handed_back, slow_index, slow]
+    *prefixes, _ = in_parallel(*ways)
     assert documents_of(mongodb, prefixes) == {}
     released = cluster.branches[0].events("migration.released")
     assert sorted((event["branch"], event["state"]) for event in released) == [
@@ -301,8 +328,8 @@ def test_a_replica_that_missed_the_start_does_not_say_ok_for_what_the_new_side_l
     assert argon.count("p", "items", branch="x") == client.count("p", "items", branch="x")
 
 
-def test_a_write_that_arrives_at_what_stands_in_for_its_collection(cluster, mongodb, argon):
-    """What stands in there refuses every document, which says nothing about the document."""
+def write_late(cluster, mongodb, argon, *calls):
+    """What a replica hears that has sent an insert which arrives in MongoDB after these calls, and the replica."""
     gate = Gate(f"127.0.0.1:{mongodb.port}")
     through_gate = uri(mongodb).replace(f"127.0.0.1:{mongodb.port}", gate.address)
     late = cluster.client(cluster.start_branch("--mongodb", through_gate, "--enable-wal-branches"))
@@ -320,10 +347,27 @@ def test_a_write_that_arrives_at_what_stands_in_for_its_collection(cluster, mong
     writer = threading.Thread(target=write)
     writer.start()
     wait_until(lambda: gate.is_held(b"too-late"), "the write on its way")
-    argon.rpc.StartMigration(project="p", branch="x", timeout=120)
+    for call in calls:
+        getattr(argon.rpc, call)(project="p", branch="x", timeout=120)
     gate.open()
     writer.join()
-    assert outcome == [(grpc.StatusCode.UNAVAILABLE, "not done: MongoDB answered late, and branch 'x' has changed meanwhile")]
+    gate.close()
+    return outcome[0], late
+
+
+def test_a_write_that_arrives_at_what_stands_in_for_its_collection(cluster, mongodb, argon):
+    """What stands in there refuses every document, which says nothing about the document."""
+    outcome, late = write_late(cluster, mongodb, argon, "StartMigration")
+    assert outcome == (grpc.StatusCode.UNAVAILABLE, "not done: MongoDB answered late, and branch 'x' has changed meanwhile")
     late.insert("p", "items", {"_id": "too-late"}, branch="x")
     assert late.count("p", "items", branch="x") == 2
-    gate.close()
+
+
+def test_a_write_that_arrives_when_all_has_been_dropped(cluster, mongodb, argon):
+    """MongoDB makes a collection of it, which is nobody's: it was never answered OK, and the branch has no part in it."""
+    outcome, late = write_late(cluster, mongodb, argon, "StartMigration", "ConfirmMigration")
+    assert outcome == (grpc.StatusCode.UNAVAILABLE, "outcome unknown: MongoDB answered late, and branch 'x' has changed meanwhile")
+    assert late.find("p", "items", branch="x") == [{"_id": 1}]
+    late.insert("p", "items", {"_id": "too-late"}, branch="x")
+    assert late.count("p", "items", branch="x") == 2
+    assert list(documents_of(mongodb, ["nothing"]).values()) == [1]

@@ -1,4 +1,4 @@
-"""Migrations under writers and kills, forward and back: one of 100,000 documents, and a small one with a server that loses nothing."""
+"""Migrations under writers and kills, forward and back: one of 10,000 or 100,000 documents, and a small one with a server that loses nothing."""
 
 import random
 import signal
@@ -9,13 +9,11 @@ import grpc
 import pytest
 
 from argon.branch.v1 import branch_pb2
-from harness import BIN, in_parallel, wait_until
+from harness import in_parallel, wait_until
 from migration_load import AWAY, Writer, check, goes_on, load, shares
 from traditional import DATABASE, branch_of, create, options, start
 
 State = branch_pb2.MigrationState
-SANITIZED = "asan" in str(BIN) or "tsan" in str(BIN)
-DOCUMENTS = 10_000 if SANITIZED else 100_000
 KILLS = 12
 COLLECTIONS = [f"c{i}" for i in range(5)]
 BEFORE_THE_START = (State.MIGRATION_STATE_PREPARING, State.MIGRATION_STATE_FROZEN, State.MIGRATION_STATE_RENAMED)
@@ -70,13 +68,15 @@ def persist(clients, method):
     raise AssertionError(f"{method} never came to an end")
 
 
-def test_a_hundred_thousand_documents_under_writers_and_kills(cluster, mongo_server):
+# the many need the speed of a release build
+@pytest.mark.parametrize("size", [10_000, pytest.param(100_000, marks=pytest.mark.scale)])
+def test_documents_under_writers_and_kills(cluster, mongo_server, size):
     mongodb = mongo_server(hasty=True)
     argon = start(cluster, mongodb)
     paused = cluster.start_branch(*options(mongodb))
     other = cluster.client(paused)
     create(argon, "x")
-    keys = load(argon, "x", COLLECTIONS, DOCUMENTS)
+    keys = load(argon, "x", COLLECTIONS, size)
     writers = [Writer((argon, other)[i % 2], "x", f"w{i}", COLLECTIONS, share, timeout=20, pause=0.01) for i, share in enumerate(shares(keys, 4))]
     wait_until(lambda: all(len(writer.inserted) > 5 for writer in writers), "writes before the start")
 
@@ -113,7 +113,7 @@ def test_a_hundred_thousand_documents_under_writers_and_kills(cluster, mongo_ser
     assert states[0] == states[1]
     counts = check(states[0], keys, writers)
     assert min(counts) > 10, counts
-    print(f"{DOCUMENTS} documents, {KILLS} kills: {counts[0]} inserts, {counts[1]} deletes, {counts[2]} changes acknowledged")
+    print(f"{size} documents, {KILLS} kills: {counts[0]} inserts, {counts[1]} deletes, {counts[2]} changes acknowledged")
     with mongodb.client() as client:
         assert {name: client[DATABASE][after.prefix + name].count_documents({}) for name in COLLECTIONS} == {
             name: len(documents) for name, documents in states[0].items()

@@ -122,7 +122,7 @@ def test_no_program_leaves_counters_of_the_driver_in_shared_memory(cluster, mong
     server = mongo_server(hasty=True)
     start(cluster, server)
     environment = {**os.environ, "ARGON_ENDPOINT": cluster.branches[0].address}
-    watch = subprocess.Popen([str(BIN / "argon"), "watch", "-p", "p", "-o", "ndjson"], stdout=subprocess.PIPE, env=environment)
+    watch = subprocess.Popen([str(BIN / "argon"), "watch", "-p", "p", "--after-lsn", "0", "-o", "ndjson"], stdout=subprocess.PIPE, env=environment)
     cluster.argon("docs", "insert", "items", '{"_id": 1}', "-p", "p")
     assert watch.stdout.readline()  # it is well past its start
     service = cluster.branches[0].process

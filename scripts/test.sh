@@ -1,15 +1,20 @@
 #!/usr/bin/env bash
 # Installs what the tests need, builds with sanitizers and as released, and runs all tests.
 #
-#   scripts/test.sh            everything
+#   scripts/test.sh            everything but what is below
 #   scripts/test.sh unit       unit tests and source checks only
+#   scripts/test.sh nightly    the images and docker-compose.yml, and a real Kubernetes, which has to be compiled first
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 what=${1:-all}
 case $what in
-  -h | --help) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
   all | unit) ;;
+  nightly)
+    "$root/tests/containers/compose.sh"
+    exec "$root/scripts/test-kubernetes.sh"
+    ;;
   *) die "unknown argument '$what'" ;;
 esac
 install_packages build run test
@@ -53,5 +58,3 @@ say "benchmarks: do they run"
 "$root/bench/run.sh" --quick
 say "quickstart, as a stranger would run it"
 "$root/tests/integration/quickstart.sh"
-say "images, and the main job on docker-compose.yml"
-"$root/tests/containers/compose.sh"

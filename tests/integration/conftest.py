@@ -1,8 +1,16 @@
 import os
+import shutil
 
 import pytest
 
 from harness import Cluster, MongoServer
+
+
+@pytest.fixture
+def tmp_path(tmp_path):
+    """pytest's, but not kept: a log begins with a file of 64 MiB, and there are a thousand tests."""
+    yield tmp_path
+    shutil.rmtree(tmp_path, ignore_errors=True)
 
 
 @pytest.fixture

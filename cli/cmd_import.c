@@ -182,7 +182,7 @@ static bool send(struct import *import, Argon__Branch__V1__WriteOptions *write, 
     const struct insert_rules rules = import->again && connection->without_id ? insert_rules_again(&import->rules) : import->rules;
     if (insert_batch_send(&import->batch, connection, &import->target, &rules, write, arena, response, err))
         return true;
-    if (!connection->without_id || !connection->unresolved)
+    if (!connection->without_id)
         return false;
     bool ok = insert_batch_send_again(&import->batch, connection, &import->target, &rules, write, arena, response, err);
     connection->unresolved = !ok && err->outcome != OUTCOME_NOT_APPLIED;

@@ -28,7 +28,7 @@ void connection_close(struct connection *connection)
     connection->client = NULL;
 }
 
-static int64_t unary_deadline(const struct connection *connection)
+int64_t connection_deadline(const struct connection *connection)
 {
     uint64_t timeout = connection->options->timeout ? connection->options->timeout : DEFAULT_TIMEOUT;
     return clock_monotonic_micros() + (int64_t)timeout;
@@ -37,7 +37,7 @@ static int64_t unary_deadline(const struct connection *connection)
 static bool call(struct connection *connection, bool repeatable, const char *method, const ProtobufCMessage *request,
                  const ProtobufCMessageDescriptor *response_type, struct arena *arena, ProtobufCMessage **response, struct error *err)
 {
-    const struct rpc_call_options options = { .deadline = unary_deadline(connection), .repeatable = repeatable };
+    const struct rpc_call_options options = { .deadline = connection_deadline(connection), .repeatable = repeatable };
     atomic_store(&connection->asked, true);
     bool ok = rpc_client_call(connection->client, method, request, response_type, &options, arena, response, err);
     if (ok || (err->code != ERROR_UNAVAILABLE && err->code != ERROR_DEADLINE_EXCEEDED) || rpc_client_is_connected(connection->client))
@@ -165,7 +165,7 @@ bool connection_write(struct connection *connection, const char *method, const P
 bool connection_stream(struct connection *connection, const char *method, const ProtobufCMessage *request,
                        const ProtobufCMessageDescriptor *response_type, struct rpc_client_stream **stream, struct error *err)
 {
-    const struct rpc_call_options options = { .deadline = connection->options->timeout ? unary_deadline(connection) : NO_DEADLINE };
+    const struct rpc_call_options options = { .deadline = connection->options->timeout ? connection_deadline(connection) : NO_DEADLINE };
     return rpc_client_stream_open(connection->client, method, request, response_type, &options, stream, err);
 }
 

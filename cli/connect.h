@@ -35,6 +35,9 @@ struct connection {
 CHECKED bool connection_open(struct connection *connection, const struct global_options *options, struct error *err);
 void connection_close(struct connection *connection);
 
+/* Of a call that begins now, by the monotonic clock: --timeout, or the default. */
+int64_t connection_deadline(const struct connection *connection);
+
 /* One call within --timeout; UNAVAILABLE is repeated until then. *response lives in the arena. */
 CHECKED bool connection_read(struct connection *connection, const char *method, const ProtobufCMessage *request,
                              const ProtobufCMessageDescriptor *response_type, struct arena *arena, ProtobufCMessage **response,

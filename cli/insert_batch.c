@@ -1,5 +1,6 @@
 #include "cli/insert_batch.h"
 
+#include "common/base/backoff.h"
 #include "common/bson/element.h"
 
 bool insert_rules_parse(const char *on_duplicate, struct insert_rules *rules, struct error *err)
@@ -107,6 +108,11 @@ bool insert_batch_send_again(const struct insert_batch *batch, struct connection
                              const Argon__Branch__V1__InsertManyResponse **response, struct error *err)
 {
     const struct insert_rules again = insert_rules_again(rules);
-    return err->code == ERROR_UNAVAILABLE && all_have_ids(batch) &&
+    const int64_t deadline = connection_deadline(connection);
+    struct backoff backoff = { 0 };
+    while (err->code == ERROR_UNAVAILABLE && err->outcome == OUTCOME_NOT_APPLIED && backoff_wait(&backoff, deadline))
+        if (insert_batch_call(batch, connection, connection_call_once, target, rules, write, arena, response, err))
+            return true;
+    return err->outcome != OUTCOME_NOT_APPLIED && err->code == ERROR_UNAVAILABLE && all_have_ids(batch) &&
            insert_batch_call(batch, connection, connection_read, target, &again, write, arena, response, err);
 }

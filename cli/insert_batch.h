@@ -42,8 +42,8 @@ CHECKED bool insert_batch_send(const struct insert_batch *batch, struct connecti
                                const struct insert_rules *rules, Argon__Branch__V1__WriteOptions *write, struct arena *arena,
                                const Argon__Branch__V1__InsertManyResponse **response, struct error *err);
 
-/* After a failure without a request_id, when it may be in: sends it again where nobody answered and every document has an _id,
- * without which it would be in twice. Else it is false at once, and err is as it was. */
+/* After a failure without a request_id, where nobody answered: sends it again. What is known not to be in goes as before; what may be
+ * in goes only when every document has an _id, without which it would be in twice. Else it is false, and err is the last failure. */
 CHECKED bool insert_batch_send_again(const struct insert_batch *batch, struct connection *connection, Argon__Branch__V1__Target *target,
                                      const struct insert_rules *rules, Argon__Branch__V1__WriteOptions *write, struct arena *arena,
                                      const Argon__Branch__V1__InsertManyResponse **response, struct error *err);

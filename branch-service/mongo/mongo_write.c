@@ -222,11 +222,13 @@ static bool commit(struct mongo *mongo, const struct transaction *transaction, c
 {
     bson_error_t failure = { 0 };
     bson_t reply;
+    unsigned sent_before = mongo_stream_writes_sent();
     bool ok = mongoc_client_session_commit_transaction(transaction->session, &reply, &failure);
     if (!ok) {
         mongo_error_set(err, &failure, &reply, deadline, MONGO_CHANGES_MANY);
         mongo_note_failure(mongo, err);
-        bool none = mongoc_error_has_label(&reply, "TransientTransactionError");
+        /* a server that was killed may not know of the first commit when it is asked for the second */
+        bool none = mongoc_error_has_label(&reply, "TransientTransactionError") && mongo_stream_writes_sent() - sent_before < 2;
         err->outcome = none ? OUTCOME_NOT_APPLIED : OUTCOME_UNKNOWN;
         mark(insert, 0, insert->n, none ? MONGO_ITEM_NOT_TRIED : MONGO_ITEM_UNKNOWN);
     }

@@ -123,7 +123,8 @@ static bool begin(struct request *request, const struct argon_target *target, co
                   struct arena *arena, struct argon_error *error)
 {
     request->query = (Argon__Branch__V1__QueryOptions)ARGON__BRANCH__V1__QUERY_OPTIONS__INIT;
-    request->options = options->let.data ? &request->query : NULL;
+    request->query.hint = options->hint ? (char *)options->hint : "";
+    request->options = options->let.data || options->hint ? &request->query : NULL;
     request->format = client_format(options->format);
     return client_target(target, &request->target, error) && client_part(&options->let, arena, &request->query.let, error) &&
            client_part(&options->projection, arena, &request->projection, error);

@@ -27,13 +27,14 @@ static bool convert_query(const struct argon_target *target, const struct argon_
                           struct query_parts *parts, struct argon_error *error)
 {
     parts->options = (Argon__Branch__V1__QueryOptions)ARGON__BRANCH__V1__QUERY_OPTIONS__INIT;
+    parts->options.hint = query->hint ? (char *)query->hint : "";
     client_read(&query->read, &parts->read);
     return client_target(target, &parts->target, error) && client_part(&query->let, arena, &parts->options.let, error);
 }
 
 static Argon__Branch__V1__QueryOptions *options_of(struct query_parts *parts)
 {
-    return parts->options.let ? &parts->options : NULL;
+    return parts->options.let || parts->options.hint[0] ? &parts->options : NULL;
 }
 
 /* NULL: error says why. */

@@ -180,6 +180,7 @@ struct argon_operation {
 /* All zero: none of it. */
 struct argon_write_options {
     struct argon_document let;        /* variables, as $$name in $expr and pipelines; data NULL: none */
+    const char *hint;                 /* as in argon_query */
     bool atomic;                      /* all in one batch or nothing. INVALID_ARGUMENT: it does not fit one */
     enum argon_format format;         /* how ids and the document come back */
     bool unordered;                   /* argon_bulk_write: go on behind an operation that fails */
@@ -243,6 +244,7 @@ struct argon_query {
     enum argon_format format; /* how documents come back */
     /* data NULL: whole documents, in _id order, no variables ($$name) */
     struct argon_document projection, sort, let;
+    const char *hint; /* an index by its name, for the MongoDB of a traditional branch; a WAL branch needs none. NULL: none */
 };
 
 struct argon_cursor;
@@ -256,7 +258,7 @@ bool argon_cursor_next(struct argon_cursor *cursor, struct argon_document *docum
 uint64_t argon_cursor_lsn(const struct argon_cursor *cursor); /* of the state that is shown */
 void argon_cursor_close(struct argon_cursor *cursor);         /* at any time; NULL is fine */
 
-/* What a pipeline makes of a collection: n stages. Of the query, which may be NULL, it takes read, format and let. */
+/* What a pipeline makes of a collection: n stages. Of the query, which may be NULL, it takes read, format, let and hint. */
 struct argon_cursor *argon_aggregate(struct argon_client *client, const struct argon_target *target, const struct argon_document *stages,
                                      size_t n, const struct argon_query *query, struct argon_error *error);
 

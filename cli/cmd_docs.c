@@ -46,10 +46,10 @@ static bool add_standard_input(struct insert_batch *batch, struct error *err)
     return ok;
 }
 
-/* {"inserted":1,"replaced":0,"skipped":0,"inserted_ids":[{"_id":...}],"lsn":12} */
+/* {"inserted":1,"replaced":0,"skipped":0,"inserted_ids":[{"_id":...}],"errors":[],"lsn":12} */
 static bool print_inserted(struct cli *cli, const Argon__Branch__V1__InsertManyResponse *response, struct error *err)
 {
-    struct buffer ids = { 0 }, sentence = { 0 };
+    struct buffer ids = { 0 }, sentence = { 0 }, errors = { 0 };
     char text[128], at_lsn[OUTPUT_AT_LSN_SIZE];
     bool ok = true;
     snprintf(text, sizeof text, "Inserted %" PRIu64 " document%s%s.", response->inserted, response->inserted == 1 ? "" : "s",
@@ -79,17 +79,39 @@ static bool print_inserted(struct cli *cli, const Argon__Branch__V1__InsertManyR
     buffer_append_u8(&ids, ']');
     buffer_append_u8(&ids, '\0');
     buffer_append_u8(&sentence, '\0');
-    if (ok && (ids.failed || sentence.failed))
+    docs_append_errors(response->errors, response->n_errors, &errors);
+    if (ok && (ids.failed || sentence.failed || errors.failed))
         ok = error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for the ids that were inserted");
     if (ok) {
-        const struct field fields[] = { FIELD_U64("inserted", response->inserted), FIELD_U64("replaced", response->replaced),
-                                        FIELD_U64("skipped", response->skipped), FIELD_JSON("inserted_ids", (const char *)ids.data),
-                                        FIELD_U64("lsn", response->lsn) };
+        const struct field fields[] = { FIELD_U64("inserted", response->inserted),       FIELD_U64("replaced", response->replaced),
+                                        FIELD_U64("skipped", response->skipped),         FIELD_JSON("inserted_ids", (const char *)ids.data),
+                                        FIELD_JSON("errors", (const char *)errors.data), FIELD_U64("lsn", response->lsn) };
         output_result(&cli->out, (const char *)sentence.data, fields, ARRAY_LEN(fields));
     }
     buffer_destroy(&ids);
     buffer_destroy(&sentence);
+    buffer_destroy(&errors);
     return ok;
+}
+
+/* stop is of one request only, so that import has no such rule. */
+static bool parse_rules(struct insert_rules *rules, struct error *err)
+{
+    if (strcmp(options.on_duplicate, "stop") != 0)
+        return insert_rules_parse(options.on_duplicate, rules, err) ||
+               error_set(err, ERROR_INVALID_ARGUMENT, "option --on-duplicate: '%s' is none of fail, skip, replace, stop",
+                         options.on_duplicate);
+    *rules = (struct insert_rules) { .on_duplicate = ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_STOP, .skip_invalid = true };
+    return true;
+}
+
+/* Of --on-duplicate stop: the documents before it are in. */
+static bool tell_where_it_stopped(const Argon__Branch__V1__InsertManyResponse *response, struct error *err)
+{
+    if (response->n_errors == 0)
+        return true;
+    const Argon__Branch__V1__ItemError *first = response->errors[0];
+    return error_set(err, (enum error_code)first->code, "stopped at document %" PRIu32 ": %s", first->index + 1, first->message);
 }
 
 static bool docs_insert(struct cli *cli, struct error *err)
@@ -98,7 +120,7 @@ static bool docs_insert(struct cli *cli, struct error *err)
     Argon__Branch__V1__Target target;
     Argon__Branch__V1__WriteOptions write;
     struct insert_rules rules;
-    bool ok = cli_target(cli, cli->args[0], &target, err) && insert_rules_parse(options.on_duplicate, &rules, err);
+    bool ok = cli_target(cli, cli->args[0], &target, err) && parse_rules(&rules, err);
     for (size_t i = 1; ok && i < cli->n_args; i++) {
         if (strcmp(cli->args[i], "-") == 0)
             ok = add_standard_input(&batch, err);
@@ -110,7 +132,7 @@ static bool docs_insert(struct cli *cli, struct error *err)
     const Argon__Branch__V1__InsertManyResponse *response;
     ok = ok && connection_begin_write(&cli->connection, target.project, &cli->arena, &write, err) &&
          insert_batch_send(&batch, &cli->connection, &target, &rules, &write, &cli->arena, &response, err) &&
-         print_inserted(cli, response, err);
+         print_inserted(cli, response, err) && tell_where_it_stopped(response, err);
     insert_batch_destroy(&batch);
     return ok;
 }
@@ -118,7 +140,8 @@ static bool docs_insert(struct cli *cli, struct error *err)
 /* ---- the table --------------------------------------------------------------------------------------- */
 
 static const struct config_option insert_options[] = {
-    { "on-duplicate", 0, CONFIG_STRING, &options.on_duplicate, "fail", NULL, 0, 0, "fail|skip|replace", "when an _id exists already" },
+    { "on-duplicate", 0, CONFIG_STRING, &options.on_duplicate, "fail", NULL, 0, 0, "fail|skip|replace|stop",
+      "when an _id exists already; stop: those before it go in, it and those behind it do not" },
 };
 static const struct command commands[] = {
     { "insert", "COLLECTION JSON...|- -p PROJECT [-b BRANCH]", "Insert documents, all or none; - reads them from standard input",

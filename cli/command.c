@@ -98,6 +98,18 @@ bool cli_documents(struct cli *cli, const char *what, const char *json, Argon__B
     return true;
 }
 
+bool cli_hint(struct cli *cli, const char *text, Argon__Branch__V1__QueryOptions *options, struct error *err)
+{
+    if (text[strspn(text, " \t\r\n")] != '{') {
+        options->hint = (char *)text;
+        return true;
+    }
+    options->hint_keys = arena_alloc(&cli->arena, sizeof *options->hint_keys);
+    if (!options->hint_keys)
+        return error_out_of_memory(err);
+    return cli_document(cli, "--hint", text, options->hint_keys, err);
+}
+
 bool cli_refuse_request_id(const struct cli *cli, struct error *err)
 {
     if (cli->options->request_id[0] || cli->options->since_lsn)

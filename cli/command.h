@@ -97,6 +97,8 @@ CHECKED bool cli_document(struct cli *cli, const char *what, const char *json, A
 /* An array of documents, such as a pipeline, likewise. */
 CHECKED bool cli_documents(struct cli *cli, const char *what, const char *json, Argon__Branch__V1__Document ***documents, size_t *n,
                            struct error *err);
+/* The text of --hint: the name of an index, or its keys as a document; "" is none. */
+CHECKED bool cli_hint(struct cli *cli, const char *text, Argon__Branch__V1__QueryOptions *options, struct error *err);
 /* For commands of many writes that choose their ids by themselves. INVALID_ARGUMENT when --request-id or --since-lsn is given. */
 CHECKED bool cli_refuse_request_id(const struct cli *cli, struct error *err);
 /* A short call, within --timeout: is the branch there? Before a stream that has no deadline. */

@@ -13,10 +13,13 @@ static struct {
     const char *sort;
     const char *projection;
     const char *let;
+    const char *hint;
+    bool estimated;
 } options;
 
 /* clang-format off */
 #define LET   { "let", 0, CONFIG_STRING, &options.let, "", NULL, 0, 0, "JSON", "variables, for $expr and expressions as $$name" }
+#define HINT  { "hint", 0, CONFIG_STRING, &options.hint, "", NULL, 0, 0, "NAME|JSON", "the index that MongoDB goes by, its name or its keys; a WAL branch needs none" }
 #define SKIP  { "skip", 0, CONFIG_UINT, &options.skip, NULL, NULL, 0, 0, "N", "pass over the first N" }
 #define LIMIT { "limit", 0, CONFIG_UINT, &options.limit, NULL, NULL, 0, 0, "N", "at most N; 0: all" }
 /* clang-format on */
@@ -25,11 +28,18 @@ const struct config_option docs_find_options[DOCS_N_FIND_OPTIONS] = {
     { "sort", 0, CONFIG_STRING, &options.sort, "", NULL, 0, 0, "JSON", "in this order: {\"age\": -1, \"name\": 1}" },
     { "projection", 0, CONFIG_STRING, &options.projection, "", NULL, 0, 0, "JSON", "only these fields: {\"name\": 1}" },
     LET,
+    HINT,
     SKIP,
     LIMIT,
 };
-const struct config_option docs_count_options[DOCS_N_COUNT_OPTIONS] = { LET, SKIP, LIMIT };
-const struct config_option docs_aggregate_options[DOCS_N_AGGREGATE_OPTIONS] = { LET };
+const struct config_option docs_count_options[DOCS_N_COUNT_OPTIONS] = {
+    LET,
+    HINT,
+    SKIP,
+    LIMIT,
+    { "estimated", 0, CONFIG_BOOL, &options.estimated, NULL, NULL, 0, 0, NULL, "all of the collection, without looking at a document" },
+};
+const struct config_option docs_aggregate_options[DOCS_N_AGGREGATE_OPTIONS] = { LET, HINT };
 
 /* What the messages of a query point to. */
 struct query {
@@ -42,17 +52,13 @@ struct query {
 static bool fill_query(struct cli *cli, struct query *query, struct error *err)
 {
     query->options = (Argon__Branch__V1__QueryOptions)ARGON__BRANCH__V1__QUERY_OPTIONS__INIT;
-    if (!cli_target(cli, cli->args[0], &query->target, err) || !read_state_fill(cli, &query->read, err))
+    if (!cli_target(cli, cli->args[0], &query->target, err) || !read_state_fill(cli, &query->read, err) ||
+        !cli_hint(cli, options.hint, &query->options, err))
         return false;
     if (!options.let[0])
         return true;
     query->options.let = &query->let;
     return cli_document(cli, "--let", options.let, &query->let, err);
-}
-
-static Argon__Branch__V1__QueryOptions *options_of(struct query *query)
-{
-    return query->options.let ? &query->options : NULL;
 }
 
 /* Text that is not there leaves the field alone. */
@@ -79,7 +85,7 @@ static bool fill_find(struct cli *cli, struct query *query, Argon__Branch__V1__F
         return false;
     request->target = &query->target;
     request->read = &query->read;
-    request->options = options_of(query);
+    request->options = &query->options;
     request->skip = options.skip;
     request->limit = options.limit;
     return true;
@@ -92,7 +98,7 @@ static bool fill_aggregate(struct cli *cli, struct query *query, Argon__Branch__
         return false;
     request->target = &query->target;
     request->read = &query->read;
-    request->options = options_of(query);
+    request->options = &query->options;
     return true;
 }
 
@@ -114,20 +120,11 @@ bool docs_aggregate(struct cli *cli, struct error *err)
            find_stream_print(cli, BRANCH_METHOD("Documents", "Aggregate"), &request.base, &query.target, &cli->out, &lsn, err);
 }
 
-bool docs_count(struct cli *cli, struct error *err)
+/* Of Count or EstimatedCount. */
+static bool print_count(struct cli *cli, const char *method, const ProtobufCMessage *request, struct error *err)
 {
-    Argon__Branch__V1__CountRequest request = ARGON__BRANCH__V1__COUNT_REQUEST__INIT;
-    struct query query;
-    if (!fill_query(cli, &query, err) || !fill_document(cli, "FILTER", argument(cli, 1), &query.filter, &request.filter, err))
-        return false;
-    request.target = &query.target;
-    request.read = &query.read;
-    request.options = options_of(&query);
-    request.skip = options.skip;
-    request.limit = options.limit;
     ProtobufCMessage *message;
-    if (!connection_read(&cli->connection, BRANCH_METHOD("Documents", "Count"), &request.base,
-                         &argon__branch__v1__count_response__descriptor, &cli->arena, &message, err))
+    if (!connection_read(&cli->connection, method, request, &argon__branch__v1__count_response__descriptor, &cli->arena, &message, err))
         return false;
     const Argon__Branch__V1__CountResponse *response = (const void *)message;
     const struct field fields[] = { FIELD_U64("count", response->count), FIELD_U64("lsn", response->lsn) };
@@ -135,6 +132,35 @@ bool docs_count(struct cli *cli, struct error *err)
     snprintf(sentence, sizeof sentence, "%" PRIu64, response->count);
     output_result(&cli->out, sentence, fields, ARRAY_LEN(fields));
     return true;
+}
+
+static bool estimate_count(struct cli *cli, struct query *query, struct error *err)
+{
+    Argon__Branch__V1__EstimatedCountRequest request = ARGON__BRANCH__V1__ESTIMATED_COUNT_REQUEST__INIT;
+    if (cli->n_args > 1 || options.let[0] || options.hint[0] || options.skip || options.limit)
+        return error_set(err, ERROR_INVALID_ARGUMENT,
+                         "--estimated is of all documents: it takes no FILTER, --let, --hint, --skip and --limit");
+    request.target = &query->target;
+    request.read = &query->read;
+    return print_count(cli, BRANCH_METHOD("Documents", "EstimatedCount"), &request.base, err);
+}
+
+bool docs_count(struct cli *cli, struct error *err)
+{
+    Argon__Branch__V1__CountRequest request = ARGON__BRANCH__V1__COUNT_REQUEST__INIT;
+    struct query query;
+    if (!fill_query(cli, &query, err))
+        return false;
+    if (options.estimated)
+        return estimate_count(cli, &query, err);
+    if (!fill_document(cli, "FILTER", argument(cli, 1), &query.filter, &request.filter, err))
+        return false;
+    request.target = &query.target;
+    request.read = &query.read;
+    request.options = &query.options;
+    request.skip = options.skip;
+    request.limit = options.limit;
+    return print_count(cli, BRANCH_METHOD("Documents", "Count"), &request.base, err);
 }
 
 /* The array out of {"values":[...]}, as text with its NUL. */

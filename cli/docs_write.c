@@ -12,6 +12,7 @@ static struct {
     const char *array_filters;
     const char *sort;
     const char *let;
+    const char *hint;
     const char *projection;
     const char *shown; /* --return */
     bool unordered;
@@ -24,15 +25,16 @@ static struct {
 #define FILTERS { "array-filters", 0, CONFIG_STRING, &options.array_filters, "", NULL, 0, 0, "JSON", "an array with what each $[name] is for: [{\"x.size\": 5}]" }
 #define SORT   { "sort", 0, CONFIG_STRING, &options.sort, "", NULL, 0, 0, "JSON", "the first match in this order: {\"age\": -1}" }
 #define LET    { "let", 0, CONFIG_STRING, &options.let, "", NULL, 0, 0, "JSON", "variables, for $expr and pipelines as $$name" }
+#define HINT   { "hint", 0, CONFIG_STRING, &options.hint, "", NULL, 0, 0, "NAME|JSON", "the index that MongoDB goes by, its name or its keys; a WAL branch needs none" }
 #define PROJECTION { "projection", 0, CONFIG_STRING, &options.projection, "", NULL, 0, 0, "JSON", "print only these fields: {\"name\": 1}" }
 #define RETURN { "return", 0, CONFIG_STRING, &options.shown, "before", NULL, 0, 0, "before|after", "which document to print" }
 
-const struct config_option docs_update_options[DOCS_N_UPDATE_OPTIONS] = { MANY, UPSERT, FILTERS, SORT, LET };
-const struct config_option docs_replace_options[DOCS_N_REPLACE_OPTIONS] = { UPSERT, SORT, LET };
-const struct config_option docs_delete_options[DOCS_N_DELETE_OPTIONS] = { MANY, LET };
-const struct config_option docs_find_one_and_update_options[DOCS_N_FIND_ONE_AND_UPDATE_OPTIONS] = { RETURN, SORT, PROJECTION, UPSERT, FILTERS, LET };
-const struct config_option docs_find_one_and_replace_options[DOCS_N_FIND_ONE_AND_REPLACE_OPTIONS] = { RETURN, SORT, PROJECTION, UPSERT, LET };
-const struct config_option docs_find_one_and_delete_options[DOCS_N_FIND_ONE_AND_DELETE_OPTIONS] = { SORT, PROJECTION, LET };
+const struct config_option docs_update_options[DOCS_N_UPDATE_OPTIONS] = { MANY, UPSERT, FILTERS, SORT, LET, HINT };
+const struct config_option docs_replace_options[DOCS_N_REPLACE_OPTIONS] = { UPSERT, SORT, LET, HINT };
+const struct config_option docs_delete_options[DOCS_N_DELETE_OPTIONS] = { MANY, LET, HINT };
+const struct config_option docs_find_one_and_update_options[DOCS_N_FIND_ONE_AND_UPDATE_OPTIONS] = { RETURN, SORT, PROJECTION, UPSERT, FILTERS, LET, HINT };
+const struct config_option docs_find_one_and_replace_options[DOCS_N_FIND_ONE_AND_REPLACE_OPTIONS] = { RETURN, SORT, PROJECTION, UPSERT, LET, HINT };
+const struct config_option docs_find_one_and_delete_options[DOCS_N_FIND_ONE_AND_DELETE_OPTIONS] = { SORT, PROJECTION, LET, HINT };
 const struct config_option docs_bulk_options[DOCS_N_BULK_OPTIONS] = {
     { "unordered", 0, CONFIG_BOOL, &options.unordered, NULL, NULL, 0, 0, NULL, "go on behind an operation that fails" },
     { "atomic", 0, CONFIG_BOOL, &options.atomic, NULL, NULL, 0, 0, NULL, "all or nothing, in one batch" },
@@ -74,6 +76,8 @@ static bool fill(struct cli *cli, struct change *change, const char *update_name
         return false;
     if (given(options.array_filters) &&
         !cli_documents(cli, "--array-filters", options.array_filters, &change->array_filters, &change->n_array_filters, err))
+        return false;
+    if (given(options.hint) && !cli_hint(cli, options.hint, &change->options, err))
         return false;
     change->options.let = given(options.let) ? &change->let : NULL;
     return connection_begin_write(&cli->connection, change->target.project, &cli->arena, &change->write, err);
@@ -128,7 +132,7 @@ bool docs_update(struct cli *cli, struct error *err)
     request.n_array_filters = change.n_array_filters;
     request.sort = given(options.sort) ? &change.sort : NULL;
     request.upsert = options.upsert;
-    request.options = change.options.let ? &change.options : NULL;
+    request.options = &change.options;
     request.write = &change.write;
     const char *method = options.many ? BRANCH_METHOD("Documents", "UpdateMany") : BRANCH_METHOD("Documents", "UpdateOne");
     return connection_write(&cli->connection, method, &request.base, &argon__branch__v1__update_response__descriptor, &cli->arena, &message,
@@ -148,7 +152,7 @@ bool docs_replace(struct cli *cli, struct error *err)
     request.replacement = &change.update;
     request.sort = given(options.sort) ? &change.sort : NULL;
     request.upsert = options.upsert;
-    request.options = change.options.let ? &change.options : NULL;
+    request.options = &change.options;
     request.write = &change.write;
     return connection_write(&cli->connection, BRANCH_METHOD("Documents", "ReplaceOne"), &request.base,
                             &argon__branch__v1__update_response__descriptor, &cli->arena, &message, err) &&
@@ -164,7 +168,7 @@ bool docs_delete(struct cli *cli, struct error *err)
         return false;
     request.target = &change.target;
     request.filter = &change.filter;
-    request.options = change.options.let ? &change.options : NULL;
+    request.options = &change.options;
     request.write = &change.write;
     const char *method = options.many ? BRANCH_METHOD("Documents", "DeleteMany") : BRANCH_METHOD("Documents", "DeleteOne");
     if (!connection_write(&cli->connection, method, &request.base, &argon__branch__v1__delete_response__descriptor, &cli->arena, &message,
@@ -228,7 +232,7 @@ bool docs_find_one_and_update(struct cli *cli, struct error *err)
     request.sort = given(options.sort) ? &change.sort : NULL;
     request.projection = given(options.projection) ? &change.projection : NULL;
     request.upsert = options.upsert;
-    request.options = change.options.let ? &change.options : NULL;
+    request.options = &change.options;
     request.write = &change.write;
     return find_one_and(cli, BRANCH_METHOD("Documents", "FindOneAndUpdate"), &request.base, err);
 }
@@ -245,7 +249,7 @@ bool docs_find_one_and_replace(struct cli *cli, struct error *err)
     request.sort = given(options.sort) ? &change.sort : NULL;
     request.projection = given(options.projection) ? &change.projection : NULL;
     request.upsert = options.upsert;
-    request.options = change.options.let ? &change.options : NULL;
+    request.options = &change.options;
     request.write = &change.write;
     return find_one_and(cli, BRANCH_METHOD("Documents", "FindOneAndReplace"), &request.base, err);
 }
@@ -260,7 +264,7 @@ bool docs_find_one_and_delete(struct cli *cli, struct error *err)
     request.filter = &change.filter;
     request.sort = given(options.sort) ? &change.sort : NULL;
     request.projection = given(options.projection) ? &change.projection : NULL;
-    request.options = change.options.let ? &change.options : NULL;
+    request.options = &change.options;
     request.write = &change.write;
     return find_one_and(cli, BRANCH_METHOD("Documents", "FindOneAndDelete"), &request.base, err);
 }
@@ -284,7 +288,7 @@ static bool append_ids(struct cli *cli, Argon__Branch__V1__IndexedId *const *ids
     return true;
 }
 
-static void append_errors(Argon__Branch__V1__ItemError *const *errors, size_t n, struct buffer *out)
+void docs_append_errors(Argon__Branch__V1__ItemError *const *errors, size_t n, struct buffer *out)
 {
     buffer_append_u8(out, '[');
     for (size_t i = 0; i < n; i++) {
@@ -303,7 +307,7 @@ static bool print_bulk(struct cli *cli, const Argon__Branch__V1__BulkWriteRespon
 {
     struct buffer inserted = { 0 }, upserted = { 0 }, errors = { 0 };
     char sentence[256], at[OUTPUT_AT_LSN_SIZE];
-    append_errors(response->errors, response->n_errors, &errors);
+    docs_append_errors(response->errors, response->n_errors, &errors);
     bool ok = append_ids(cli, response->inserted_ids, response->n_inserted_ids, &inserted, err) &&
               append_ids(cli, response->upserted_ids, response->n_upserted_ids, &upserted, err);
     if (ok && (inserted.failed || upserted.failed || errors.failed))

@@ -12,13 +12,16 @@ CHECKED bool docs_find_one_and_replace(struct cli *cli, struct error *err);
 CHECKED bool docs_find_one_and_delete(struct cli *cli, struct error *err);
 CHECKED bool docs_bulk_write(struct cli *cli, struct error *err);
 
+/* What became of the items of a request, as a JSON array with its NUL. */
+void docs_append_errors(Argon__Branch__V1__ItemError *const *errors, size_t n, struct buffer *out);
+
 enum {
-    DOCS_N_UPDATE_OPTIONS = 5,
-    DOCS_N_REPLACE_OPTIONS = 3,
-    DOCS_N_DELETE_OPTIONS = 2,
-    DOCS_N_FIND_ONE_AND_UPDATE_OPTIONS = 6,
-    DOCS_N_FIND_ONE_AND_REPLACE_OPTIONS = 5,
-    DOCS_N_FIND_ONE_AND_DELETE_OPTIONS = 3,
+    DOCS_N_UPDATE_OPTIONS = 6,
+    DOCS_N_REPLACE_OPTIONS = 4,
+    DOCS_N_DELETE_OPTIONS = 3,
+    DOCS_N_FIND_ONE_AND_UPDATE_OPTIONS = 7,
+    DOCS_N_FIND_ONE_AND_REPLACE_OPTIONS = 6,
+    DOCS_N_FIND_ONE_AND_DELETE_OPTIONS = 4,
     DOCS_N_BULK_OPTIONS = 3,
 };
 extern const struct config_option docs_update_options[DOCS_N_UPDATE_OPTIONS];

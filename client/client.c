@@ -103,6 +103,15 @@ bool client_refuse(struct argon_error *error, const char *message)
     return false;
 }
 
+bool client_no_memory(struct argon_error *error)
+{
+    struct error err;
+    error_out_of_memory(&err);
+    client_fail(error, &err);
+    error->not_applied = true;
+    return false;
+}
+
 void client_succeed(struct argon_error *error)
 {
     *error = (struct argon_error) { 0 };
@@ -166,7 +175,8 @@ static bool exchange(struct argon_client *client, const struct client_call *call
     struct arena arena;
     ProtobufCMessage *response;
     arena_init(&arena, 0);
-    bool ok = rpc_client_call(client->rpc, call->method, call->request, call->response_type, &options, &arena, &response, err);
+    bool ok = rpc_client_call(client->rpc, call->method, call->request, call->response_type, &options, call->keep ? call->keep : &arena,
+                              &response, err);
     if (ok && call->show) {
         uint64_t lsn = call->show(response, call->out);
         if (lsn)
@@ -309,13 +319,36 @@ bool client_document(const struct argon_document *from, struct arena *arena, Arg
     if (memchr(from->data, '\0', from->len))
         return client_refuse(error, "a JSON document has a zero byte");
     to->json = arena_strndup(arena, from->data, from->len);
-    if (to->json)
+    return to->json || client_no_memory(error);
+}
+
+bool client_part(const struct argon_document *from, struct arena *arena, Argon__Branch__V1__Document **place, struct argon_error *error)
+{
+    *place = NULL;
+    if (!from->data)
         return true;
-    struct error err;
-    error_out_of_memory(&err);
-    client_fail(error, &err);
-    error->not_applied = true;
-    return false;
+    Argon__Branch__V1__Document *part = arena_alloc(arena, sizeof *part);
+    if (!part)
+        return client_no_memory(error);
+    *place = part;
+    return client_document(from, arena, part, error);
+}
+
+bool client_list(const struct argon_document *from, size_t n, struct arena *arena, Argon__Branch__V1__Document ***list,
+                 struct argon_error *error)
+{
+    if (n > MAX_BATCH_ENTRIES) /* before they are counted in memory */
+        return client_refuse(error, "more documents than one call takes");
+    Argon__Branch__V1__Document *messages = arena_alloc(arena, (n + 1) * sizeof *messages);
+    *list = arena_alloc(arena, (n + 1) * sizeof **list);
+    if (!messages || !*list)
+        return client_no_memory(error);
+    for (size_t i = 0; i < n; i++) {
+        (*list)[i] = &messages[i];
+        if (!client_document(from ? &from[i] : NULL, arena, &messages[i], error))
+            return false;
+    }
+    return true;
 }
 
 Argon__Branch__V1__Format client_format(enum argon_format format)

@@ -51,7 +51,7 @@ bool argon_create_branch(struct argon_client *client, const char *project, const
         request.at_time = fork->at_time_us;
     }
     const struct client_call call = {
-        BRANCH_CALL("Branches", "CreateBranch", create_branch), &request.base, project, &request.write, show_created, branch
+        BRANCH_CALL("Branches", "CreateBranch", create_branch), &request.base, project, &request.write, .show = show_created, .out = branch
     };
     return client_call(client, &call, error);
 }

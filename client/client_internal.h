@@ -37,6 +37,7 @@ struct client_call {
     Argon__Branch__V1__WriteOptions **options; /* of the request, for this call to fill in; NULL: it is a read */
     client_show_fn *show;                      /* NULL: the answer says nothing */
     void *out;
+    struct arena *keep; /* the response lives there; NULL: as long as it is shown */
 };
 CHECKED bool client_call(struct argon_client *client, const struct client_call *call, struct argon_error *error);
 
@@ -54,14 +55,25 @@ void client_forget_project(struct argon_client *client, const char *project);
 /* Fills in *error from ours. Returns false. */
 bool client_fail(struct argon_error *error, const struct error *err);
 bool client_refuse(struct argon_error *error, const char *message); /* INVALID_ARGUMENT, not applied */
+bool client_no_memory(struct argon_error *error);                   /* RESOURCE_EXHAUSTED, likewise */
 void client_succeed(struct argon_error *error);
 
 CHECKED bool client_target(const struct argon_target *from, Argon__Branch__V1__Target *to, struct argon_error *error);
 CHECKED bool client_document(const struct argon_document *from, struct arena *arena, Argon__Branch__V1__Document *to,
                              struct argon_error *error);
+/* One without data is not there: NULL in the message. */
+CHECKED bool client_part(const struct argon_document *from, struct arena *arena, Argon__Branch__V1__Document **place,
+                         struct argon_error *error);
+/* n documents; *list lives in the arena. */
+CHECKED bool client_list(const struct argon_document *from, size_t n, struct arena *arena, Argon__Branch__V1__Document ***list,
+                         struct argon_error *error);
 Argon__Branch__V1__Format client_format(enum argon_format format);
 /* data NULL when absent. */
 struct argon_document client_shown(const Argon__Branch__V1__Document *document, enum argon_format format);
+/* Makes the answer of a call: sends it, and shows its response. NULL: error says why. */
+struct argon_answer *client_answer(struct argon_client *client, struct client_call *call, enum argon_format format,
+                                   struct argon_error *error);
+
 void client_read(const struct argon_read *from, Argon__Branch__V1__ReadOptions *to);
 
 #endif

@@ -19,9 +19,9 @@
  *                DATA_LOSS            the log is damaged
  *            and what is said beside the function.
  * Ownership  inputs, strings among them, are borrowed for the call. What a cursor or a watch shows lives until its next call.
- *            What open, find and watch return is the caller's to close.
- * Threads    a client: any, at the same time; more than one client in a process is fine. A cursor or a watch: one at a time. A call
- *            holds its thread until it is answered. Not after fork() in the child.
+ *            What open, find and watch return is the caller's to close; an answer, with everything in it, to free.
+ * Threads    a client: any, at the same time; more than one client in a process is fine. A cursor or a watch: one at a time. An answer
+ *            is not changed. A call holds its thread until it is answered. Not after fork() in the child.
  * Units      LSNs are counted in each project: 1, 2, 3, ... ; times are microseconds since the epoch (_us) or milliseconds (_ms);
  *            sizes are bytes.
  * Limits     names have 1 to 128 bytes, letters, digits and . _ - / for projects and branches; a document 16 MiB and 100 levels; a
@@ -134,7 +134,7 @@ bool argon_delete_branch(struct argon_client *client, const char *project, const
 /* ---- writing ---------------------------------------------------------------------------------------- */
 
 struct argon_written {
-    uint64_t inserted, skipped, replaced, matched, modified, deleted;
+    uint64_t inserted, skipped, replaced, matched, modified, deleted, upserted;
     uint64_t lsn; /* of the write, or, when nothing was changed, of the state that was seen; as read.min_lsn and after_lsn take it */
 };
 
@@ -154,6 +154,78 @@ bool argon_update(struct argon_client *client, const struct argon_target *target
 bool argon_delete(struct argon_client *client, const struct argon_target *target, const struct argon_document *filter, bool many,
                   struct argon_written *written, struct argon_error *error);
 
+/* One change, as MongoDB knows it. The first match is that of _id order, or of sort and then of _id. */
+enum argon_operation_kind {
+    ARGON_INSERT_ONE = 1,  /* document */
+    ARGON_UPDATE_ONE = 2,  /* filter; document or pipeline; array_filters, upsert, sort */
+    ARGON_UPDATE_MANY = 3, /* filter; document or pipeline; array_filters, upsert */
+    ARGON_REPLACE_ONE = 4, /* filter, document; upsert, sort */
+    ARGON_DELETE_ONE = 5,  /* filter; and sort, by argon_find_one_and */
+    ARGON_DELETE_MANY = 6, /* filter */
+};
+
+/* What its kind does not name is INVALID_ARGUMENT. */
+struct argon_operation {
+    enum argon_operation_kind kind;
+    struct argon_document filter;          /* {}: every document */
+    struct argon_document document;        /* what is inserted, or takes the place of another, or operators: {"$set": ...} */
+    const struct argon_document *pipeline; /* or n_pipeline stages: {"$set": ...}, {"$unset": ...} */
+    size_t n_pipeline;
+    const struct argon_document *array_filters; /* for each $[name] of an update the document with its conditions */
+    size_t n_array_filters;
+    bool upsert;                /* when nothing matches, insert the document that filter and update describe */
+    struct argon_document sort; /* data NULL: none */
+};
+
+/* All zero: none of it. */
+struct argon_write_options {
+    struct argon_document let;        /* variables, as $$name in $expr and pipelines; data NULL: none */
+    const char *hint;                 /* as in argon_query */
+    bool atomic;                      /* all in one batch or nothing. INVALID_ARGUMENT: it does not fit one */
+    enum argon_format format;         /* how ids and the document come back */
+    bool unordered;                   /* argon_bulk_write: go on behind an operation that fails */
+    bool after;                       /* argon_find_one_and: the document as it is then, not as it was */
+    struct argon_document projection; /* argon_find_one_and: which fields of it; data NULL: all */
+};
+
+/* One _id of many, or what became of an operation that failed; index is its place among those of the call, from 0. */
+struct argon_indexed_id {
+    size_t index;
+    struct argon_document id; /* a document with the one field _id */
+};
+struct argon_item_error {
+    size_t index;
+    enum argon_code code;
+    int mongodb_code; /* MongoDB's number for it, 11000 of an _id that is there; 0: none */
+    const char *message;
+};
+
+struct argon_answer {
+    struct argon_written written;                               /* of what only reads, lsn alone: of the state that was read */
+    struct argon_document document;                             /* data NULL: there is none */
+    const struct argon_indexed_id *inserted_ids, *upserted_ids; /* in the order of index, all three */
+    const struct argon_item_error *errors;
+    size_t n_inserted_ids, n_upserted_ids, n_errors;
+};
+void argon_answer_free(struct argon_answer *answer); /* NULL is fine */
+
+/* One operation. options may be NULL, here and below. Errors: ALREADY_EXISTS: an _id, of an insert or an upsert, is there already;
+ * ABORTED. A failed one of many: as argon_update. */
+struct argon_answer *argon_write(struct argon_client *client, const struct argon_target *target, const struct argon_operation *operation,
+                                 const struct argon_write_options *options, struct argon_error *error);
+/* UPDATE_ONE, REPLACE_ONE or DELETE_ONE, and the document that it has met: as it was, or with after as it is. There is none when
+ * nothing matched, nor before an upsert. Of what was written it tells matched and upserted. Errors: as argon_write. */
+struct argon_answer *argon_find_one_and(struct argon_client *client, const struct argon_target *target,
+                                        const struct argon_operation *operation, const struct argon_write_options *options,
+                                        struct argon_error *error);
+/* 1 to 100,000 operations, one after the other, each of which sees what those before it did; in steps of at most 1,000 operations,
+ * 1,000 documents and 16 MiB, each as a whole or not at all. An operation that fails is no failure of the call but one of the answer's
+ * errors, and the last one that is tried unless unordered; with atomic it is the call that fails. Errors: ABORTED, with atomic what an
+ * operation fails with. A call that failed may have done some of its steps; it is not_applied only when it did none. */
+struct argon_answer *argon_bulk_write(struct argon_client *client, const struct argon_target *target,
+                                      const struct argon_operation *operations, size_t n, const struct argon_write_options *options,
+                                      struct argon_error *error);
+
 /* ---- reading ---------------------------------------------------------------------------------------- */
 
 /* Which state; all zero: with every write that was acknowledged before the call. At most one of as_of_lsn, as_of_time_us and
@@ -172,6 +244,7 @@ struct argon_query {
     enum argon_format format; /* how documents come back */
     /* data NULL: whole documents, in _id order, no variables ($$name) */
     struct argon_document projection, sort, let;
+    const char *hint; /* an index by its name, for the MongoDB of a traditional branch; a WAL branch needs none. NULL: none */
 };
 
 struct argon_cursor;
@@ -185,13 +258,49 @@ bool argon_cursor_next(struct argon_cursor *cursor, struct argon_document *docum
 uint64_t argon_cursor_lsn(const struct argon_cursor *cursor); /* of the state that is shown */
 void argon_cursor_close(struct argon_cursor *cursor);         /* at any time; NULL is fine */
 
-/* What a pipeline makes of a collection: n stages. Of the query, which may be NULL, it takes read, format and let. */
+/* What a pipeline makes of a collection: n stages. Of the query, which may be NULL, it takes read, format, let and hint. */
 struct argon_cursor *argon_aggregate(struct argon_client *client, const struct argon_target *target, const struct argon_document *stages,
                                      size_t n, const struct argon_query *query, struct argon_error *error);
 
 /* How many documents a find would show. query may be NULL. */
 bool argon_count(struct argon_client *client, const struct argon_target *target, const struct argon_query *query, uint64_t *count,
                  struct argon_error *error);
+
+/* How many documents a collection has, without looking at one. read may be NULL. */
+bool argon_estimated_count(struct argon_client *client, const struct argon_target *target, const struct argon_read *read, uint64_t *count,
+                           struct argon_error *error);
+
+/* The different values of a field, which is a path with dots; of an array at its end the elements count. The answer's document is
+ * {"values": [...]}, each once, at most 16 MiB, else INVALID_ARGUMENT. Of the query, which may be NULL, it takes filter, read and format.
+ */
+struct argon_answer *argon_distinct(struct argon_client *client, const struct argon_target *target, const char *field,
+                                    const struct argon_query *query, struct argon_error *error);
+
+/* How documents were reached. */
+enum argon_access {
+    ARGON_ACCESS_NOTHING = 0,   /* there is no such collection */
+    ARGON_ACCESS_ID_LOOKUP = 1, /* one certain _id */
+    ARGON_ACCESS_ID_RANGES = 2, /* by seeking in the order of _id */
+    ARGON_ACCESS_SCAN = 3,      /* all of the collection */
+};
+enum argon_order {
+    ARGON_ORDER_NONE = 0,   /* none was asked for: that of _id */
+    ARGON_ORDER_ID = 1,     /* by the order of _id */
+    ARGON_ORDER_SORTED = 2, /* in memory */
+};
+
+struct argon_plan {
+    enum argon_access access;
+    enum argon_order order;
+    uint64_t ranges;             /* of ARGON_ACCESS_ID_RANGES */
+    uint64_t examined, returned; /* documents that were looked at, and that the answer holds */
+    uint64_t lsn;
+};
+
+/* Runs what argon_aggregate would with n stages, or, with n 0, argon_find, and says how it went. query may be NULL. Errors:
+ * FAILED_PRECONDITION: a traditional branch. */
+bool argon_explain(struct argon_client *client, const struct argon_target *target, const struct argon_document *stages, size_t n,
+                   const struct argon_query *query, struct argon_plan *plan, struct argon_error *error);
 
 /* ---- watching --------------------------------------------------------------------------------------- */
 

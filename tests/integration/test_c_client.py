@@ -20,10 +20,11 @@ def start(cluster, program, *arguments):
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def test_every_function_and_its_errors(cluster):
+@pytest.mark.parametrize("calls", ["client_calls", "client_operations"])
+def test_every_function_and_its_errors(cluster, calls):
     cluster.start_wal("--request-window-bytes", "64K")
     cluster.start_branch()
-    program = start(cluster, "client_calls")
+    program = start(cluster, calls)
     output, _ = program.communicate(timeout=300)
     assert program.returncode == 0, output
 

@@ -61,7 +61,7 @@ def zsh(environment, line):
 
 CASES = [
     ("argon bran", {"branches"}),
-    ("argon branches ", {"adopt", "bases", "copy-base", "create", "get", "list", "rename", "delete"}),
+    ("argon branches ", {"adopt", "bases", "copy-base", "create", "delete-base", "get", "list", "rename", "delete"}),
     ("argon branches get -p p dev", {"dev", "develop"}),
     ("argon docs find -p p -b dev ", {"items"}),
     ("argon docs find -p ", {"p", "other"}),

@@ -61,6 +61,8 @@ def test_for_programs(items, argon):
     assert json.loads(counted.stdout)["count"] == 2
     past = argon.head("p")
     argon.delete("p", "items", {}, many=True)
+    assert json.loads(items("count", "items", "--estimated", "-o", "json").stdout) == {"count": 0, "lsn": argon.head("p")}
+    assert items("count", "items", "--estimated", "--at-lsn", str(past)).stdout == "10\n"
     assert json.loads(items("distinct", "items", "n", "--at-lsn", str(past), "-o", "json").stdout)["values"] == [0, 1, 2]
 
 
@@ -76,6 +78,10 @@ def test_for_programs(items, argon):
         (["find", "items", "--projection", '{"a":1,"b":0}'], "projection: "),
         (["find", "items", "--let", "5"], "--let: "),
         (["distinct", "items", ""], "field is missing"),
+        (["count", "items", "{}", "--estimated"], "--estimated is of all documents"),
+        (["count", "items", "--estimated", "--hint", "a"], "--estimated is of all documents"),
+        (["count", "items", "--estimated", "--limit", "1"], "--estimated is of all documents"),
+        (["find", "items", "--hint", "{"], "--hint: "),
     ],
 )
 def test_wrong_queries(items, arguments, why):

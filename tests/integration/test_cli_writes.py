@@ -56,6 +56,34 @@ def test_find_one_and(cluster, argon):
     assert "before or after" in docs(cluster, "find-one-and-update", "{}", '{"$set": {"a": 1}}', "--return", "both", status=2, output="table")
 
 
+def test_an_insert_that_stops_at_a_duplicate(cluster, argon):
+    docs(cluster, "insert", '{"_id": 2}')
+    stopped = docs(cluster, "insert", '{"_id": 1}', '{"_id": 2}', '{"_id": 3}', "--on-duplicate", "stop", status=4)
+    assert stopped["inserted_ids"] == [{"_id": 1}]
+    assert [(e["index"], e["code"], e["mongodb_code"]) for e in stopped["errors"]] == [(1, "ALREADY_EXISTS", 11000)]
+    assert found(cluster) == [{"_id": 1}, {"_id": 2}]
+    said = docs(cluster, "insert", '{"_id": 4}', '{"_id": [1]}', '{"_id": 5}', "--on-duplicate", "stop", status=2, output="table")
+    assert "Inserted 1 document at LSN" in said and "stopped at document 2: " in said
+    assert found(cluster) == [{"_id": 1}, {"_id": 2}, {"_id": 4}]
+    assert docs(cluster, "insert", '{"_id": 6}', "--on-duplicate", "stop")["errors"] == []
+    assert "fail, skip, replace, stop" in docs(cluster, "insert", "{}", "--on-duplicate", "odd", status=2, output="table")
+
+
+@pytest.mark.parametrize("hint", ["by_n", '{"n": 1}'])
+def test_a_wal_branch_takes_a_hint_and_needs_none(cluster, argon, hint):
+    docs(cluster, "insert", '{"_id": 1, "n": 1}')
+    assert docs(cluster, "update", "{}", '{"$set": {"n": 2}}', "--hint", hint)["modified"] == 1
+    assert docs(cluster, "replace", "{}", '{"n": 3}', "--hint", hint)["modified"] == 1
+    assert docs(cluster, "find-one-and-update", "{}", '{"$set": {"n": 4}}', "--hint", hint)["document"] == {"_id": 1, "n": 3}
+    assert docs(cluster, "find-one-and-replace", "{}", '{"n": 5}', "--hint", hint)["document"] == {"_id": 1, "n": 4}
+    assert docs(cluster, "find", "--hint", hint) == [{"_id": 1, "n": 5}]
+    assert docs(cluster, "count", "--hint", hint)["count"] == 1
+    assert docs(cluster, "aggregate", '[{"$count": "n"}]', "--hint", hint) == [{"n": 1}]
+    assert docs(cluster, "find-one-and-delete", "{}", "--hint", hint)["document"] == {"_id": 1, "n": 5}
+    assert docs(cluster, "delete", "{}", "--hint", hint)["deleted"] == 0
+    assert "--hint" in docs(cluster, "delete", "{}", "--hint", '{"n": ', status=2, output="table")
+
+
 OPERATIONS = """
 {"insertOne": {"document": {"_id": 1, "n": 1}}}
 {"insertOne": {"document": {"_id": 2, "n": 2}}}

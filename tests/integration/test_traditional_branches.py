@@ -270,6 +270,22 @@ def test_scenario_by_the_command_line(argon, cluster, flag, shown):
         assert argon.count("p", "users", branch="dev") == 1
 
 
+def test_mongodb_goes_by_the_hint_of_the_command_line(argon, cluster):
+    """It refuses one at an index that is not there."""
+    create(argon, "dev", kind=TRADITIONAL)
+    argon.insert("p", "c", {"_id": 1, "n": 1}, branch="dev")
+    change = ["{}", '{"$set": {"n": 1}}']
+    commands = [["find"], ["count"], ["aggregate", '[{"$match": {}}]'], ["update", *change], ["update", *change, "--many"]]
+    commands += [["replace", "{}", '{"n": 1}'], ["find-one-and-update", *change], ["find-one-and-replace", "{}", '{"n": 1}']]
+    commands += [["find-one-and-delete", '{"_id": 2}'], ["delete", '{"_id": 2}'], ["delete", '{"_id": 2}', "--many"]]
+    for name, *arguments in commands:
+        for hint, status in [("by_n", 2), ('{"n": 1}', 2), ("_id_", 0), ('{"_id": 1}', 0)]:
+            result = cluster.argon("docs", name, "-p", "p", "-b", "dev", "c", *arguments, "--hint", hint, check=False)
+            assert result.returncode == status, (name, hint, result.stderr)
+    counted = cluster.argon("docs", "count", "-p", "p", "-b", "dev", "c", "--estimated")
+    assert counted.stdout == "1\n"
+
+
 @pytest.mark.parametrize("kind", [WAL, TRADITIONAL])
 def test_the_c_client_writes_to_both_kinds(argon, cluster, kind):
     create(argon, "dev", kind=kind)

@@ -792,7 +792,7 @@ static void inserts_answer_with_ids(void **state)
 {
     (void)state;
     assert_runs("$A docs insert users '{\"_id\":5}' -o json | tr -d ' '", 0);
-    assert_string_equal(out, "{\"inserted\":1,\"replaced\":0,\"skipped\":0,\"inserted_ids\":[{\"_id\":5}],\"lsn\":42}\n");
+    assert_string_equal(out, "{\"inserted\":1,\"replaced\":0,\"skipped\":0,\"inserted_ids\":[{\"_id\":5}],\"errors\":[],\"lsn\":42}\n");
     assert_runs("printf '{}\\n{}\\n{}' | $A docs insert users - ", 0);
     assert_string_equal(out, "Inserted 3 documents at LSN 43.\n");
     assert_runs("$A docs insert users - </dev/null", 2);

@@ -88,6 +88,12 @@ bool document_change_find(const struct document_change *change, const struct tre
     return document_walk_next(&walk, item, found, err);
 }
 
+bool document_change_names(const struct document_change *change, struct bytes key)
+{
+    struct bytes only;
+    return filter_single_id(change->filter, &only) && bytes_equal(only, key);
+}
+
 /* ---- upsert ----------------------------------------------------------------------------------------- */
 
 bool document_change_insert(const struct document_change *change, const char *collection, const struct tree *documents, struct arena *arena,

@@ -37,4 +37,7 @@ CHECKED bool document_change_find(const struct document_change *change, const st
 CHECKED bool document_change_insert(const struct document_change *change, const char *collection, const struct tree *documents,
                                     struct arena *arena, struct tree_item *item, struct error *err);
 
+/* Whether nothing but the document with this key can match: one who writes that meets in the log whoever made a match. */
+bool document_change_names(const struct document_change *change, struct bytes key);
+
 #endif

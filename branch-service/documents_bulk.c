@@ -180,6 +180,8 @@ static bool upsert_one(struct bulk_step *step, const struct document_change *cha
         return true;
     if (!change_copy(step, item.key, item.document, err) || !note_id(step, index, item.document, err))
         return false;
+    if (!document_change_names(change, item.key))
+        step->plan->unguarded = true;
     step->plan->counts.upserted++;
     return true;
 }
@@ -351,8 +353,10 @@ static bool collect_entries(const struct bulk_step *step, struct log_entry **ent
     for (const struct touched *touched = step->touched; touched; touched = touched->hh.next) {
         bool ok;
         struct log_entry *entry = &(*entries)[*n];
-        if (!difference(step, touched->key, entry, err, &ok))
+        if (!difference(step, touched->key, entry, err, &ok)) {
+            step->plan->unguarded = true; /* what comes to nothing is not in the batch */
             continue;
+        }
         if (!ok)
             return false;
         *inserts = *inserts || entry->operation == LOG_INSERT;

@@ -165,6 +165,8 @@ static bool upsert(struct step *step, const struct tree *documents, struct error
     if (!document_change_insert(&step->modification->change, step->modification->path->collection, documents, step->arena, &item, err) ||
         !add_entry(step, LOG_INSERT, &item, item.document, err))
         return false;
+    if (!document_change_names(&step->modification->change, item.key))
+        step->plan->unguarded = true;
     step->plan->counts.upserted++;
     step->inserts = true;
     return answer_with(step, NULL, item.document, err);

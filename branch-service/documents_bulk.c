@@ -220,7 +220,7 @@ static bool change_many(struct bulk_step *step, const struct document_change *ch
     struct document_walk walk;
     struct tree_item item;
     bool found;
-    document_walk_begin_behind(&walk, documents, change->filter, step->covered);
+    document_walk_begin_behind(&walk, documents, change->filter, step->covered, (struct caller) { .deadline = step->bulk->deadline });
     for (;;) {
         if (!document_walk_next(&walk, &item, &found, err))
             return false;
@@ -244,7 +244,8 @@ static bool change_matches(struct bulk_step *step, const struct document_change 
     if (!filter_single_id(change->filter, &key))
         step->plan->unguarded = true; /* a document that comes to match is not a conflict */
     if (one) {
-        ok = document_change_find(change, documents, &item, &found, err) && (!found || change_document(step, change, &item, more, err));
+        ok = document_change_find(change, documents, (struct caller) { .deadline = step->bulk->deadline }, &item, &found, err) &&
+             (!found || change_document(step, change, &item, more, err));
     } else {
         ok = change_many(step, change, documents, more, err);
         found = found || step->covered.len > 0 || *more;

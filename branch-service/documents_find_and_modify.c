@@ -113,14 +113,23 @@ static bool project_document(const struct find_and_modify *operation, uint64_t t
                              struct error *err)
 {
     const struct document_change *change = &operation->modification.change;
+    struct arena scratch;
+    struct bytes result;
     /* of one write always the same, however often it is answered */
-    const struct evaluation evaluation = { .arena = arena,
+    const struct evaluation evaluation = { .arena = &scratch,
                                            .document = *document,
                                            .bindings = change->context.variables.bindings,
                                            .now = (int64_t)((time_micros ? time_micros : clock_wall_micros()) / 1000) };
     if (!operation->projection || !document->data)
         return true;
-    return projection_apply(operation->projection, &evaluation, change->filter, document, err) || query_wrap(err, "projection");
+    arena_init(&scratch, EXPRESSION_MAX_MEMORY);
+    bool ok = projection_apply(operation->projection, &evaluation, change->filter, &result, err) || query_wrap(err, "projection");
+    if (ok) {
+        *document = bytes_of(arena_copy(arena, result.data, result.len), result.len);
+        ok = document->data || error_out_of_memory(err);
+    }
+    arena_destroy(&scratch);
+    return ok;
 }
 
 /* What cannot be answered is not done. */

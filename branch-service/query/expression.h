@@ -42,6 +42,7 @@ struct expression_binding {
 struct expression_variables {
     const struct expression_scope *scope;
     const struct expression_binding *bindings;
+    bool is_random; /* one of them has another value each time */
 };
 
 struct evaluation {

@@ -298,3 +298,34 @@ def test_the_record_of_a_step_is_part_of_no_branch(cluster, argon):
     assert [d["_id"] for d in argon.find("p", "c", branch="dev")] == [1, 2]
     other = cluster.client(cluster.start_branch())
     assert other.collections("p") == ["c"] and other.count("p", "c") == 3
+
+
+def test_the_time_in_an_answer_is_that_of_the_write(cluster, argon):
+    """Also where it comes by a variable, and in what a repetition is answered."""
+    other = cluster.client(cluster.start_branch())
+    argon.insert("p", "c", {"_id": 1})
+    fields = dict(
+        target=argon.target("p", "c"),
+        update=argon.document({"$inc": {"n": 1}}),
+        projection=argon.document({"at": "$$NOW", "let": "$$at"}),
+        options=branch_pb2.QueryOptions(let=argon.document({"at": "$$NOW"})),
+        write=argon.write("r", argon.head("p")),
+    )
+    first = argon.rpc.FindOneAndUpdate(**fields)
+    document = bson.decode(first.document.bson)
+    assert document["at"] == document["let"]
+    assert other.rpc.FindOneAndUpdate(**fields) == argon.rpc.FindOneAndUpdate(**fields) == first
+
+
+@pytest.mark.parametrize("name", ["projection", "variable"])
+def test_chance_is_not_answered_with(argon, name):
+    argon.insert("p", "c", {"_id": 1})
+    chance = {"$add": [1, {"$rand": {}}]}
+    with pytest.raises(grpc.RpcError) as error:
+        argon.rpc.FindOneAndDelete(
+            target=argon.target("p", "c"),
+            projection=argon.document({"a.b": chance if name == "projection" else "$$v"}),
+            options=branch_pb2.QueryOptions(let=argon.document({"v": chance}) if name == "variable" else None),
+        )
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT and not_applied(error.value)
+    assert argon.count("p", "c") == 1

@@ -56,15 +56,15 @@ void document_change_destroy(struct document_change *change)
 /* ---- the one document ------------------------------------------------------------------------------- */
 
 /* Of those that come first alike, the first in _id order. */
-static bool find_least(const struct document_change *change, const struct tree *documents, struct tree_item *item, bool *found,
-                       struct error *err)
+static bool find_least(const struct document_change *change, const struct tree *documents, struct caller caller, struct tree_item *item,
+                       bool *found, struct error *err)
 {
     struct sort_key *best = mem_alloc(2 * sizeof *best), *key = best + 1;
     struct document_walk walk;
     struct tree_item candidate;
     bool more = true, ok = true;
     *found = false;
-    document_walk_begin(&walk, documents, change->filter, false, (struct caller) { 0 });
+    document_walk_begin(&walk, documents, change->filter, false, caller);
     while ((ok = ok && document_walk_next(&walk, &candidate, &more, err)) && more) {
         ok = sort_key_of(change->sort, candidate.document, key, err);
         if (ok && (!*found || sort_compare(change->sort, key, best) < 0)) {
@@ -77,15 +77,21 @@ static bool find_least(const struct document_change *change, const struct tree *
     return ok;
 }
 
-bool document_change_find(const struct document_change *change, const struct tree *documents, struct tree_item *item, bool *found,
-                          struct error *err)
+bool document_change_find(const struct document_change *change, const struct tree *documents, struct caller caller, struct tree_item *item,
+                          bool *found, struct error *err)
 {
     struct document_walk walk;
     int direction = change->sort ? sort_id_direction(change->sort) : 1;
     if (direction == 0)
-        return find_least(change, documents, item, found, err);
-    document_walk_begin(&walk, documents, change->filter, direction < 0, (struct caller) { 0 });
+        return find_least(change, documents, caller, item, found, err);
+    document_walk_begin(&walk, documents, change->filter, direction < 0, caller);
     return document_walk_next(&walk, item, found, err);
+}
+
+bool document_change_names(const struct document_change *change, struct bytes key)
+{
+    struct bytes only;
+    return filter_single_id(change->filter, &only) && bytes_equal(only, key);
 }
 
 /* ---- upsert ----------------------------------------------------------------------------------------- */

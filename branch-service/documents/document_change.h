@@ -9,6 +9,7 @@
 
 #include <bson/bson.h>
 
+#include "branch-service/documents/caller.h"
 #include "branch-service/documents/documents.h"
 #include "branch-service/query/sort.h"
 #include "branch-service/query/update.h"
@@ -30,11 +31,14 @@ CHECKED bool document_change_compile_delete(struct document_change *change, cons
 void document_change_destroy(struct document_change *change);
 
 /* The one document that a change of DOCUMENTS_ONE is for. tree NULL: there are none. */
-CHECKED bool document_change_find(const struct document_change *change, const struct tree *documents, struct tree_item *item, bool *found,
-                                  struct error *err);
+CHECKED bool document_change_find(const struct document_change *change, const struct tree *documents, struct caller caller,
+                                  struct tree_item *item, bool *found, struct error *err);
 
 /* The document that an upsert inserts where none matches. ALREADY_EXISTS: one that does not match has its _id. */
 CHECKED bool document_change_insert(const struct document_change *change, const char *collection, const struct tree *documents,
                                     struct arena *arena, struct tree_item *item, struct error *err);
+
+/* Whether nothing but the document with this key can match: one who writes that meets in the log whoever made a match. */
+bool document_change_names(const struct document_change *change, struct bytes key);
 
 #endif

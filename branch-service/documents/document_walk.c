@@ -1,7 +1,7 @@
 #include "branch-service/documents/document_walk.h"
 
-/* Between two looks at whether the caller is still there. */
-enum { STEPS_BETWEEN_LOOKS = 1024 };
+/* Between two looks at whether the caller is still there: one document can take seconds (EXPRESSION_MAX_SECONDS). */
+enum { STEPS_BETWEEN_LOOKS = 4 };
 
 static const struct id_range everything[1];
 
@@ -17,9 +17,10 @@ void document_walk_begin(struct document_walk *walk, const struct tree *tree, co
         walk->n_ranges = 0;
 }
 
-void document_walk_begin_behind(struct document_walk *walk, const struct tree *tree, const struct filter *filter, struct bytes key)
+void document_walk_begin_behind(struct document_walk *walk, const struct tree *tree, const struct filter *filter, struct bytes key,
+                                struct caller caller)
 {
-    document_walk_begin(walk, tree, filter, false, (struct caller) { 0 });
+    document_walk_begin(walk, tree, filter, false, caller);
     walk->behind = key;
 }
 

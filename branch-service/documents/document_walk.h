@@ -27,9 +27,10 @@ struct document_walk {
 void document_walk_begin(struct document_walk *walk, const struct tree *tree, const struct filter *filter, bool backwards,
                          struct caller caller);
 /* Forwards, with the first document behind a key. */
-void document_walk_begin_behind(struct document_walk *walk, const struct tree *tree, const struct filter *filter, struct bytes key);
+void document_walk_begin_behind(struct document_walk *walk, const struct tree *tree, const struct filter *filter, struct bytes key,
+                                struct caller caller);
 
-/* The next that matches; *found = false: there are no more. CANCELLED: the caller has gone. */
+/* The next that matches; *found = false: there are no more. The caller's error: he has gone. */
 CHECKED bool document_walk_next(struct document_walk *walk, struct tree_item *item, bool *found, struct error *err);
 
 #endif

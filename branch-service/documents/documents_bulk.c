@@ -180,6 +180,8 @@ static bool upsert_one(struct bulk_step *step, const struct document_change *cha
         return true;
     if (!change_copy(step, item.key, item.document, err) || !note_id(step, index, item.document, err))
         return false;
+    if (!document_change_names(change, item.key))
+        step->plan->unguarded = true;
     step->plan->counts.upserted++;
     return true;
 }
@@ -218,7 +220,7 @@ static bool change_many(struct bulk_step *step, const struct document_change *ch
     struct document_walk walk;
     struct tree_item item;
     bool found;
-    document_walk_begin_behind(&walk, documents, change->filter, step->covered);
+    document_walk_begin_behind(&walk, documents, change->filter, step->covered, (struct caller) { .deadline = step->bulk->deadline });
     for (;;) {
         if (!document_walk_next(&walk, &item, &found, err))
             return false;
@@ -242,7 +244,8 @@ static bool change_matches(struct bulk_step *step, const struct document_change 
     if (!filter_single_id(change->filter, &key))
         step->plan->unguarded = true; /* a document that comes to match is not a conflict */
     if (one) {
-        ok = document_change_find(change, documents, &item, &found, err) && (!found || change_document(step, change, &item, more, err));
+        ok = document_change_find(change, documents, (struct caller) { .deadline = step->bulk->deadline }, &item, &found, err) &&
+             (!found || change_document(step, change, &item, more, err));
     } else {
         ok = change_many(step, change, documents, more, err);
         found = found || step->covered.len > 0 || *more;
@@ -351,8 +354,10 @@ static bool collect_entries(const struct bulk_step *step, struct log_entry **ent
     for (const struct touched *touched = step->touched; touched; touched = touched->hh.next) {
         bool ok;
         struct log_entry *entry = &(*entries)[*n];
-        if (!difference(step, touched->key, entry, err, &ok))
+        if (!difference(step, touched->key, entry, err, &ok)) {
+            step->plan->unguarded = true; /* what comes to nothing is not in the batch */
             continue;
+        }
         if (!ok)
             return false;
         *inserts = *inserts || entry->operation == LOG_INSERT;

@@ -34,7 +34,7 @@ static bool next_in_order(struct documents_find *find, struct bytes *document, b
     struct tree_item item;
     if (find->sorter) {
         *found = sorter_next(find->sorter, document);
-        return true;
+        return caller_waits(&find->walk.caller, err);
     }
     bool ok = document_walk_next(&find->walk, &item, found, err);
     find->base.work.examined = find->walk.examined;
@@ -171,7 +171,7 @@ bool documents_find(struct registry *registry, const struct collection_path *pat
     struct documents_find *made = mem_zalloc(sizeof *made);
     made->base.functions = &functions;
     made->cache = registry_cache(registry);
-    arena_init(&made->scratch, 0);
+    arena_init(&made->scratch, EXPRESSION_MAX_MEMORY);
     arena_init(&made->projected, 0);
     bool ok = documents_check_path(path, err) && compile(made, spec, err) &&
               collections_open(registry, path->project, path->branch, path->collection, read, &made->target, err);

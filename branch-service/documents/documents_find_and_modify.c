@@ -13,6 +13,7 @@
 
 struct find_and_modify {
     struct modification modification;
+    struct bytes let;
     struct projection *projection; /* NULL: all fields */
     struct bytes found;
 };
@@ -106,21 +107,34 @@ static bool compile_projection(struct find_and_modify *operation, const struct f
         return query_wrap(err, "projection");
     if (spec->after && projection_is_positional(operation->projection))
         return query_error(err, MONGO_BAD_VALUE, "projection: a positional one cannot be of the document after the change");
+    if (projection_is_random(operation->projection) || operation->modification.change.context.variables.is_random)
+        return query_error(err, MONGO_COMMAND_NOT_SUPPORTED, "projection: with $rand a repetition would be answered differently");
     return true;
 }
 
+/* Of one write always the same, however often it is answered. */
 static bool project_document(const struct find_and_modify *operation, uint64_t time_micros, struct arena *arena, struct bytes *document,
                              struct error *err)
 {
     const struct document_change *change = &operation->modification.change;
-    /* of one write always the same, however often it is answered */
-    const struct evaluation evaluation = { .arena = arena,
-                                           .document = *document,
-                                           .bindings = change->context.variables.bindings,
-                                           .now = (int64_t)((time_micros ? time_micros : clock_wall_micros()) / 1000) };
+    struct arena scratch;
+    struct bytes result;
+    struct expression_variables variables = { 0 };
+    struct evaluation evaluation = { .arena = &scratch,
+                                     .document = *document,
+                                     .now = (int64_t)((time_micros ? time_micros : clock_wall_micros()) / 1000) };
     if (!operation->projection || !document->data)
         return true;
-    return projection_apply(operation->projection, &evaluation, change->filter, document, err) || query_wrap(err, "projection");
+    arena_init(&scratch, EXPRESSION_MAX_MEMORY);
+    bool ok = !operation->let.len || expression_let(operation->let, NULL, evaluation.now, &scratch, &variables, err);
+    evaluation.bindings = variables.bindings;
+    ok = (ok && projection_apply(operation->projection, &evaluation, change->filter, &result, err)) || query_wrap(err, "projection");
+    if (ok) {
+        *document = bytes_of(arena_copy(arena, result.data, result.len), result.len);
+        ok = document->data || error_out_of_memory(err);
+    }
+    arena_destroy(&scratch);
+    return ok;
 }
 
 /* What cannot be answered is not done. */
@@ -138,7 +152,7 @@ static bool check_projection(void *ctx, struct bytes document, struct error *err
 bool documents_find_and_modify(struct registry *registry, const struct collection_path *path, const struct find_and_modify_spec *spec,
                                const struct write_request *request, struct write_result *result, struct bytes *document, struct error *err)
 {
-    struct find_and_modify operation = { 0 };
+    struct find_and_modify operation = { .let = spec->update ? spec->update->options.let : spec->remove->options.let };
     struct modification *modification = &operation.modification;
     struct bytes found;
     bool ok = documents_begin_modify(modification, path, spec->update, spec->remove, request, err) &&

@@ -128,7 +128,8 @@ static bool modify_one(struct step *step, const struct tree *documents, struct e
 {
     struct tree_item item;
     bool found, more = false;
-    if (!document_change_find(&step->modification->change, documents, &item, &found, err))
+    if (!document_change_find(&step->modification->change, documents, (struct caller) { .deadline = step->modification->deadline }, &item,
+                              &found, err))
         return false;
     return !found || modify_document(step, &item, &more, err);
 }
@@ -143,7 +144,8 @@ static bool modify_many(struct step *step, const struct tree *documents, struct 
     bool more = false, found;
     if (filter_single_id(modification->change.filter, &key) && from->step > 0)
         return true;
-    document_walk_begin_behind(&walk, documents, modification->change.filter, from->step > 0 ? from->after : (struct bytes) { 0 });
+    document_walk_begin_behind(&walk, documents, modification->change.filter, from->step > 0 ? from->after : (struct bytes) { 0 },
+                               (struct caller) { .deadline = modification->deadline });
     for (;;) {
         if (!document_walk_next(&walk, &item, &found, err))
             return false;
@@ -165,6 +167,8 @@ static bool upsert(struct step *step, const struct tree *documents, struct error
     if (!document_change_insert(&step->modification->change, step->modification->path->collection, documents, step->arena, &item, err) ||
         !add_entry(step, LOG_INSERT, &item, item.document, err))
         return false;
+    if (!document_change_names(&step->modification->change, item.key))
+        step->plan->unguarded = true;
     step->plan->counts.upserted++;
     step->inserts = true;
     return answer_with(step, NULL, item.document, err);

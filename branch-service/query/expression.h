@@ -18,9 +18,10 @@
 
 enum {
     EXPRESSION_MAX_NESTING = 200,
-    EXPRESSION_MAX_VALUE = 64 * 1024 * 1024, /* an array or document that only exists while evaluating */
-    EXPRESSION_MAX_SECONDS = 10,             /* of loops in loops over one document */
-    MAX_COMPILED_BYTES = 256 * 1024 * 1024,  /* what a spec of filters, updates, projections and stages is compiled to */
+    EXPRESSION_MAX_VALUE = 64 * 1024 * 1024,   /* an array or document that only exists while evaluating */
+    EXPRESSION_MAX_SECONDS = 10,               /* of loops in loops over one document */
+    EXPRESSION_MAX_MEMORY = 256 * 1024 * 1024, /* of a projection of one document, and of variables */
+    MAX_COMPILED_BYTES = 256 * 1024 * 1024,    /* what a spec of filters, updates, projections and stages is compiled to */
 };
 
 struct expression;
@@ -41,6 +42,7 @@ struct expression_binding {
 struct expression_variables {
     const struct expression_scope *scope;
     const struct expression_binding *bindings;
+    bool is_random; /* one of them has another value each time */
 };
 
 struct evaluation {

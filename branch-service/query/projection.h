@@ -26,6 +26,8 @@ void projection_free(struct projection *projection); /* NULL is fine */
 
 /* Has it "path.$"? */
 bool projection_is_positional(const struct projection *projection);
+/* Does it compute another value each time? */
+bool projection_is_random(const struct projection *projection);
 
 /* "path.$" needs the filter that the document matches; otherwise it may be NULL. */
 CHECKED bool projection_apply(const struct projection *projection, const struct evaluation *evaluation, const struct filter *filter,

@@ -191,6 +191,19 @@ bool projection_is_positional(const struct projection *projection)
     return projection->has_positional;
 }
 
+static bool node_is_random(const struct projection_node *node)
+{
+    bool random = false;
+    for (const struct projection_field *f = node->fields; f && !random; f = f->next)
+        random = f->action == FIELD_CHILD ? node_is_random(f->child) : f->action == FIELD_COMPUTE && expression_is_random(f->expression);
+    return random;
+}
+
+bool projection_is_random(const struct projection *projection)
+{
+    return node_is_random(&projection->root);
+}
+
 bool projection_apply(const struct projection *projection, const struct evaluation *evaluation, const struct filter *filter,
                       struct bytes *result, struct error *err)
 {

@@ -139,6 +139,38 @@ def test_an_operation_that_fails_leaves_nothing_of_itself(argon):
     assert argon.find("p", "c") == [{"_id": 1, "n": 1}, {"_id": 2, "n": "text"}, {"_id": 3}]
 
 
+ONE_ID = {
+    "range": {"_id": {"$gte": 5, "$lte": 5}},
+    "twice in a list": {"_id": {"$in": [5, 5]}},
+    "either": {"$or": [{"_id": 5}, {"_id": 5.0}]},
+}
+
+
+@pytest.mark.parametrize("bulk", [False, True], ids=["update", "bulk"])
+@pytest.mark.parametrize("filter", ONE_ID)
+def test_an_upsert_that_makes_another_id_sees_what_was_acknowledged(argon, gated, filter, bulk):
+    """The replica lags behind; the document that it makes would be in nobody's way."""
+    argon.insert("p", "c", {"_id": 0})
+    gated.find("p", "c")
+    argon.insert("p", "c", {"_id": 5})
+    if bulk:
+        answer = send(gated, [update(ONE_ID[filter], {"$set": {"n": 1}}, upsert=True)])
+    else:
+        answer = gated.rpc.UpdateOne(
+            target=gated.target("p", "c"), filter=gated.document(ONE_ID[filter]), update=gated.document({"$set": {"n": 1}}), upsert=True
+        )
+    assert answer.matched == 1
+    assert argon.find("p", "c") == [{"_id": 0}, {"_id": 5, "n": 1}]
+
+
+def test_what_comes_to_nothing_beside_other_writes_is_not_lost(argon, gated):
+    argon.insert("p", "c", {"_id": 1, "n": 0})
+    gated.find("p", "c")
+    argon.update("p", "c", {"_id": 1}, {"$set": {"n": 9}})
+    send(gated, [update({"_id": 1}, {"$set": {"n": 1}}), update({"_id": 1}, {"$set": {"n": 0}}), insert({"_id": 2})])
+    assert argon.find("p", "c") == [{"_id": 1, "n": 0}, {"_id": 2}]
+
+
 def test_a_hostile_pattern_is_bounded_and_the_rest_goes_on(argon):
     argon.insert("p", "c", {"_id": 1, "t": "a" * 5000 + "!"})
     answer = send(argon, [update({"t": {"$regex": "^(a+)+$"}}, {"$set": {"n": 1}}), insert({"_id": 2})], timeout=20, unordered=True)
@@ -266,3 +298,34 @@ def test_the_record_of_a_step_is_part_of_no_branch(cluster, argon):
     assert [d["_id"] for d in argon.find("p", "c", branch="dev")] == [1, 2]
     other = cluster.client(cluster.start_branch())
     assert other.collections("p") == ["c"] and other.count("p", "c") == 3
+
+
+def test_the_time_in_an_answer_is_that_of_the_write(cluster, argon):
+    """Also where it comes by a variable, and in what a repetition is answered."""
+    other = cluster.client(cluster.start_branch())
+    argon.insert("p", "c", {"_id": 1})
+    fields = dict(
+        target=argon.target("p", "c"),
+        update=argon.document({"$inc": {"n": 1}}),
+        projection=argon.document({"at": "$$NOW", "let": "$$at"}),
+        options=branch_pb2.QueryOptions(let=argon.document({"at": "$$NOW"})),
+        write=argon.write("r", argon.head("p")),
+    )
+    first = argon.rpc.FindOneAndUpdate(**fields)
+    document = bson.decode(first.document.bson)
+    assert document["at"] == document["let"]
+    assert other.rpc.FindOneAndUpdate(**fields) == argon.rpc.FindOneAndUpdate(**fields) == first
+
+
+@pytest.mark.parametrize("name", ["projection", "variable"])
+def test_chance_is_not_answered_with(argon, name):
+    argon.insert("p", "c", {"_id": 1})
+    chance = {"$add": [1, {"$rand": {}}]}
+    with pytest.raises(grpc.RpcError) as error:
+        argon.rpc.FindOneAndDelete(
+            target=argon.target("p", "c"),
+            projection=argon.document({"a.b": chance if name == "projection" else "$$v"}),
+            options=branch_pb2.QueryOptions(let=argon.document({"v": chance}) if name == "variable" else None),
+        )
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT and not_applied(error.value)
+    assert argon.count("p", "c") == 1

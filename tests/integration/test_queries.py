@@ -251,6 +251,56 @@ def test_an_aggregation_ends_with_its_caller(cluster):
     assert time.monotonic() - began < 5
 
 
+# some 10 ms a document
+SLOW = {"$size": {"$map": {"input": {"$range": [0, 20000]}, "in": {"$add": ["$$this", 1]}}}}
+SLOWLY = text({"$expr": {"$eq": [SLOW, "$x"]}})
+LEFT = {
+    "Find": dict(filter=SLOWLY),
+    "Count": dict(filter=SLOWLY),
+    "Distinct": dict(filter=SLOWLY, field="_id"),
+    "Aggregate": dict(pipeline=stages({"$group": {"_id": {"$add": [SLOW, "$x"]}}})),
+    "Find, sorted and projected": dict(sort=text({"x": 1}), projection=text({"y": {"$add": [SLOW, "$x"]}})),
+    "UpdateOne": dict(filter=SLOWLY, update=text({"$set": {"y": 1}})),
+    "UpdateMany": dict(pipeline=stages({"$set": {"y": SLOW}})),
+    "DeleteMany": dict(filter=SLOWLY),
+    "FindOneAndDelete": dict(filter=SLOWLY, sort=text({"x": 1})),
+    "BulkWrite": dict(operations=[branch_pb2.BulkOperation(delete_many=branch_pb2.BulkDelete(filter=SLOWLY))]),
+}
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_what_takes_long_over_each_document_ends_with_its_caller(cluster, name):
+    cluster.start_wal()
+    cluster.start_branch("--workers", "2")
+    argon = cluster.client()
+    argon.create_project("p")
+    argon.insert_many("p", "c", [{"_id": i} for i in range(1000)])
+    for _ in range(2):  # as many as there are workers
+        status, why = refused(lambda: getattr(argon.rpc, name.split(",")[0])(target=argon.target("p", "c"), **LEFT[name], timeout=0.3))
+        assert status == grpc.StatusCode.DEADLINE_EXCEEDED, why
+    began = time.monotonic()
+    assert argon.count("p", "c", {"_id": {"$gt": 0}}) == 999
+    assert time.monotonic() - began < 8
+
+
+# half a gigabyte, one value after the other
+WASTE = {"$reduce": {"input": {"$range": [0, 100]}, "initialValue": 0, "in": {"$size": {"$range": [0, 100000]}}}}
+
+
+@pytest.mark.parametrize("name", ["projection", "projection of one that is changed", "variable"])
+def test_what_one_document_takes_has_a_memory_limit(argon, name):
+    argon.insert("p", "c", {"_id": 1})
+    target, projection = argon.target("p", "c"), text({"y": {"$add": [WASTE, "$_id"]}})
+    calls = {
+        "projection": lambda: argon.rpc.Find(target=target, projection=projection),
+        "projection of one that is changed": lambda: argon.rpc.FindOneAndUpdate(target=target, update=text({"$set": {"n": 1}}), projection=projection),
+        "variable": lambda: argon.rpc.Find(target=target, options=branch_pb2.QueryOptions(let=text({"v": WASTE}))),
+    }
+    status, why = refused(calls[name])
+    assert (status, "more memory than it may use" in why) == (EXHAUSTED, True)
+    assert argon.find("p", "c") == [{"_id": 1}]
+
+
 HOSTILE = {
     "deep filter": dict(filter='{"a":' * 300 + "1" + "}" * 300),
     "very deep filter": dict(filter='{"$and":[' * 10000 + "{}" + "]}" * 10000),

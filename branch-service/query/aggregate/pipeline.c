@@ -146,7 +146,7 @@ void pipeline_free(struct pipeline *pipeline)
 /* ---- running ---- */
 
 /* Between two questions whether the run goes on. */
-enum { HANDED_ON_BETWEEN = 1024 * 1024, DOCUMENT_COUNTS_AS = 4096 };
+enum { HANDED_ON_BETWEEN = 1024 * 1024, DOCUMENT_COUNTS_AS = 64 * 1024 };
 
 static size_t run_memory(const struct pipeline_run *run)
 {

@@ -80,7 +80,7 @@ bool expression_let(struct bytes let, const struct expression_variables *outer, 
             return false;
         *scope = (struct expression_scope) { e.name, e.name_len, variables.scope };
         binding->outer = variables.bindings;
-        variables = (struct expression_variables) { scope, binding };
+        variables = (struct expression_variables) { scope, binding, variables.is_random || expression_is_random(expression) };
     }
     *out = variables;
     return true;

@@ -27,7 +27,8 @@ void collection_begin(struct collection_way *way, struct registry *registry, con
     *way = (struct collection_way) { .kind = &wal_collection, .has_request_id = request_id && request_id[0] };
     if (way->has_request_id || strcmp(branch, MAIN_BRANCH) == 0)
         return;
-    struct project *project = registry_peek(registry, project_name);
+    struct log_incarnation as_of;
+    struct project *project = registry_peek(registry, project_name, &as_of);
     enum branch_kind kind;
     if (project && project_branch_kind(project, branch, &kind) && kind == BRANCH_TRADITIONAL)
         way->kind = &traditional_collection;

@@ -22,7 +22,7 @@ bool point_read_start(struct point_read *read, struct registry *registry, const 
     if (filter.len == 0 || filter.len > POINT_READ_MAX_FILTER || !name_check("branch", path->branch, &err) ||
         !name_check_collection(path->collection, &err) || !bson_check(filter, &err) || !filter_compile(filter, &read->filter, &err))
         return false;
-    read->project = filter_single_id(read->filter, &read->key) ? registry_peek(registry, path->project) : NULL;
+    read->project = filter_single_id(read->filter, &read->key) ? registry_peek(registry, path->project, &read->as_of) : NULL;
     if (!read->project) {
         filter_free(read->filter);
         return false;
@@ -34,7 +34,7 @@ bool point_read_start(struct point_read *read, struct registry *registry, const 
 bool point_read_finish(struct point_read *read, struct bytes *document, uint64_t *lsn)
 {
     struct tree_item item = { 0 };
-    if (read->check.freshness != FRESHNESS_FRESH || !registry_is_current(read->registry, read->project) ||
+    if (read->check.freshness != FRESHNESS_FRESH || !registry_is_current(read->registry, read->project, &read->as_of) ||
         !project_open_cached(read->project, read->path.branch, read->path.collection, &read->target))
         return false;
     bool found = read->target.documents && tree_get(read->target.documents, read->key, &item);

@@ -21,6 +21,7 @@ struct point_read {
     struct collection_path path;
     void (*done)(struct point_read *read);
     struct project *project;
+    struct log_incarnation as_of; /* of the project's name */
     struct filter *filter;
     struct bytes key;
     struct target target;

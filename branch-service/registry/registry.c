@@ -238,7 +238,8 @@ static bool find_name(const struct project_catalog *catalog, const char *name, s
     return !*found || catalog_decode_project(item.document, record, err);
 }
 
-static bool lookup(struct registry *registry, const char *name, struct project **project, struct error *err)
+/* *as_of: of the `_system` that was looked into. */
+static bool lookup(struct registry *registry, const char *name, struct project **project, struct log_incarnation *as_of, struct error *err)
 {
     struct arena arena;
     struct project_catalog catalog;
@@ -250,20 +251,20 @@ static bool lookup(struct registry *registry, const char *name, struct project *
     bool ok = find_name(&catalog, name, &arena, &key, &found, &record, err);
     if (ok)
         *project = found ? intern(registry, &record) : NULL;
+    *as_of = catalog.incarnation;
     project_catalog_destroy(&catalog);
     arena_destroy(&arena);
     return ok;
 }
 
-/* system_is_older: since `_system` was read the log has begun a new incarnation. It may be a copy of an earlier
- * time, in which the name means something else. */
-static void inspect(struct registry *registry, struct project *project, bool *deleted, bool *system_is_older)
+/* name_is_older: since the name was looked up the log has begun a new incarnation. It may be a copy of an earlier
+ * time, in which the name means something else. What `_system` is now says nothing: it may have been read anew since. */
+static void inspect(struct registry *registry, struct project *project, const struct log_incarnation *as_of, bool *deleted,
+                    bool *name_is_older)
 {
-    struct log_incarnation system, incarnation;
-    bool system_deleted;
-    project_peek(registry->system, &system, &system_deleted);
+    struct log_incarnation incarnation;
     project_peek(project, &incarnation, deleted);
-    *system_is_older = memcmp(&system, &incarnation, sizeof system) != 0;
+    *name_is_older = memcmp(as_of, &incarnation, sizeof incarnation) != 0;
     note_use(registry, registry->system);
     note_use(registry, project);
 }
@@ -420,14 +421,15 @@ static bool resolve(struct registry *registry, const char *name, int64_t deadlin
                 return false;
             known = fresh = true;
         }
-        if (!lookup(registry, name, project, err))
+        struct log_incarnation as_of;
+        if (!lookup(registry, name, project, &as_of, err))
             return false;
         if (*project) {
             if (!project_refresh(*project, deadline, err))
                 return false;
-            bool deleted, system_is_older;
-            inspect(registry, *project, &deleted, &system_is_older);
-            if (system_is_older)
+            bool deleted, name_is_older;
+            inspect(registry, *project, &as_of, &deleted, &name_is_older);
+            if (name_is_older)
                 known = false;
             else if (!deleted)
                 return true;
@@ -452,28 +454,29 @@ bool registry_find(struct registry *registry, const char *name, int64_t deadline
     return true;
 }
 
-bool registry_is_current(struct registry *registry, struct project *project)
+bool registry_is_current(struct registry *registry, struct project *project, const struct log_incarnation *as_of)
 {
-    bool deleted, system_is_older;
-    inspect(registry, project, &deleted, &system_is_older);
-    return !deleted && !system_is_older;
+    bool deleted, name_is_older;
+    inspect(registry, project, as_of, &deleted, &name_is_older);
+    return !deleted && !name_is_older;
 }
 
-struct project *registry_peek(struct registry *registry, const char *name)
+struct project *registry_peek(struct registry *registry, const char *name, struct log_incarnation *as_of)
 {
     struct project *found = NULL;
     struct error err;
     mutex_lock(&registry->lock);
     bool known = registry->system_fresh;
     mutex_unlock(&registry->lock);
-    bool ok = known && name_check("project", name, &err) && lookup(registry, name, &found, &err) && found && project_is_known(found) &&
-              registry_is_current(registry, found);
+    bool ok = known && name_check("project", name, &err) && lookup(registry, name, &found, as_of, &err) && found &&
+              project_is_known(found) && registry_is_current(registry, found, as_of);
     return ok ? found : NULL;
 }
 
 bool registry_find_known(struct registry *registry, const char *name, int64_t deadline, struct project **project, struct error *err)
 {
-    struct project *found = registry_peek(registry, name);
+    struct log_incarnation as_of;
+    struct project *found = registry_peek(registry, name, &as_of);
     if (!found)
         return registry_find(registry, name, deadline, project, err);
     *project = found;

@@ -56,10 +56,11 @@ CHECKED bool registry_find(struct registry *registry, const char *name, int64_t 
  * takes stale data, and for a writer whose batch is checked against the log anyway. */
 CHECKED bool registry_find_known(struct registry *registry, const char *name, int64_t deadline, struct project **project,
                                  struct error *err);
-/* The project of this name when it is known and nothing speaks against it; NULL: registry_find tells. Never waits. */
-struct project *registry_peek(struct registry *registry, const char *name);
-/* Whether what registry_find found is still so, as far as is known here: the project is not deleted, nor its name of another log. */
-bool registry_is_current(struct registry *registry, struct project *project);
+/* The project of this name when it is known and nothing speaks against it; NULL: registry_find tells. Never waits.
+ * *as_of: of the log in which the name was looked up. */
+struct project *registry_peek(struct registry *registry, const char *name, struct log_incarnation *as_of);
+/* Whether what registry_peek found is still so, as far as is known here: the project is not deleted, nor its name of another log. */
+bool registry_is_current(struct registry *registry, struct project *project, const struct log_incarnation *as_of);
 CHECKED bool registry_create(struct registry *registry, const char *name, const struct write_request *request, struct project **project,
                              struct error *err);
 CHECKED bool registry_delete(struct registry *registry, const char *name, const struct write_request *request, struct error *err);

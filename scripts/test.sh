@@ -46,8 +46,8 @@ done
 build release wal-service/all branch-service/all cli/all client/all bench/all
 if grep -l ARGON_TEST_MIGRATION "$root"/build/release/bin/*-service "$root/build/release/bin/argon"; then die "what is released does what is for tests alone"; fi
 say "integration tests, real processes built with sanitizers"
-# three at a time: much of their time is waiting for what waits in earnest; those of scale measure memory, and go alone
-ARGON_BIN=$root/build/asan/bin "$root/tests/integration/run.sh" -m "not scale" -n 3 --dist worksteal
+# three files at a time: much of their time is waiting for what waits in earnest; those of scale measure memory, and go alone
+ARGON_BIN=$root/build/asan/bin "$root/tests/integration/run.sh" -m "not scale" -n 3 --dist loadfile
 say "integration tests, as released"
 ARGON_BIN=$root/build/release/bin "$root/tests/integration/run.sh" -m "scale"
 say "manifests, and the checker of what clients of a cluster saw"

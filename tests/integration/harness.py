@@ -168,6 +168,8 @@ class MongoServer:
     def pause(self):
         """Silent from here on, with its connections open."""
         self.process.send_signal(signal.SIGSTOP)
+        stat = pathlib.Path(f"/proc/{self.process.pid}/stat")  # its threads stop one after the other, this says so in the end
+        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "the server to stand still")
 
     def resume(self):
         self.process.send_signal(signal.SIGCONT)

@@ -9,7 +9,8 @@ from harness import BIN, wait_until
 
 
 def lines(text):
-    return [json.loads(line) for line in text.splitlines()]
+    """The whole ones: the last may be on its way."""
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
 class Watch:
@@ -22,6 +23,7 @@ class Watch:
         self.process = subprocess.Popen(
             [str(BIN / "argon"), "watch", "-p", "p", "-o", "ndjson", *arguments],
             stdout=open(self.out, "w"), stderr=open(self.err, "w"), env=environment,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell ignores it for what it runs in the background
         )
 
     def changes(self):

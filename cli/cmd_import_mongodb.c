@@ -238,22 +238,13 @@ static bool take_document(void *ctx, struct bytes document, struct error *err)
 static bool handing(void *ctx, const struct transfer_batch *batch, struct error *err)
 {
     struct import *import = ctx;
-    if (batch->again)
-        return true; /* the mark has it */
-    transfer_lock(import->transfer);
-    bool ok = import_mark_set(&import->mark.collections[batch->collection].sent, transfer_batch_last(batch), err) &&
-              import_mark_save(&import->mark, &import->file, err);
-    transfer_unlock(import->transfer);
-    return ok;
+    return import_mark_handing(&import->mark, &import->file, import->transfer, batch, err);
 }
 
 static void acknowledged(void *ctx, const struct transfer_batch *batch)
 {
     struct import *import = ctx;
-    struct import_mark_collection *collection = &import->mark.collections[batch->collection];
-    struct error none;
-    if (import_mark_set(&collection->done, transfer_batch_last(batch), &none))
-        collection->imported += batch->n;
+    import_mark_acknowledged(&import->mark, batch);
 }
 
 /* What lies behind `done` now, of which what is up to `sent` may be in. */

@@ -96,12 +96,3 @@ void help_print_usage(FILE *out, const struct command_group *group, const struct
     print_name(out, group, command);
     fputs(" --help\n", out);
 }
-
-void help_print_option_name(FILE *out, const struct config_option *option)
-{
-    if (option->letter)
-        fprintf(out, "-%c, ", option->letter);
-    fprintf(out, "--%s", option->name);
-    if (option->kind != CONFIG_BOOL)
-        fprintf(out, " %s", option->argument ? option->argument : "VALUE");
-}

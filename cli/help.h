@@ -12,9 +12,6 @@ void help_print_command(FILE *out, const struct command_group *group, const stru
 /* The usage line alone, and where the rest is. */
 void help_print_usage(FILE *out, const struct command_group *group, const struct command *command);
 
-/* Of a program's option: "-p, --project PROJECT". */
-void help_print_option_name(FILE *out, const struct config_option *option);
-
 extern const char help_summary[];
 extern const char help_example[];
 /* What follows from each exit code. */

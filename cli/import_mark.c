@@ -149,3 +149,25 @@ void import_mark_destroy(struct import_mark *mark)
     }
     mark->n = 0;
 }
+
+/* ---- while a transfer runs -------------------------------------------------------------------------- */
+
+bool import_mark_handing(struct import_mark *mark, const struct resume_file *file, struct transfer *transfer,
+                         const struct transfer_batch *batch, struct error *err)
+{
+    if (batch->again)
+        return true; /* the mark has it */
+    transfer_lock(transfer);
+    bool ok =
+        import_mark_set(&mark->collections[batch->collection].sent, transfer_batch_last(batch), err) && import_mark_save(mark, file, err);
+    transfer_unlock(transfer);
+    return ok;
+}
+
+void import_mark_acknowledged(struct import_mark *mark, const struct transfer_batch *batch)
+{
+    struct import_mark_collection *collection = &mark->collections[batch->collection];
+    struct error none;
+    if (import_mark_set(&collection->done, transfer_batch_last(batch), &none))
+        collection->imported += batch->n;
+}

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "cli/resume_file.h"
+#include "cli/transfer.h"
 #include "common/base/arena.h"
 
 struct import_mark_collection {
@@ -38,5 +39,11 @@ void import_mark_destroy(struct import_mark *mark); /* fine on {0} */
 
 /* {_id} of a document. */
 CHECKED bool import_mark_set(struct buffer *id, struct bytes document, struct error *err);
+
+/* What an import does as the `handing` and the `acknowledged` of its transfer, which is running. A batch's collection is a place
+ * in mark->collections. */
+CHECKED bool import_mark_handing(struct import_mark *mark, const struct resume_file *file, struct transfer *transfer,
+                                 const struct transfer_batch *batch, struct error *err);
+void import_mark_acknowledged(struct import_mark *mark, const struct transfer_batch *batch);
 
 #endif

@@ -11,11 +11,6 @@ bool documents_check_path(const struct collection_path *path, struct error *err)
     return name_check("branch", path->branch, err) && name_check_collection(path->collection, err);
 }
 
-bool documents_compile_filter(struct bytes spec, struct filter **filter, struct error *err)
-{
-    return (spec.len == 0 || bson_check(spec, err)) && filter_compile(spec, filter, err);
-}
-
 uint64_t documents_entry_bytes(struct bytes key, size_t document_bytes)
 {
     return key.len + document_bytes + ENTRY_OVERHEAD_BYTES;

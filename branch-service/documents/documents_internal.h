@@ -45,7 +45,6 @@ enum { SHOWN_ID_SIZE = 121 };
 void documents_format_id(struct bytes document, char text[SHOWN_ID_SIZE]);
 
 CHECKED bool documents_check_path(const struct collection_path *path, struct error *err);
-CHECKED bool documents_compile_filter(struct bytes spec, struct filter **filter, struct error *err);
 /* The pipeline lives no longer than the context; nothing is left to destroy on failure. */
 struct pipeline;
 CHECKED bool documents_compile_pipeline(const struct aggregate_spec *spec, struct query_context *context, struct pipeline **pipeline,

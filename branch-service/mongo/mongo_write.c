@@ -230,6 +230,8 @@ static bool commit(struct mongo *mongo, const struct transaction *transaction, c
         /* a server that was killed may not know of the first commit when it is asked for the second */
         bool none = mongoc_error_has_label(&reply, "TransientTransactionError") && mongo_stream_writes_sent() - sent_before < 2;
         err->outcome = none ? OUTCOME_NOT_APPLIED : OUTCOME_UNKNOWN;
+        if (!none && err->code == ERROR_ABORTED) /* nobody was in the way: what became of the first is not known any more */
+            error_set(err, ERROR_UNAVAILABLE, "the connection to MongoDB was lost in the middle of a commit: %s", failure.message);
         mark(insert, 0, insert->n, none ? MONGO_ITEM_NOT_TRIED : MONGO_ITEM_UNKNOWN);
     }
     bson_destroy(&reply);

@@ -6,7 +6,7 @@ import threading
 
 class Gate:
     """Forwards connections to an address. While it is shut, nothing comes back from there: at once, or after so many bytes.
-    Or, with requests=True, nothing gets there."""
+    Or, with requests=True, nothing gets there; with a part, nothing that holds that part."""
 
     def __init__(self, address):
         host, port = address.rsplit(":", 1)
@@ -16,14 +16,15 @@ class Gate:
         self.changed = threading.Condition()
         self.allowance = None  # bytes; None: as much as there is
         self.requests = False
+        self.part = b""
         self.held = []
         self.closed = False
         self.sockets = []
         threading.Thread(target=self.accept, daemon=True).start()
 
-    def shut(self, after=0, requests=False):
+    def shut(self, after=0, requests=False, part=b""):
         with self.changed:
-            self.allowance, self.requests = after, requests
+            self.allowance, self.requests, self.part = after, requests, part
 
     def open(self):
         with self.changed:
@@ -52,7 +53,7 @@ class Gate:
 
     def pass_through(self, data, to, is_request):
         def free():
-            return self.allowance is None or is_request != self.requests
+            return self.allowance is None or is_request != self.requests or self.part not in data
 
         while data:
             with self.changed:

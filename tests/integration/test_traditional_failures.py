@@ -9,6 +9,7 @@ import bson
 import grpc
 import pytest
 
+from gate import Gate
 from harness import MongoServer, in_parallel, not_applied, wait_until
 from test_indexes import indexes, set_indexes
 from traditional import CREATING, DATABASE, DELETING, WAL, branch_of, code_of, collections_of, create, options, start, uri
@@ -396,6 +397,35 @@ def test_what_is_lost_before_the_commit_is_not_applied(argon, mongodb):
         argon.insert_many("p", "items", [{"_id": "a"}, {"_id": "b"}], branch="old")
     assert failed.value.code() == grpc.StatusCode.UNAVAILABLE and not not_applied(failed.value)
     heal(mongodb)
+
+
+def test_a_commit_of_which_the_server_knows_nothing_any_more(cluster, mongodb):
+    """The first commit and the transaction went with the server; the driver's second one meets neither. Nobody was in the way."""
+    gate = Gate(f"127.0.0.1:{mongodb.port}")
+    cluster.start_wal()
+    cluster.start_branch("--mongodb", uri(mongodb).replace(f"127.0.0.1:{mongodb.port}", gate.address), "--enable-wal-branches")
+    argon = cluster.client()
+    argon.create_project("p")
+    create(argon, "old")
+    gate.shut(requests=True, part=b"commitTransaction")
+    failures = []
+
+    def insert():
+        with pytest.raises(grpc.RpcError) as failed:
+            argon.insert_many("p", "items", [{"_id": "a"}, {"_id": "b"}], branch="old", timeout=60)
+        failures.append(failed.value)
+
+    writer = threading.Thread(target=insert)
+    writer.start()
+    wait_until(lambda: gate.is_held(b"commitTransaction"), "the commit on its way")
+    mongodb.kill()
+    mongodb.start()
+    gate.open()
+    writer.join()
+    assert failures[0].code() == grpc.StatusCode.UNAVAILABLE, failures[0]
+    assert "in the middle of a commit" in failures[0].details() and not not_applied(failures[0])
+    assert argon.count("p", "items", branch="old") == 0
+    gate.close()
 
 
 # ---- by the command line -----------------------------------------------------------------------------

@@ -93,11 +93,12 @@ uint64_t project_position(struct project *project)
     return position;
 }
 
-void project_peek(struct project *project, struct log_incarnation *incarnation, bool *deleted)
+void project_peek(struct project *project, struct log_incarnation *incarnation, uint64_t *begun, bool *deleted)
 {
     mutex_lock(&project->lock);
     assert(project->attached);
     *incarnation = project->incarnation;
+    *begun = project->begun;
     *deleted = project->deleted;
     mutex_unlock(&project->lock);
 }

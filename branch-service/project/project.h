@@ -73,8 +73,8 @@ struct project_stats {
 void project_add_stats(struct project *project, struct project_stats *stats);
 uint64_t project_position(struct project *project); /* 0 when it is not known */
 
-/* Of a project that is known. */
-void project_peek(struct project *project, struct log_incarnation *incarnation, bool *deleted);
+/* Of a project that is known, all at one moment. *begun: see struct project_catalog. */
+void project_peek(struct project *project, struct log_incarnation *incarnation, uint64_t *begun, bool *deleted);
 
 /* The catalog at the position. */
 struct project_catalog {

@@ -259,11 +259,11 @@ static bool lookup(struct registry *registry, const char *name, struct project *
 
 /* name_is_older: since the name was looked up the log has begun a new incarnation. It may be a copy of an earlier
  * time, in which the name means something else. What `_system` is now says nothing: it may have been read anew since. */
-static void inspect(struct registry *registry, struct project *project, const struct log_incarnation *as_of, bool *deleted,
+static void inspect(struct registry *registry, struct project *project, const struct log_incarnation *as_of, uint64_t *begun, bool *deleted,
                     bool *name_is_older)
 {
     struct log_incarnation incarnation;
-    project_peek(project, &incarnation, deleted);
+    project_peek(project, &incarnation, begun, deleted);
     *name_is_older = memcmp(as_of, &incarnation, sizeof incarnation) != 0;
     note_use(registry, registry->system);
     note_use(registry, project);
@@ -410,7 +410,8 @@ static bool complete_deletion(struct registry *registry, const char *name, struc
 /* ---- names ------------------------------------------------------------------------------------------ */
 
 /* *project = NULL: there is no such project now. */
-static bool resolve(struct registry *registry, const char *name, int64_t deadline, struct project **project, struct error *err)
+static bool resolve(struct registry *registry, const char *name, int64_t deadline, struct project **project, uint64_t *begun,
+                    struct error *err)
 {
     mutex_lock(&registry->lock);
     bool known = registry->system_fresh, fresh = false;
@@ -428,7 +429,7 @@ static bool resolve(struct registry *registry, const char *name, int64_t deadlin
             if (!project_refresh(*project, deadline, err))
                 return false;
             bool deleted, name_is_older;
-            inspect(registry, *project, &as_of, &deleted, &name_is_older);
+            inspect(registry, *project, &as_of, begun, &deleted, &name_is_older);
             if (name_is_older)
                 known = false;
             else if (!deleted)
@@ -443,10 +444,11 @@ static bool resolve(struct registry *registry, const char *name, int64_t deadlin
     }
 }
 
-bool registry_find(struct registry *registry, const char *name, int64_t deadline, struct project **project, struct error *err)
+bool registry_find_begun(struct registry *registry, const char *name, int64_t deadline, struct project **project, uint64_t *begun,
+                         struct error *err)
 {
     struct project *found;
-    if (!name_check("project", name, err) || !resolve(registry, name, deadline, &found, err))
+    if (!name_check("project", name, err) || !resolve(registry, name, deadline, &found, begun, err))
         return false;
     if (!found)
         return error_set(err, ERROR_NOT_FOUND, "project '%s' does not exist", name);
@@ -454,10 +456,17 @@ bool registry_find(struct registry *registry, const char *name, int64_t deadline
     return true;
 }
 
+bool registry_find(struct registry *registry, const char *name, int64_t deadline, struct project **project, struct error *err)
+{
+    uint64_t begun;
+    return registry_find_begun(registry, name, deadline, project, &begun, err);
+}
+
 bool registry_is_current(struct registry *registry, struct project *project, const struct log_incarnation *as_of)
 {
+    uint64_t begun;
     bool deleted, name_is_older;
-    inspect(registry, project, as_of, &deleted, &name_is_older);
+    inspect(registry, project, as_of, &begun, &deleted, &name_is_older);
     return !deleted && !name_is_older;
 }
 
@@ -490,8 +499,9 @@ bool registry_create(struct registry *registry, const char *name, const struct w
     struct write_result result;
     struct project *existing;
     struct project_record record;
+    uint64_t begun;
     if (!name_check("project", name, err) || !write_request_check(request, err) ||
-        !resolve(registry, name, request->deadline, &existing, err) || !refresh_system(registry, request->deadline, err))
+        !resolve(registry, name, request->deadline, &existing, &begun, err) || !refresh_system(registry, request->deadline, err))
         return write_refuse(request, err);
     if (!write_execute(registry->system, request, evaluate_create, &change, &result, err))
         return false;
@@ -531,16 +541,17 @@ bool registry_delete(struct registry *registry, const char *name, const struct w
 {
     struct name_change change = { .registry = registry, .name = name, .missing_is_error = true };
     struct project *project = NULL;
+    uint64_t begun;
     bool known, applied = false;
     if (!name_check("project", name, err) || !write_request_check(request, err) || !was_answered(registry, request, &known, err) ||
-        (!known && !resolve(registry, name, request->deadline, &project, err)))
+        (!known && !resolve(registry, name, request->deadline, &project, &begun, err)))
         return write_refuse(request, err);
     if (project) {
         const struct write_request tombstone = { .request_id = "", .actor = request->actor, .deadline = request->deadline };
         struct deletion deletion = { .project = project, .request = request };
         struct write_result result;
         change.id = project_id(project);
-        if (!write_execute(project, &tombstone, evaluate_tombstone, &deletion, &result, err))
+        if (!write_execute_begun(project, begun, &tombstone, evaluate_tombstone, &deletion, &result, err))
             return false;
         applied = result.n_runs > 0;
         write_result_destroy(&result);

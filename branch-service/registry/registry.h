@@ -52,6 +52,10 @@ void registry_stats(struct registry *registry, struct project_stats *stats); /* 
 
 /* Resolves a name, and brings the project to the commit LSN. NOT_FOUND. */
 CHECKED bool registry_find(struct registry *registry, const char *name, int64_t deadline, struct project **project, struct error *err);
+/* The same, and how often the project's log had been begun when its name meant it: what is written then goes to the log in which
+ * the name was looked up, or nowhere. */
+CHECKED bool registry_find_begun(struct registry *registry, const char *name, int64_t deadline, struct project **project, uint64_t *begun,
+                                 struct error *err);
 /* The same from what this replica has, without asking the log when it knows the project already. Good enough for a reader who
  * takes stale data, and for a writer whose batch is checked against the log anyway. */
 CHECKED bool registry_find_known(struct registry *registry, const char *name, int64_t deadline, struct project **project,

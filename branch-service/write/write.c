@@ -395,10 +395,6 @@ static enum try_outcome try_once(struct write *write, struct write_result *resul
 
     struct project_catalog catalog;
     project_catalog(write->project, &catalog);
-    if (!write->begun_known) {
-        write->begun = catalog.begun;
-        write->begun_known = true;
-    }
     enum try_outcome outcome = TRY_FAILED;
     if (write->begun != catalog.begun) {
         /* the name was resolved in the log before: the project may not exist in this one */
@@ -461,27 +457,23 @@ static void begin_attempt(struct write_result *attempt, struct error *err)
     *err = (struct error) { 0 };
 }
 
-bool write_try_known(struct write *write, struct project *project, struct write_result *result, struct error *err)
+bool write_try_known(struct write *write, struct project *project, const struct log_incarnation *as_of, struct write_result *result,
+                     struct error *err)
 {
     struct write_result attempt;
     struct project_catalog catalog;
     enum try_outcome outcome = TRY_AGAIN;
     bool settled = false;
-    if (!project_is_known(project))
-        return false;
     begin_attempt(&attempt, err);
     write->project = project;
     project_catalog(project, &catalog);
     /* one who knows of more than this replica does is better served by a fresh look */
-    if (!catalog.deleted && write->since_lsn <= catalog.lsn) {
+    if (!catalog.deleted && write->since_lsn <= catalog.lsn && memcmp(as_of, &catalog.incarnation, sizeof *as_of) == 0) {
         if (!write->repeatable)
             write->since_lsn = catalog.lsn;
         outcome = evaluate_step(write, &catalog, true, &settled, &attempt, err);
     }
-    if (write->maybe_applied) { /* the ordinary way has to find the same log */
-        write->begun = catalog.begun;
-        write->begun_known = true;
-    }
+    write->begun = catalog.begun;
     project_catalog_destroy(&catalog);
     write->lost = 0;
     if (outcome == TRY_DONE) {
@@ -492,7 +484,7 @@ bool write_try_known(struct write *write, struct project *project, struct write_
     return false;
 }
 
-bool write_finish(struct write *write, struct project *project, struct write_result *result, struct error *err)
+bool write_finish(struct write *write, struct project *project, uint64_t begun, struct write_result *result, struct error *err)
 {
     struct backoff backoff = { .first_micros = CONFLICT_BACKOFF_MICROS };
     enum try_outcome outcome;
@@ -502,6 +494,8 @@ bool write_finish(struct write *write, struct project *project, struct write_res
         return write_give_up(write, err);
     }
     write->project = project;
+    if (!write->maybe_applied) /* else the ordinary way has to find the same log */
+        write->begun = begun;
     do {
         struct write_result attempt;
         begin_attempt(&attempt, err);
@@ -528,12 +522,22 @@ bool write_finish(struct write *write, struct project *project, struct write_res
     return write_give_up(write, err);
 }
 
-bool write_execute(struct project *project, const struct write_request *request, write_evaluate_fn *evaluate, void *ctx,
-                   struct write_result *result, struct error *err)
+bool write_execute_begun(struct project *project, uint64_t begun, const struct write_request *request, write_evaluate_fn *evaluate,
+                         void *ctx, struct write_result *result, struct error *err)
 {
     struct write write;
     write_begin(&write, request, evaluate, ctx);
-    return write_finish(&write, project, result, err);
+    return write_finish(&write, project, begun, result, err);
+}
+
+bool write_execute(struct project *project, const struct write_request *request, write_evaluate_fn *evaluate, void *ctx,
+                   struct write_result *result, struct error *err)
+{
+    struct log_incarnation incarnation;
+    uint64_t begun;
+    bool deleted;
+    project_peek(project, &incarnation, &begun, &deleted);
+    return write_execute_begun(project, begun, request, evaluate, ctx, result, err);
 }
 
 void write_result_destroy(struct write_result *result)

@@ -113,6 +113,9 @@ struct write_result {
 /* The caller has refreshed the project since the request arrived; later tries refresh by themselves. */
 CHECKED bool write_execute(struct project *project, const struct write_request *request, write_evaluate_fn *evaluate, void *ctx,
                            struct write_result *result, struct error *err);
+/* The same, only into the log that had been begun so often: the one in which the project's name was looked up. */
+CHECKED bool write_execute_begun(struct project *project, uint64_t begun, const struct write_request *request, write_evaluate_fn *evaluate,
+                                 void *ctx, struct write_result *result, struct error *err);
 void write_result_destroy(struct write_result *result);
 
 /* The records of all steps, the last one first. The document is borrowed from the result's arena. */

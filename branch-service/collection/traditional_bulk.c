@@ -83,7 +83,9 @@ static bool run(struct bulk *bulk, struct error *err)
 {
     for (size_t i = 0; i < bulk->spec->n; i++) {
         struct error why;
-        if (run_operation(bulk, i, &why))
+        if (!caller_waits(&bulk->request->caller, &why))
+            why.outcome = OUTCOME_NOT_APPLIED;
+        else if (run_operation(bulk, i, &why))
             continue;
         if (!is_items_own(&bulk->spec->operations[i], &why)) {
             *err = why;

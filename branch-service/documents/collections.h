@@ -9,8 +9,8 @@
 #ifndef ARGON_BRANCH_DOCUMENTS_COLLECTIONS_H
 #define ARGON_BRANCH_DOCUMENTS_COLLECTIONS_H
 
-#include "branch-service/documents/caller.h"
 #include "branch-service/registry/registry.h"
+#include "common/base/caller.h"
 
 struct collection_path {
     const char *project;

@@ -9,11 +9,11 @@
 
 #include <bson/bson.h>
 
-#include "branch-service/documents/caller.h"
 #include "branch-service/documents/documents.h"
 #include "branch-service/query/sort.h"
 #include "branch-service/query/update.h"
 #include "branch-service/view/tree.h"
+#include "common/base/caller.h"
 
 struct document_change {
     struct query_context context;

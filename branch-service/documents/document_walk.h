@@ -5,9 +5,9 @@
 #ifndef ARGON_BRANCH_DOCUMENTS_DOCUMENT_WALK_H
 #define ARGON_BRANCH_DOCUMENTS_DOCUMENT_WALK_H
 
-#include "branch-service/documents/caller.h"
 #include "branch-service/query/filter.h"
 #include "branch-service/view/tree.h"
+#include "common/base/caller.h"
 
 struct document_walk {
     const struct tree *tree;

@@ -27,6 +27,7 @@ struct bulk {
     const struct collection_path *path;
     const struct bulk_spec *spec;
     int64_t deadline;
+    struct caller caller;
 };
 
 /* ---- the copy --------------------------------------------------------------------------------------- */
@@ -220,7 +221,7 @@ static bool change_many(struct bulk_step *step, const struct document_change *ch
     struct document_walk walk;
     struct tree_item item;
     bool found;
-    document_walk_begin_behind(&walk, documents, change->filter, step->covered, (struct caller) { .deadline = step->bulk->deadline });
+    document_walk_begin_behind(&walk, documents, change->filter, step->covered, step->bulk->caller);
     for (;;) {
         if (!document_walk_next(&walk, &item, &found, err))
             return false;
@@ -244,7 +245,7 @@ static bool change_matches(struct bulk_step *step, const struct document_change 
     if (!filter_single_id(change->filter, &key))
         step->plan->unguarded = true; /* a document that comes to match is not a conflict */
     if (one) {
-        ok = document_change_find(change, documents, (struct caller) { .deadline = step->bulk->deadline }, &item, &found, err) &&
+        ok = document_change_find(change, documents, step->bulk->caller, &item, &found, err) &&
              (!found || change_document(step, change, &item, more, err));
     } else {
         ok = change_many(step, change, documents, more, err);
@@ -309,8 +310,8 @@ static bool plan_operations(struct bulk_step *step, struct error *err)
     size_t at = plan->from->operation;
     step->covered = plan->from->after;
     while (at < spec->n && !stop) {
-        if (clock_monotonic_micros() >= step->bulk->deadline)
-            return error_set(err, ERROR_DEADLINE_EXCEEDED, "deadline passed at operation %zu", at);
+        if (!caller_waits(&step->bulk->caller, err))
+            return error_wrap(err, "operation %zu", at);
         if (!try_operation(step, at, &more, &stop, err))
             return false;
         if (more)
@@ -545,7 +546,7 @@ bool documents_check_bulk(const struct bulk_spec *spec, struct error *err)
 bool documents_bulk_write(struct registry *registry, const struct collection_path *path, const struct bulk_spec *spec,
                           const struct write_request *request, struct write_result *result, struct bulk_result *items, struct error *err)
 {
-    struct bulk bulk = { .path = path, .spec = spec, .deadline = request->deadline };
+    struct bulk bulk = { .path = path, .spec = spec, .deadline = request->deadline, .caller = request->caller };
     if (!documents_check_path(path, err) || !write_request_check(request, err) || !documents_check_bulk(spec, err))
         return write_refuse(request, err);
     if (!write_named(registry, path->project, request, evaluate_bulk, &bulk, &bulk.project, result, err))

@@ -128,8 +128,7 @@ static bool modify_one(struct step *step, const struct tree *documents, struct e
 {
     struct tree_item item;
     bool found, more = false;
-    if (!document_change_find(&step->modification->change, documents, (struct caller) { .deadline = step->modification->deadline }, &item,
-                              &found, err))
+    if (!document_change_find(&step->modification->change, documents, step->modification->caller, &item, &found, err))
         return false;
     return !found || modify_document(step, &item, &more, err);
 }
@@ -145,7 +144,7 @@ static bool modify_many(struct step *step, const struct tree *documents, struct 
     if (filter_single_id(modification->change.filter, &key) && from->step > 0)
         return true;
     document_walk_begin_behind(&walk, documents, modification->change.filter, from->step > 0 ? from->after : (struct bytes) { 0 },
-                               (struct caller) { .deadline = modification->deadline });
+                               modification->caller);
     for (;;) {
         if (!document_walk_next(&walk, &item, &found, err))
             return false;
@@ -282,7 +281,7 @@ bool documents_modify(struct registry *registry, struct modification *modificati
 bool documents_begin_modify(struct modification *modification, const struct collection_path *path, const struct update_spec *update,
                             const struct delete_spec *remove, const struct write_request *request, struct error *err)
 {
-    *modification = (struct modification) { .path = path, .deadline = request->deadline };
+    *modification = (struct modification) { .path = path, .deadline = request->deadline, .caller = request->caller };
     bool ok = documents_check_path(path, err) && write_request_check(request, err) &&
               (update ? document_change_compile_update(&modification->change, update, err)
                       : document_change_compile_delete(&modification->change, remove, err));

@@ -9,6 +9,7 @@ struct modification {
     const struct collection_path *path;
     struct document_change change;
     int64_t deadline;
+    struct caller caller;
 
     /* For one who is answered with the document: */
     bool after;

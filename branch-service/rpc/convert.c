@@ -42,11 +42,17 @@ static struct bytes hash_request(const char *method, const ProtobufCMessage *req
     return bytes_of(canonical, sizeof *canonical);
 }
 
-void convert_write(const struct rpc_call *call, const char *method, const ProtobufCMessage *whole, Argon__Branch__V1__WriteOptions **write,
+static bool call_is_over(void *call)
+{
+    return rpc_call_cancelled(call);
+}
+
+void convert_write(struct rpc_call *call, const char *method, const ProtobufCMessage *whole, Argon__Branch__V1__WriteOptions **write,
                    struct arena *arena, struct write_request *request)
 {
     Argon__Branch__V1__WriteOptions *options = *write;
-    *request = (struct write_request) { .request_id = "", .actor = "", .deadline = convert_deadline(call) };
+    const int64_t deadline = convert_deadline(call);
+    *request = (struct write_request) { .request_id = "", .actor = "", .deadline = deadline, .caller = { call_is_over, call, deadline } };
     if (options) {
         request->request_id = options->request_id;
         request->since_lsn = options->since_lsn;
@@ -57,11 +63,6 @@ void convert_write(const struct rpc_call *call, const char *method, const Protob
     *write = NULL;
     request->hash = hash_request(method, whole, arena);
     *write = options;
-}
-
-static bool call_is_over(void *call)
-{
-    return rpc_call_cancelled(call);
 }
 
 struct read_options convert_read(struct rpc_call *call, const Argon__Branch__V1__ReadOptions *options)

@@ -18,16 +18,13 @@
 
 int64_t convert_deadline(const struct rpc_call *call);
 
-/* `whole` is the request as sent and `write` its options: the hash covers the method and everything but them. */
-void convert_write(const struct rpc_call *call, const char *method, const ProtobufCMessage *whole, Argon__Branch__V1__WriteOptions **write,
+/* `whole` is the request as sent and `write` its options: the hash covers the method and everything but them. Borrows the call as the
+ * caller. */
+void convert_write(struct rpc_call *call, const char *method, const ProtobufCMessage *whole, Argon__Branch__V1__WriteOptions **write,
                    struct arena *arena, struct write_request *request);
 
 /* Borrows the call as the caller: not for longer than it. */
 struct read_options convert_read(struct rpc_call *call, const Argon__Branch__V1__ReadOptions *options);
-
-/* NULL: none. */
-CHECKED bool convert_query_options(const Argon__Branch__V1__QueryOptions *options, struct arena *arena, struct query_options *out,
-                                   struct error *err);
 
 /* NULL: none. */
 CHECKED bool convert_query_options(const Argon__Branch__V1__QueryOptions *options, struct arena *arena, struct query_options *out,

@@ -252,7 +252,7 @@ static enum try_outcome append(struct write *write, struct write_plan *plan, con
     for (size_t i = 0; i < plan->n_runs; i++)
         plan->runs[i].actor = write->request->actor;
     struct log_append_result appended = { 0 };
-    if (!write_answer_encode(answer, &result->arena, &batch.request.answer, err)) {
+    if (!caller_waits(&write->request->caller, err) || !write_answer_encode(answer, &result->arena, &batch.request.answer, err)) {
         err->outcome = OUTCOME_NOT_APPLIED;
         return TRY_FAILED;
     }
@@ -511,6 +511,7 @@ bool write_finish(struct write *write, struct project *project, uint64_t begun, 
             go_on = clock_monotonic_micros() < write->request->deadline ||
                     error_set(err, ERROR_DEADLINE_EXCEEDED, "deadline passed between two steps");
         }
+        go_on = go_on && caller_waits(&write->request->caller, err);
     } while (go_on);
     if (outcome == TRY_REFUSED) {
         err->outcome = write->progress.step > 0 ? OUTCOME_UNKNOWN : OUTCOME_NOT_APPLIED;

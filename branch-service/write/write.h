@@ -33,6 +33,7 @@
 #include "branch-service/log/log_source.h"
 #include "branch-service/project/project.h"
 #include "common/base/arena.h"
+#include "common/base/caller.h"
 #include "common/base/error.h"
 
 /* What a step holds at most, besides one document of any size. */
@@ -44,6 +45,7 @@ struct write_request {
     const char *actor;
     struct bytes hash; /* of the request as sent */
     int64_t deadline;
+    struct caller caller; /* when he has gone, nothing more is appended */
 };
 
 struct write_counts {

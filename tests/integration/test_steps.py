@@ -1,13 +1,15 @@
 """What changes or deletes many documents goes in steps: each atomic, the whole exactly once, wherever it stops."""
 
 import random
+import signal
 import threading
 
 import bson
 import grpc
 import pytest
 
-from harness import in_parallel, not_applied
+from argon.branch.v1 import branch_pb2
+from harness import Process, in_parallel, not_applied
 from test_outcomes_under_attack import Gate, gate, gated  # noqa: F401 (fixtures)
 
 N = 10_500
@@ -144,6 +146,44 @@ def test_the_wal_service_killed_in_the_middle(cluster, filled, gate, gated, kind
     assert done(first) == N
     check_effect(filled, kind)
     assert send(filled, kind, "r", since) == first
+
+
+@pytest.mark.parametrize("kind", ["update", "delete", "bulk"])
+@pytest.mark.parametrize("leaves", ["the client", "the service"])
+def test_stops_between_two_steps_when_nobody_waits_any_more(cluster, filled, gate, leaves, kind):
+    """No deadline: the client cancels, or the service is told to go and its time of grace is over."""
+    since = filled.head("p")
+    process = Process(cluster.directory, "branch", ["--wal", gate.address, "--workers", "1", "--grace", "0s"]).start()
+    cluster.branches.append(process)
+    gated = cluster.client(process)
+    fields = {"filter": gated.document({})} if kind == "delete" else {"filter": gated.document({}), "update": gated.document({"$inc": {"n": 1}})}
+    if kind == "bulk":
+        fields = {"operations": [branch_pb2.BulkOperation(update_many=branch_pb2.BulkUpdate(**fields))]}
+    method = "BulkWrite" if kind == "bulk" else f"{kind.title()}Many"
+    call, request, _ = gated.rpc.methods[method]
+    message = request(target=gated.target("p", "c"), write=gated.write("r", since), **fields)
+
+    def leave():
+        if leaves == "the client":
+            answer.cancel()
+            # the service hears of it before it hears this
+            gated.rpc.channel.unary_unary("/grpc.health.v1.Health/Check")(b"")
+        else:
+            process.process.send_signal(signal.SIGTERM)
+            answer.code()
+
+    before_append(gate, 5, leave)
+    answer = call.future(message)
+    if leaves == "the client":
+        assert answer.code() == grpc.StatusCode.CANCELLED
+        gated.count("p", "c")  # when its one worker is free
+    else:
+        assert not not_applied(answer)
+        assert process.exited() == 0
+    done_so_far = N - filled.count("p", "c") if kind == "delete" else filled.count("p", "c", {"n": 1})
+    assert 4000 <= done_so_far < N and done_so_far % 1000 == 0
+    assert done(filled.rpc.methods[method][0](message, timeout=60)) == N
+    check_effect(filled, "delete" if kind == "delete" else "update")
 
 
 @pytest.mark.parametrize("kind", KINDS)

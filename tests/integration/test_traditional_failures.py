@@ -9,6 +9,7 @@ import bson
 import grpc
 import pytest
 
+from argon.branch.v1 import branch_pb2
 from gate import Gate
 from harness import MongoServer, in_parallel, not_applied, wait_until
 from test_indexes import indexes, set_indexes
@@ -426,6 +427,22 @@ def test_a_commit_of_which_the_server_knows_nothing_any_more(cluster, mongodb):
     assert "in the middle of a commit" in failures[0].details() and not not_applied(failures[0])
     assert argon.count("p", "items", branch="old") == 0
     gate.close()
+
+
+def test_a_bulk_write_ends_before_its_next_operation_when_its_client_goes(argon, cluster, mongodb):
+    create(argon, "old")
+    process = cluster.start_branch(*options(mongodb))
+    client = cluster.client(process)
+    client.insert("p", "items", {"_id": 0}, branch="old")
+    call, request, _ = client.rpc.methods["BulkWrite"]
+    operations = [branch_pb2.BulkOperation(insert_one=branch_pb2.BulkInsert(document=client.document({"_id": n}))) for n in (1, 2)]
+    fail(mongodb, ["insert"], 1, blockConnection=True, blockTimeMS=2000)
+    begun = client.rpc.GetStatus().head_checks
+    answer = call.future(request(target=client.target("p", "items", "old"), operations=operations))
+    wait_until(lambda: client.rpc.GetStatus().head_checks >= begun + 2, "the first operation to have met the record")
+    answer.cancel()
+    process.stop()  # when the call has ended there
+    assert {"_id": 2} not in argon.find("p", "items", branch="old")
 
 
 # ---- by the command line -----------------------------------------------------------------------------

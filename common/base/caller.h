@@ -1,6 +1,6 @@
 /* Who waits for an answer. What takes long looks now and then whether he still does. */
-#ifndef ARGON_BRANCH_DOCUMENTS_CALLER_H
-#define ARGON_BRANCH_DOCUMENTS_CALLER_H
+#ifndef ARGON_BASE_CALLER_H
+#define ARGON_BASE_CALLER_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,7 +18,7 @@ struct caller {
 CHECKED static inline bool caller_waits(const struct caller *caller, struct error *err)
 {
     if (caller->deadline && clock_monotonic_micros() >= caller->deadline)
-        return error_set(err, ERROR_DEADLINE_EXCEEDED, "deadline passed before all documents were looked at");
+        return error_set(err, ERROR_DEADLINE_EXCEEDED, "deadline passed before all was done");
     return !caller->is_gone || !caller->is_gone(caller->ctx) || error_set(err, ERROR_CANCELLED, "the caller has gone");
 }
 

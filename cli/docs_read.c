@@ -214,10 +214,12 @@ static const struct {
     { "ID_LOOKUP", "one _id" },
     { "ID_RANGES", "ranges of _id" },
     { "SCAN", "the whole collection" },
+    { "INDEX", "an index" },
 }, orders[] = {
     { "NONE", "" },
     { "ID", ", ordered by _id" },
     { "SORTED", ", sorted in memory" },
+    { "INDEX", ", ordered by it" },
 };
 
 bool docs_explain(struct cli *cli, struct error *err)
@@ -250,12 +252,15 @@ bool docs_explain(struct cli *cli, struct error *err)
                                     FIELD_U64("examined", response->examined),
                                     FIELD_U64("returned", response->returned),
                                     FIELD_STRING("order", orders[response->order].name),
+                                    FIELD_STRING("indexes", response->indexes),
                                     FIELD_U64("lsn", response->lsn) };
-    char sentence[200], count[24] = "";
-    if (response->access == ARGON__BRANCH__V1__ACCESS__ACCESS_ID_RANGES)
+    char sentence[600], count[24] = "", indexes[300] = "";
+    if (response->access == ARGON__BRANCH__V1__ACCESS__ACCESS_ID_RANGES && response->ranges)
         snprintf(count, sizeof count, "%" PRIu64 " ", response->ranges);
-    snprintf(sentence, sizeof sentence, "Through %s%s%s: %" PRIu64 " looked at, %" PRIu64 " returned.", count,
-             accesses[response->access].words, orders[response->order].words, response->examined, response->returned);
+    if (response->access == ARGON__BRANCH__V1__ACCESS__ACCESS_INDEX)
+        snprintf(indexes, sizeof indexes, " (%s)", response->indexes);
+    snprintf(sentence, sizeof sentence, "Through %s%s%s%s: %" PRIu64 " looked at, %" PRIu64 " returned.", count,
+             accesses[response->access].words, indexes, orders[response->order].words, response->examined, response->returned);
     output_result(&cli->out, sentence, fields, ARRAY_LEN(fields));
     return true;
 }

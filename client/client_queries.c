@@ -236,6 +236,8 @@ static uint64_t show_plan(const ProtobufCMessage *message, void *out)
         .returned = response->returned,
         .lsn = response->lsn,
     };
+    struct argon_plan *plan = out;
+    snprintf(plan->indexes, sizeof plan->indexes, "%s", response->indexes);
     return 0;
 }
 

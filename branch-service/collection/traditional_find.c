@@ -3,6 +3,7 @@
 #include "branch-service/catalog/names.h"
 #include "branch-service/collection/traditional_internal.h"
 #include "branch-service/documents/documents_internal.h"
+#include "branch-service/mongo/mongo_explain.h"
 #include "branch-service/query/pipeline.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
@@ -133,6 +134,44 @@ static bool end_begin(struct traditional_find *made, bool ok, struct find **find
     return ok;
 }
 
+/* In the words of a WAL branch. */
+static bool fill_work(struct traditional_find *find, const struct mongo_plan *plan, bool ordered, struct error *err)
+{
+    static const enum find_access accesses[] = {
+        [MONGO_ACCESS_NOTHING] = FIND_NOTHING, [MONGO_ACCESS_ID] = FIND_BY_ID,     [MONGO_ACCESS_ID_RANGES] = FIND_BY_ID_RANGES,
+        [MONGO_ACCESS_INDEX] = FIND_BY_INDEX,  [MONGO_ACCESS_SCAN] = FIND_BY_SCAN,
+    };
+    struct find_work *work = &find->base.work;
+    *work = (struct find_work) { .access = accesses[plan->access], .n_ranges = plan->ranges, .examined = plan->examined };
+    if (plan->sorts)
+        work->order = FIND_SORTED;
+    else if (ordered && work->access != FIND_NOTHING)
+        work->order = work->access == FIND_BY_INDEX ? FIND_ORDERED_BY_INDEX : FIND_ORDERED_BY_ID;
+    if (!plan->indexes[0])
+        return true;
+    work->indexes = arena_strdup(&find->operation.arena, plan->indexes);
+    return work->indexes || error_out_of_memory(err);
+}
+
+/* True, too, when nobody asked for it. */
+static bool explain_find(struct traditional_find *find, const struct find_spec *spec, const char *name, const struct mongo_find *asked,
+                         int64_t deadline, struct error *err)
+{
+    struct mongo_plan plan;
+    return !spec->explained ||
+           (mongo_explain_find(find->operation.mongo, find->operation.record.database, name, asked, deadline, &plan, err) &&
+            fill_work(find, &plan, spec->sort.len > EMPTY_DOCUMENT, err));
+}
+
+static bool explain_aggregate(struct traditional_find *find, const struct aggregate_spec *spec, const char *name, struct bytes stages,
+                              struct bytes options, int64_t deadline, struct error *err)
+{
+    struct mongo_plan plan;
+    return !spec->explained ||
+           (mongo_explain_aggregate(find->operation.mongo, find->operation.record.database, name, stages, options, deadline, &plan, err) &&
+            fill_work(find, &plan, documents_pipeline_sorts(spec->pipeline), err));
+}
+
 bool traditional_find(struct registry *registry, const struct collection_path *path, const struct find_spec *spec,
                       const struct read_options *read, struct find **find, struct error *err)
 {
@@ -147,6 +186,7 @@ bool traditional_find(struct registry *registry, const struct collection_path *p
     bool ok = (!spec->filter.len || bson_check(spec->filter, err)) &&
               traditional_options(&spec->options, false, sorted ? spec->sort : bytes_of(NULL, 0), spec->projection, &made->operation.arena,
                                   &asked.options, err) &&
+              explain_find(made, spec, name, &asked, read->deadline, err) &&
               mongo_find(made->operation.mongo, made->operation.record.database, name, &asked, read->deadline, &made->cursor, err);
     return end_begin(made, ok, find);
 }
@@ -168,6 +208,7 @@ bool traditional_aggregate(struct registry *registry, const struct collection_pa
     }
     ok = ok && traditional_pipeline(&made->operation, spec->pipeline, &stages, err) &&
          traditional_options(&spec->options, false, bytes_of(NULL, 0), bytes_of(NULL, 0), &made->operation.arena, &options, err) &&
+         explain_aggregate(made, spec, name, stages, options, read->deadline, err) &&
          mongo_aggregate(made->operation.mongo, made->operation.record.database, name, stages, options, read->deadline, &made->cursor, err);
     return end_begin(made, ok, find);
 }

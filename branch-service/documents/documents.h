@@ -136,6 +136,7 @@ struct find_spec {
     uint64_t skip;
     uint64_t limit; /* 0: none */
     struct query_options options;
+    bool explained; /* find->work is wanted: a traditional branch asks for it */
 };
 
 /* How a find came to its documents. */
@@ -143,25 +144,28 @@ enum find_access {
     FIND_NOTHING, /* there is no collection */
     FIND_BY_ID,   /* one certain _id */
     FIND_BY_ID_RANGES,
+    FIND_BY_INDEX, /* of a traditional branch */
     FIND_BY_SCAN,
 };
 enum find_order {
     FIND_AS_WALKED, /* nobody asked for an order */
     FIND_ORDERED_BY_ID,
-    FIND_SORTED, /* in memory */
+    FIND_ORDERED_BY_INDEX, /* of a traditional branch */
+    FIND_SORTED,           /* in memory */
 };
 struct find_work {
     enum find_access access;
     enum find_order order;
     uint64_t n_ranges;
-    uint64_t examined; /* documents, so far */
+    uint64_t examined;   /* documents, so far */
+    const char *indexes; /* of a traditional branch: their names, as long as the find; NULL: none */
 };
 
 /* What is found, one after another, whatever kind the branch is. */
 struct find {
     const struct find_functions *functions;
     uint64_t lsn;          /* of the state; 0: it has none */
-    struct find_work work; /* of a WAL branch */
+    struct find_work work; /* of a traditional branch only when that was asked for */
 };
 struct find_functions {
     bool (*next)(struct find *find, struct bytes *document, struct error *err);
@@ -206,6 +210,7 @@ CHECKED bool documents_distinct(struct registry *registry, const struct collecti
 struct aggregate_spec {
     struct bytes pipeline; /* an array of stages; it has passed bson_check */
     struct query_options options;
+    bool explained; /* as of a find */
 };
 /* Other collections are read at the same LSN. */
 CHECKED bool documents_aggregate(struct registry *registry, const struct collection_path *path, const struct aggregate_spec *spec,

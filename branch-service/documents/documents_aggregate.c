@@ -165,7 +165,7 @@ static const struct find_functions functions = { .next = next_document, .settle 
 
 /* ---- beginning --------------------------------------------------------------------------------------- */
 
-static bool has_sort(struct bytes pipeline)
+bool documents_pipeline_sorts(struct bytes pipeline)
 {
     struct element_reader reader;
     struct element stage;
@@ -194,7 +194,7 @@ static bool start(struct aggregation *aggregation, struct bytes stages, struct e
     const struct filter *filter = pipeline_first_match(aggregation->pipeline);
     aggregation->base.lsn = aggregation->target.lsn;
     documents_note_access(&aggregation->base.work, aggregation->target.documents, filter);
-    aggregation->base.work.order = has_sort(stages) ? FIND_SORTED : FIND_AS_WALKED;
+    aggregation->base.work.order = documents_pipeline_sorts(stages) ? FIND_SORTED : FIND_AS_WALKED;
     aggregation->environment = (struct pipeline_environment) {
         .open = open_beside,
         .goes_on = goes_on,

@@ -16,7 +16,7 @@ struct mongo_cursor {
     mongoc_cursor_t *cursor;
 };
 
-static bool append_options(bson_t *opts, struct bytes options, struct error *err)
+bool mongo_append_options(bson_t *opts, struct bytes options, struct error *err)
 {
     bson_t more;
     if (options.len == 0)
@@ -114,6 +114,25 @@ static bool open_at_snapshot(struct mongo *mongo, const char *database, const ch
 
 /* ---- finding ---------------------------------------------------------------------------------------- */
 
+bool mongo_append_find(bson_t *opts, const struct mongo_find *find, struct error *err)
+{
+    if (find->skip < 0 || find->limit < 0)
+        return error_set(err, ERROR_INVALID_ARGUMENT, "skip and limit are not negative");
+    if (!mongo_append_options(opts, find->options, err))
+        return false;
+    if (find->skip)
+        BSON_APPEND_INT64(opts, "skip", find->skip);
+    if (find->limit)
+        BSON_APPEND_INT64(opts, "limit", find->limit);
+    if (find->id_order) {
+        bson_t sort;
+        BSON_APPEND_DOCUMENT_BEGIN(opts, "sort", &sort);
+        BSON_APPEND_INT32(&sort, "_id", find->id_order < 0 ? -1 : 1);
+        bson_append_document_end(opts, &sort);
+    }
+    return true;
+}
+
 bool mongo_find(struct mongo *mongo, const char *database, const char *collection, const struct mongo_find *find, int64_t deadline,
                 struct mongo_cursor **out, struct error *err)
 {
@@ -121,25 +140,13 @@ bool mongo_find(struct mongo *mongo, const char *database, const char *collectio
     bson_t filter, opts;
     if (!mongo_view(find->filter.len ? find->filter : bytes_of(everything, sizeof everything), "filter", &filter, err))
         return false;
-    if (find->skip < 0 || find->limit < 0)
-        return error_set(err, ERROR_INVALID_ARGUMENT, "skip and limit are not negative");
     if (find->snapshot)
         return open_at_snapshot(mongo, database, collection, &filter, find->snapshot, deadline, out, err);
     bson_init(&opts);
-    mongoc_client_t *client = append_options(&opts, find->options, err) ? mongo_begin(mongo, deadline, err) : NULL;
+    mongoc_client_t *client = mongo_append_find(&opts, find, err) ? mongo_begin(mongo, deadline, err) : NULL;
     if (!client) {
         bson_destroy(&opts);
         return false;
-    }
-    if (find->skip)
-        BSON_APPEND_INT64(&opts, "skip", find->skip);
-    if (find->limit)
-        BSON_APPEND_INT64(&opts, "limit", find->limit);
-    if (find->id_order) {
-        bson_t sort;
-        BSON_APPEND_DOCUMENT_BEGIN(&opts, "sort", &sort);
-        BSON_APPEND_INT32(&sort, "_id", find->id_order < 0 ? -1 : 1);
-        bson_append_document_end(&opts, &sort);
     }
     mongo_append_max_time(&opts, deadline);
     struct mongo_cursor *made = new_cursor(mongo, client, database, collection);
@@ -157,7 +164,7 @@ bool mongo_aggregate(struct mongo *mongo, const char *database, const char *coll
     if (!mongo_view(pipeline, "pipeline", &stages, err))
         return false;
     bson_init(&opts);
-    mongoc_client_t *client = append_options(&opts, options, err) ? mongo_begin(mongo, deadline, err) : NULL;
+    mongoc_client_t *client = mongo_append_options(&opts, options, err) ? mongo_begin(mongo, deadline, err) : NULL;
     if (!client) {
         bson_destroy(&opts);
         return false;
@@ -245,7 +252,7 @@ bool mongo_count(struct mongo *mongo, const char *database, const char *collecti
     if (!mongo_view(filter, "filter", &which, err))
         return false;
     bson_init(&opts);
-    mongoc_client_t *client = append_options(&opts, options, err) ? mongo_begin(mongo, deadline, err) : NULL;
+    mongoc_client_t *client = mongo_append_options(&opts, options, err) ? mongo_begin(mongo, deadline, err) : NULL;
     if (!client) {
         bson_destroy(&opts);
         return false;
@@ -294,7 +301,7 @@ bool mongo_distinct(struct mongo *mongo, const char *database, const char *colle
     BSON_APPEND_UTF8(&command, "distinct", collection);
     BSON_APPEND_UTF8(&command, "key", field);
     BSON_APPEND_DOCUMENT(&command, "query", &which);
-    bool ok = append_options(&command, options, err);
+    bool ok = mongo_append_options(&command, options, err);
     if (!ok) {
         bson_destroy(&command);
         return false;

@@ -19,6 +19,11 @@ void mongo_note_failure(struct mongo *mongo, const struct error *err);
 /* A borrowed document as libbson sees it. False: it is none, or too long for libbson. */
 CHECKED bool mongo_view(struct bytes document, const char *what, bson_t *out, struct error *err);
 
+/* Fields of a find, or of any query, as its command has them. */
+struct mongo_find;
+CHECKED bool mongo_append_find(bson_t *opts, const struct mongo_find *find, struct error *err);
+CHECKED bool mongo_append_options(bson_t *opts, struct bytes options, struct error *err);
+
 /* maxTimeMS for what is left, at least 1; 0 without a deadline. */
 int32_t mongo_milliseconds_left(int64_t deadline);
 void mongo_append_max_time(bson_t *command, int64_t deadline);

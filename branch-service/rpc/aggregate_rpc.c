@@ -47,7 +47,7 @@ void aggregate_rpc_on_aggregate(void *service, struct rpc_call *call, const Prot
     const struct read_options read = convert_read(call, request->read);
     struct collection_path path;
     struct collection_way way = { 0 };
-    struct aggregate_spec spec;
+    struct aggregate_spec spec = { 0 };
     struct find *find = NULL;
     struct error err;
     if (convert_aggregate(call, request, &path, &spec, &err)) {
@@ -60,31 +60,35 @@ void aggregate_rpc_on_aggregate(void *service, struct rpc_call *call, const Prot
 /* ---- explain ---------------------------------------------------------------------------------------- */
 
 static const Argon__Branch__V1__Access access_out[] = {
-    [FIND_NOTHING] = ARGON__BRANCH__V1__ACCESS__ACCESS_NOTHING,
-    [FIND_BY_ID] = ARGON__BRANCH__V1__ACCESS__ACCESS_ID_LOOKUP,
-    [FIND_BY_ID_RANGES] = ARGON__BRANCH__V1__ACCESS__ACCESS_ID_RANGES,
+    [FIND_NOTHING] = ARGON__BRANCH__V1__ACCESS__ACCESS_NOTHING,        [FIND_BY_ID] = ARGON__BRANCH__V1__ACCESS__ACCESS_ID_LOOKUP,
+    [FIND_BY_ID_RANGES] = ARGON__BRANCH__V1__ACCESS__ACCESS_ID_RANGES, [FIND_BY_INDEX] = ARGON__BRANCH__V1__ACCESS__ACCESS_INDEX,
     [FIND_BY_SCAN] = ARGON__BRANCH__V1__ACCESS__ACCESS_SCAN,
 };
 static const Argon__Branch__V1__Order order_out[] = {
     [FIND_AS_WALKED] = ARGON__BRANCH__V1__ORDER__ORDER_NONE,
     [FIND_ORDERED_BY_ID] = ARGON__BRANCH__V1__ORDER__ORDER_ID,
+    [FIND_ORDERED_BY_INDEX] = ARGON__BRANCH__V1__ORDER__ORDER_INDEX,
     [FIND_SORTED] = ARGON__BRANCH__V1__ORDER__ORDER_SORTED,
 };
 
-/* The WAL way alone: it refuses a traditional branch. */
 static bool open_explained(struct registry *registry, struct rpc_call *call, const Argon__Branch__V1__ExplainRequest *request,
                            struct find **find, struct error *err)
 {
     struct collection_path path;
+    struct collection_way way;
     struct find_spec spec;
-    struct aggregate_spec aggregate;
+    struct aggregate_spec aggregate = { 0 };
     if (!request->find == !request->aggregate)
         return error_set(err, ERROR_INVALID_ARGUMENT, "exactly one of find and aggregate is explained");
     const struct read_options read = convert_read(call, request->find ? request->find->read : request->aggregate->read);
-    if (request->find)
-        return find_rpc_convert(call, request->find, &path, &spec, err) && documents_find(registry, &path, &spec, &read, find, err);
-    return convert_aggregate(call, request->aggregate, &path, &aggregate, err) &&
-           documents_aggregate(registry, &path, &aggregate, &read, find, err);
+    if (request->find ? !find_rpc_convert(call, request->find, &path, &spec, err)
+                      : !convert_aggregate(call, request->aggregate, &path, &aggregate, err))
+        return false;
+    spec.explained = aggregate.explained = true;
+    for (collection_begin(&way, registry, path.project, path.branch, NULL); collection_go(&way, err);)
+        way.ok = request->find ? way.kind->find(registry, &path, &spec, &read, find, err)
+                               : way.kind->aggregate(registry, &path, &aggregate, &read, find, err);
+    return way.ok;
 }
 
 void aggregate_rpc_on_explain(void *service, struct rpc_call *call, const ProtobufCMessage *message)
@@ -107,10 +111,11 @@ void aggregate_rpc_on_explain(void *service, struct rpc_call *call, const Protob
         response.ranges = find->work.n_ranges;
         response.examined = find->work.examined;
         response.lsn = find->lsn;
+        response.indexes = find->work.indexes ? (char *)find->work.indexes : "";
     }
-    find_close(find);
     if (ok)
         rpc_reply(call, &response.base);
     else
         rpc_fail(call, &err);
+    find_close(find);
 }

@@ -282,11 +282,13 @@ enum argon_access {
     ARGON_ACCESS_ID_LOOKUP = 1, /* one certain _id */
     ARGON_ACCESS_ID_RANGES = 2, /* by seeking in the order of _id */
     ARGON_ACCESS_SCAN = 3,      /* all of the collection */
+    ARGON_ACCESS_INDEX = 4,     /* through an index, which only a traditional branch uses */
 };
 enum argon_order {
     ARGON_ORDER_NONE = 0,   /* none was asked for: that of _id */
     ARGON_ORDER_ID = 1,     /* by the order of _id */
     ARGON_ORDER_SORTED = 2, /* in memory */
+    ARGON_ORDER_INDEX = 3,  /* by the order of that index */
 };
 
 struct argon_plan {
@@ -295,10 +297,11 @@ struct argon_plan {
     uint64_t ranges;             /* of ARGON_ACCESS_ID_RANGES */
     uint64_t examined, returned; /* documents that were looked at, and that the answer holds */
     uint64_t lsn;
+    char indexes[256]; /* of a traditional branch: MongoDB's names of those that are used, with ", " between */
 };
 
 /* Runs what argon_aggregate would with n stages, or, with n 0, argon_find, and says how it went. query may be NULL. Errors:
- * FAILED_PRECONDITION: a traditional branch. */
+ * UNIMPLEMENTED: a traditional branch whose MongoDB has no explain. */
 bool argon_explain(struct argon_client *client, const struct argon_target *target, const struct argon_document *stages, size_t n,
                    const struct argon_query *query, struct argon_plan *plan, struct argon_error *error);
 

@@ -54,7 +54,7 @@ def items(cluster, argon):
 def test_for_programs(items, argon):
     assert json.loads(items("distinct", "items", "n", '{"_id":{"$lt":2}}', "-o", "json").stdout) == {"values": [0, 1], "lsn": argon.head("p")}
     explained = json.loads(items("explain", "items", '[{"$match":{"_id":{"$lt":4}}},{"$sort":{"n":1}}]', "-o", "json").stdout)
-    assert explained == {"access": "ID_RANGES", "ranges": 1, "examined": 4, "returned": 4, "order": "SORTED", "lsn": argon.head("p")}
+    assert explained == {"access": "ID_RANGES", "ranges": 1, "examined": 4, "returned": 4, "order": "SORTED", "indexes": "", "lsn": argon.head("p")}
     found = items("aggregate", "items", '[{"$match":{"$expr":{"$gte":["$_id","$$from"]}}},{"$count":"n"}]', "--let", '{"from":7}', "-o", "json")
     assert json.loads(found.stdout) == [{"n": 3}]
     counted = items("count", "items", '{"$expr":{"$gte":["$_id","$$from"]}}', "--let", '{"from":7}', "--limit", "2", "-o", "json")

@@ -334,13 +334,3 @@ def test_a_list_of_a_million_ids(argon):
     ids = bson.encode({"_id": {"$in": [7 * i for i in range(1000000)]}})
     messages = argon.rpc.Find(target=argon.target("p", "c"), filter=branch_pb2.Document(bson=ids), timeout=60)
     assert [document["_id"] for document in decoded(messages)] == list(range(0, 1000, 7))
-
-
-def test_explain_needs_a_wal_branch(cluster, mongodb_uri):
-    cluster.start_wal()
-    cluster.start_branch("--mongodb", mongodb_uri.replace("/?", "/explain?"), "--enable-wal-branches")
-    argon = cluster.client()
-    argon.create_project("p")
-    argon.rpc.CreateBranch(project="p", name="old", kind=branch_pb2.BRANCH_KIND_TRADITIONAL)
-    find = branch_pb2.FindRequest(target=argon.target("p", "c", "old"))
-    assert refused(lambda: argon.rpc.Explain(find=find))[0] == PRECONDITION

@@ -266,3 +266,39 @@ def test_refused_pipeline(shop, name):
     assert status == INVALID
     assert found == code or not code
     assert same(shop, lambda branch: branch.count(collection="people")) == 3
+
+
+# ---- explain -----------------------------------------------------------------------------------------
+
+EXPLAINED = {
+    "everything": (dict(sort={"_id": 1}, limit=4, options=options(hint_keys={"$natural": 1})), "SCAN", "SORTED", "", 4),
+    "by an index": (dict(filter={"total": 30}, options=options(hint="by_total")), "INDEX", "SORTED", "by_total", 2),
+    "in its order": (dict(filter={"total": {"$gt": 0}}, sort={"total": 1}, options=options(hint="by_total")), "INDEX", "INDEX", "by_total", 4),
+    "sorted": (dict(sort={"who": 1}, limit=2), "SCAN", "SORTED", "", 2),
+    "hinted": (dict(filter={"total": 30}, options=options(hint_keys={"$natural": 1})), "SCAN", "SORTED", "", 2),
+}
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+def test_a_traditional_branch_says_what_its_mongodb_does(shop, name):
+    wal, old = shop
+    spec, access, order, indexes, returned = EXPLAINED[name]
+    definition = branch_pb2.Document(bson=bson.encode({"v": 2, "key": {"total": 1}, "name": "by_total"}))
+    old.client.rpc.SetIndexes(target=old.target("orders"), indexes=[definition])
+    filter, sort = document(spec.get("filter")), in_order(spec.get("sort"))
+    find = branch_pb2.FindRequest(
+        target=old.target("orders"), filter=filter, sort=sort, limit=spec.get("limit", 0), options=spec.get("options")
+    )
+    plan = old.client.rpc.Explain(find=find)
+    names = branch_pb2.Access.Name(plan.access), branch_pb2.Order.Name(plan.order), plan.indexes, plan.returned, plan.lsn
+    assert names == (f"ACCESS_{access}", f"ORDER_{order}", indexes, returned, 0)
+    assert plan.examined >= returned
+
+
+def test_a_traditional_branch_explains_a_pipeline(shop):
+    old = shop[1]
+    stages = [{"$match": {"who": "ada"}}, {"$group": {"_id": "$who"}}, {"$sort": {"_id": 1}}]
+    pipeline = branch_pb2.AggregateRequest(target=old.target("orders"), pipeline=[in_order(stage) for stage in stages])
+    plan = old.client.rpc.Explain(aggregate=pipeline)
+    assert (plan.access, plan.order) == (branch_pb2.ACCESS_SCAN, branch_pb2.ORDER_SORTED)
+    assert (plan.examined, plan.returned) == (len(ORDERS), 1)

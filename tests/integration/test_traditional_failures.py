@@ -76,6 +76,18 @@ def test_a_service_starts_without_mongodb(cluster, tmp_path):
         server.close()
 
 
+def test_a_mongodb_without_explain(argon, mongodb):
+    create(argon, "old")
+    fail(mongodb, ["explain"], errorCode=59)
+    find = branch_pb2.FindRequest(target=argon.target("p", "items", "old"))
+    with pytest.raises(grpc.RpcError) as caught:
+        argon.rpc.Explain(find=find)
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+    assert "explain it on a WAL branch" in caught.value.details()
+    heal(mongodb)
+    assert argon.rpc.Explain(find=find).access == branch_pb2.ACCESS_SCAN
+
+
 def test_slow_mongodb(argon, mongodb):
     create(argon, "old")
     argon.insert("p", "items", {"_id": 1}, branch="old")

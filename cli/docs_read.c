@@ -40,6 +40,7 @@ const struct config_option docs_count_options[DOCS_N_COUNT_OPTIONS] = {
     { "estimated", 0, CONFIG_BOOL, &options.estimated, NULL, NULL, 0, 0, NULL, "all of the collection, without looking at a document" },
 };
 const struct config_option docs_aggregate_options[DOCS_N_AGGREGATE_OPTIONS] = { LET, HINT };
+const struct config_option docs_distinct_options[DOCS_N_DISTINCT_OPTIONS] = { HINT };
 
 /* What the messages of a query point to. */
 struct query {
@@ -55,7 +56,7 @@ static bool fill_query(struct cli *cli, struct query *query, struct error *err)
     if (!cli_target(cli, cli->args[0], &query->target, err) || !read_state_fill(cli, &query->read, err) ||
         !cli_hint(cli, options.hint, &query->options, err))
         return false;
-    if (!options.let[0])
+    if (!options.let || !options.let[0]) /* distinct has none */
         return true;
     query->options.let = &query->let;
     return cli_document(cli, "--let", options.let, &query->let, err);
@@ -185,11 +186,11 @@ bool docs_distinct(struct cli *cli, struct error *err)
     Argon__Branch__V1__DistinctRequest request = ARGON__BRANCH__V1__DISTINCT_REQUEST__INIT;
     struct query query;
     struct buffer text = { 0 };
-    if (!cli_target(cli, cli->args[0], &query.target, err) || !read_state_fill(cli, &query.read, err) ||
-        !fill_document(cli, "FILTER", argument(cli, 2), &query.filter, &request.filter, err))
+    if (!fill_query(cli, &query, err) || !fill_document(cli, "FILTER", argument(cli, 2), &query.filter, &request.filter, err))
         return false;
     request.target = &query.target;
     request.read = &query.read;
+    request.options = &query.options;
     request.field = (char *)cli->args[1];
     ProtobufCMessage *message;
     if (!connection_read(&cli->connection, BRANCH_METHOD("Documents", "Distinct"), &request.base,

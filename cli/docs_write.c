@@ -39,6 +39,7 @@ const struct config_option docs_bulk_options[DOCS_N_BULK_OPTIONS] = {
     { "unordered", 0, CONFIG_BOOL, &options.unordered, NULL, NULL, 0, 0, NULL, "go on behind an operation that fails" },
     { "atomic", 0, CONFIG_BOOL, &options.atomic, NULL, NULL, 0, 0, NULL, "all or nothing, in one batch" },
     LET,
+    HINT,
 };
 /* clang-format on */
 
@@ -345,6 +346,7 @@ bool docs_bulk_write(struct cli *cli, struct error *err)
     Argon__Branch__V1__Document let;
     ProtobufCMessage *message;
     if (!cli_target(cli, cli->args[0], &target, err) || (given(options.let) && !cli_document(cli, "--let", options.let, &let, err)) ||
+        (given(options.hint) && !cli_hint(cli, options.hint, &query, err)) ||
         !bulk_file_read(cli, cli->args[1], &request.operations, &request.n_operations, err) ||
         !connection_begin_write(&cli->connection, target.project, &cli->arena, &write, err))
         return false;
@@ -352,7 +354,7 @@ bool docs_bulk_write(struct cli *cli, struct error *err)
     request.target = &target;
     request.unordered = options.unordered;
     request.atomic = options.atomic;
-    request.options = query.let ? &query : NULL;
+    request.options = query.let || given(options.hint) ? &query : NULL;
     request.write = &write;
     if (!connection_write(&cli->connection, BRANCH_METHOD("Documents", "BulkWrite"), &request.base,
                           &argon__branch__v1__bulk_write_response__descriptor, &cli->arena, &message, err))

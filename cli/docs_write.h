@@ -22,7 +22,7 @@ enum {
     DOCS_N_FIND_ONE_AND_UPDATE_OPTIONS = 7,
     DOCS_N_FIND_ONE_AND_REPLACE_OPTIONS = 6,
     DOCS_N_FIND_ONE_AND_DELETE_OPTIONS = 4,
-    DOCS_N_BULK_OPTIONS = 3,
+    DOCS_N_BULK_OPTIONS = 4,
 };
 extern const struct config_option docs_update_options[DOCS_N_UPDATE_OPTIONS];
 extern const struct config_option docs_replace_options[DOCS_N_REPLACE_OPTIONS];

@@ -50,7 +50,7 @@ CHECKED bool traditional_distinct(struct registry *registry, const struct collec
 CHECKED bool traditional_aggregate(struct registry *registry, const struct collection_path *path, const struct aggregate_spec *spec,
                                    const struct read_options *read, struct find **find, struct error *err);
 
-/* traditional_query.c. Fields of MongoDB's command; distinct has no variables and takes no hint. */
+/* traditional_query.c. Fields of MongoDB's command; distinct has no variables. */
 CHECKED bool traditional_options(const struct query_options *options, bool of_distinct, struct bytes sort, struct bytes projection,
                                  struct arena *arena, struct bytes *out, struct error *err);
 /* {"pipeline": [...]}, with the names that collections have in MongoDB. The stages have been compiled. */

@@ -45,11 +45,10 @@ bool traditional_options(const struct query_options *options, bool of_distinct, 
     builder_init(&builder);
     append_document(&builder, "collation", options->collation);
     append_string(&builder, "comment", options->comment);
-    if (!of_distinct) {
+    append_string(&builder, "hint", options->hint);
+    append_document(&builder, "hint", options->hint_keys);
+    if (!of_distinct)
         append_document(&builder, "let", options->let);
-        append_string(&builder, "hint", options->hint);
-        append_document(&builder, "hint", options->hint_keys);
-    }
     append_document(&builder, "sort", sort);
     append_document(&builder, "projection", projection);
     return take(&builder, arena, out, err);

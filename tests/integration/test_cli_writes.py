@@ -70,7 +70,7 @@ def test_an_insert_that_stops_at_a_duplicate(cluster, argon):
 
 
 @pytest.mark.parametrize("hint", ["by_n", '{"n": 1}'])
-def test_a_wal_branch_takes_a_hint_and_needs_none(cluster, argon, hint):
+def test_a_wal_branch_takes_a_hint_and_needs_none(cluster, argon, hint, tmp_path):
     docs(cluster, "insert", '{"_id": 1, "n": 1}')
     assert docs(cluster, "update", "{}", '{"$set": {"n": 2}}', "--hint", hint)["modified"] == 1
     assert docs(cluster, "replace", "{}", '{"n": 3}', "--hint", hint)["modified"] == 1
@@ -79,6 +79,10 @@ def test_a_wal_branch_takes_a_hint_and_needs_none(cluster, argon, hint):
     assert docs(cluster, "find", "--hint", hint) == [{"_id": 1, "n": 5}]
     assert docs(cluster, "count", "--hint", hint)["count"] == 1
     assert docs(cluster, "aggregate", '[{"$count": "n"}]', "--hint", hint) == [{"n": 1}]
+    assert docs(cluster, "distinct", "n", "--hint", hint)["values"] == [5]
+    operations = tmp_path / "operations"
+    operations.write_text('{"updateOne": {"filter": {}, "update": {"$set": {"n": 5}}}}\n')
+    assert docs(cluster, "bulk-write", str(operations), "--hint", hint)["matched"] == 1
     assert docs(cluster, "find-one-and-delete", "{}", "--hint", hint)["document"] == {"_id": 1, "n": 5}
     assert docs(cluster, "delete", "{}", "--hint", hint)["deleted"] == 0
     assert "--hint" in docs(cluster, "delete", "{}", "--hint", '{"n": ', status=2, output="table")

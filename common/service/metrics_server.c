@@ -4,17 +4,20 @@
 #include <microhttpd.h>
 #include <netdb.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/base/memory.h"
 #include "common/service/process_metrics.h"
 
-enum { MOST_CONNECTIONS = 32, IDLE_SECONDS = 10, MEMORY_A_CONNECTION = 16 * 1024, BACKLOG = 16 };
+enum { MOST_CONNECTIONS = 64, IDLE_SECONDS = 10, MEMORY_A_CONNECTION = 16 * 1024, BACKLOG = 256 };
 
 struct metrics_server {
     struct metrics_server_options options;
     struct MHD_Daemon *daemon;
     int port;
+    int connections[MOST_CONNECTIONS]; /* the oldest first; of the daemon's thread alone */
+    size_t n_connections;
 };
 
 /* ---- the pages -------------------------------------------------------------------------------------- */
@@ -83,6 +86,36 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
         result = MHD_queue_response(connection, page.status, response);
     MHD_destroy_response(response);
     return result;
+}
+
+/* ---- connections ------------------------------------------------------------------------------------ */
+
+static void forget_connection(struct metrics_server *server, size_t i)
+{
+    server->n_connections--;
+    memmove(server->connections + i, server->connections + i + 1, (server->n_connections - i) * sizeof *server->connections);
+}
+
+/* Who comes is let in, and the oldest goes instead: a probe asks at once, so it is clients which do not that are cut off, however many
+   they are. A limit alone would let probes wait behind them. */
+static void on_connection(void *ctx, struct MHD_Connection *connection, void **state, enum MHD_ConnectionNotificationCode what)
+{
+    struct metrics_server *server = ctx;
+    int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    (void)state;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        if (server->n_connections == MOST_CONNECTIONS) {
+            shutdown(server->connections[0], SHUT_RDWR); /* the daemon meets its end, and closes it */
+            forget_connection(server, 0);
+        }
+        server->connections[server->n_connections++] = fd;
+        return;
+    }
+    for (size_t i = 0; i < server->n_connections; i++)
+        if (server->connections[i] == fd) {
+            forget_connection(server, i);
+            return;
+        }
 }
 
 /* ---- life ------------------------------------------------------------------------------------------- */
@@ -156,9 +189,9 @@ bool metrics_server_start(const struct metrics_server_options *options, struct m
     /* the logger comes first: it is for what the others have to say, and clients can make them say much */
     made->daemon =
         MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC, 0, NULL, NULL, on_request, made,
-                         MHD_OPTION_EXTERNAL_LOGGER, ignore_message, NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-                         (unsigned)MOST_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_A_CONNECTION, MHD_OPTION_END);
+                         MHD_OPTION_EXTERNAL_LOGGER, ignore_message, NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_CONNECTION,
+                         on_connection, made, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                         (size_t)MEMORY_A_CONNECTION, MHD_OPTION_END);
     if (!made->daemon) {
         close(fd);
         free(made);

@@ -3,7 +3,8 @@
  *   /healthz  200 while the process runs
  *   /readyz   200 when the service can do its work, else 503; what gRPC health says of the whole server
  *
- * A thread of its own, few connections and short ones: whoever watches does not disturb who works.
+ * A thread of its own, few connections and short ones: whoever watches does not disturb who works. Slow clients do not keep others out:
+ * beyond 64 connections a new one ends the oldest.
  */
 #ifndef ARGON_SERVICE_METRICS_SERVER_H
 #define ARGON_SERVICE_METRICS_SERVER_H

@@ -1,13 +1,14 @@
 """Health says whether a service can do its work: over gRPC and as /readyz, and the two agree."""
 
 import signal
+import socket
 import threading
 
 import grpc
 import health_pb2
 
 from harness import Process, wait_until, wal_client
-from watching import ADDRESS, Metrics, get, ready
+from watching import ADDRESS, Metrics, get, port, ready
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 BRANCH_SERVICES = ["", "argon.branch.v1.Documents", "argon.branch.v1.Admin"]
@@ -139,6 +140,52 @@ def test_the_delay_ends_by_itself(cluster):
     assert [event["event"] for event in map(wal.events, ["service.drain_delay", "wal.stopping", "wal.stopped"]) for event in event] == [
         "service.drain_delay", "wal.stopping", "wal.stopped"
     ]
+
+
+class SlowClients(threading.Thread):
+    """Connections that never ask a whole question: half of them say nothing, the others a byte now and then. Who is cut off comes again."""
+
+    def __init__(self, address, number):
+        super().__init__(daemon=True)
+        self.address = address
+        self.ended = threading.Event()
+        self.connections = [self.connect() for _ in range(number)]
+        self.start()
+
+    def connect(self):
+        connection = socket.create_connection(self.address, timeout=10)
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nX: ")
+        return connection
+
+    def run(self):
+        while not self.ended.wait(0.5):
+            for i, connection in enumerate(self.connections):
+                try:
+                    if i % 2:
+                        connection.sendall(b"x")
+                    if connection.recv(1, socket.MSG_DONTWAIT) == b"":
+                        raise ConnectionResetError
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    connection.close()
+                    self.connections[i] = self.connect()
+
+    def end(self):
+        self.ended.set()
+        self.join()
+        for connection in self.connections:
+            connection.close()
+
+
+def test_slow_clients_do_not_keep_a_probe_from_its_answer(cluster):
+    cluster.start_wal(*ADDRESS)
+    slow = SlowClients(("127.0.0.1", port(cluster.wal)), 200)
+    for _ in range(20):
+        for path in ("/healthz", "/readyz", "/metrics"):
+            assert get(cluster.wal, path, timeout=1)[0] == 200
+    assert Metrics(cluster.wal)["process_open_fds"] < 150  # the oldest are cut off
+    slow.end()
 
 
 def test_a_taken_metrics_address_is_an_error(tmp_path, cluster):

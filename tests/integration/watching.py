@@ -13,11 +13,11 @@ def port(process):
     return wait_until(lambda: process.events("metrics.started"), "the metrics")[-1]["port"]
 
 
-def get(process, path, method="GET"):
+def get(process, path, method="GET", timeout=10):
     """(status, headers, body)"""
     request = urllib.request.Request(f"http://127.0.0.1:{port(process)}{path}", method=method)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
             return answer.status, answer.headers, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.headers, error.read().decode()

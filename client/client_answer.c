@@ -30,13 +30,33 @@ static const struct argon_indexed_id *list_of(const struct answer *answer, Argon
     return list;
 }
 
+static void show_errors(struct answer *answer, Argon__Branch__V1__ItemError *const *from, size_t n)
+{
+    struct argon_item_error *errors = mem_zalloc((n + 1) * sizeof *errors);
+    for (size_t i = 0; i < n; i++)
+        errors[i] = (struct argon_item_error) { from[i]->index, (enum argon_code)from[i]->code, from[i]->mongodb_code, from[i]->message };
+    answer->shown.errors = errors;
+    answer->shown.n_errors = n;
+}
+
+/* What is not refused is inserted, one after the other. */
 static uint64_t show_inserted(const ProtobufCMessage *message, void *out)
 {
     const Argon__Branch__V1__InsertManyResponse *response = (const void *)message;
     struct answer *answer = out;
-    answer->shown.written = (struct argon_written) { .inserted = response->inserted, .lsn = response->lsn };
-    answer->shown.inserted_ids =
-        list_of_one(answer, response->n_inserted_ids ? response->inserted_ids[0] : NULL, &answer->shown.n_inserted_ids);
+    struct argon_indexed_id *ids = mem_zalloc((response->n_inserted_ids + 1) * sizeof *ids);
+    size_t index = 0, refused = 0;
+    for (size_t i = 0; i < response->n_inserted_ids; i++, index++) {
+        for (; refused < response->n_errors && response->errors[refused]->index == index; refused++)
+            index++;
+        ids[i] = (struct argon_indexed_id) { index, client_shown(response->inserted_ids[i], answer->format) };
+    }
+    answer->shown.written = (struct argon_written) {
+        .inserted = response->inserted, .skipped = response->skipped, .replaced = response->replaced, .lsn = response->lsn
+    };
+    answer->shown.inserted_ids = ids;
+    answer->shown.n_inserted_ids = response->n_inserted_ids;
+    show_errors(answer, response->errors, response->n_errors);
     return response->lsn;
 }
 
@@ -73,11 +93,6 @@ static uint64_t show_bulk(const ProtobufCMessage *message, void *out)
 {
     const Argon__Branch__V1__BulkWriteResponse *response = (const void *)message;
     struct answer *answer = out;
-    struct argon_item_error *errors = mem_zalloc((response->n_errors + 1) * sizeof *errors);
-    for (size_t i = 0; i < response->n_errors; i++) {
-        const Argon__Branch__V1__ItemError *from = response->errors[i];
-        errors[i] = (struct argon_item_error) { from->index, (enum argon_code)from->code, from->mongodb_code, from->message };
-    }
     answer->shown.written = (struct argon_written) { .inserted = response->inserted,
                                                      .matched = response->matched,
                                                      .modified = response->modified,
@@ -86,8 +101,7 @@ static uint64_t show_bulk(const ProtobufCMessage *message, void *out)
                                                      .lsn = response->lsn };
     answer->shown.inserted_ids = list_of(answer, response->inserted_ids, response->n_inserted_ids, &answer->shown.n_inserted_ids);
     answer->shown.upserted_ids = list_of(answer, response->upserted_ids, response->n_upserted_ids, &answer->shown.n_upserted_ids);
-    answer->shown.errors = errors;
-    answer->shown.n_errors = response->n_errors;
+    show_errors(answer, response->errors, response->n_errors);
     return response->lsn;
 }
 

@@ -10,6 +10,14 @@
 
 /* ---- insert ----------------------------------------------------------------------------------------- */
 
+static const Argon__Branch__V1__OnDuplicate on_duplicates[] = {
+    [ARGON_FAIL] = ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_FAIL,
+    [ARGON_SKIP] = ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_SKIP,
+    [ARGON_REPLACE] = ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_REPLACE,
+    [ARGON_REPORT] = ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_REPORT,
+    [ARGON_STOP] = ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_STOP,
+};
+
 static uint64_t show_inserted(const ProtobufCMessage *message, void *out)
 {
     const Argon__Branch__V1__InsertManyResponse *response = (const void *)message;
@@ -22,16 +30,11 @@ static uint64_t show_inserted(const ProtobufCMessage *message, void *out)
 bool argon_insert(struct argon_client *client, const struct argon_target *target, const struct argon_document *documents, size_t n,
                   enum argon_on_duplicate on_duplicate, struct argon_written *written, struct argon_error *error)
 {
-    static const Argon__Branch__V1__OnDuplicate on_duplicates[] = {
-        [ARGON_FAIL] = ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_FAIL,
-        [ARGON_SKIP] = ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_SKIP,
-        [ARGON_REPLACE] = ARGON__BRANCH__V1__ON_DUPLICATE__ON_DUPLICATE_REPLACE,
-    };
     Argon__Branch__V1__InsertManyRequest request = ARGON__BRANCH__V1__INSERT_MANY_REQUEST__INIT;
     Argon__Branch__V1__Target to;
     struct argon_written unused;
-    if ((size_t)on_duplicate >= ARRAY_LEN(on_duplicates))
-        return client_refuse(error, "on_duplicate is none of its values");
+    if ((size_t)on_duplicate >= ARRAY_LEN(on_duplicates) || on_duplicate == ARGON_REPORT || on_duplicate == ARGON_STOP)
+        return client_refuse(error, "on_duplicate is none of FAIL, SKIP and REPLACE: argon_insert_many has the others");
     if (!client_target(target, &to, error))
         return false;
     struct arena arena;
@@ -48,6 +51,36 @@ bool argon_insert(struct argon_client *client, const struct argon_target *target
     bool ok = client_list(documents, n, &arena, &request.documents, error) && client_call(client, &call, error);
     arena_destroy(&arena);
     return ok;
+}
+
+struct argon_answer *argon_insert_many(struct argon_client *client, const struct argon_target *target,
+                                       const struct argon_document *documents, size_t n, const struct argon_insert_options *options,
+                                       struct argon_error *error)
+{
+    static const struct argon_insert_options none;
+    Argon__Branch__V1__InsertManyRequest request = ARGON__BRANCH__V1__INSERT_MANY_REQUEST__INIT;
+    Argon__Branch__V1__Target to;
+    struct argon_answer *answer = NULL;
+    options = options ? options : &none;
+    if ((size_t)options->on_duplicate >= ARRAY_LEN(on_duplicates)) {
+        (void)client_refuse(error, "on_duplicate is none of its values");
+        return NULL;
+    }
+    if (!client_target(target, &to, error))
+        return NULL;
+    struct arena arena;
+    arena_init(&arena, 0);
+    request.target = &to;
+    request.n_documents = n;
+    request.on_duplicate = on_duplicates[options->on_duplicate];
+    request.skip_invalid = options->skip_invalid;
+    request.format = client_format(options->format);
+    struct client_call call = { BRANCH_CALL("Documents", "InsertMany", insert_many), &request.base, target->project,
+                                .options = &request.write };
+    if (client_list(documents, n, &arena, &request.documents, error))
+        answer = client_answer(client, &call, options->format, error);
+    arena_destroy(&arena);
+    return answer;
 }
 
 /* ---- operations ------------------------------------------------------------------------------------- */

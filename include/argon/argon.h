@@ -138,11 +138,13 @@ struct argon_written {
     uint64_t lsn; /* of the write, or, when nothing was changed, of the state that was seen; as read.min_lsn and after_lsn take it */
 };
 
-/* An _id that is there already: ALREADY_EXISTS for the whole insert, or the new document is passed over, or takes its place. */
-enum argon_on_duplicate { ARGON_FAIL, ARGON_SKIP, ARGON_REPLACE };
+/* An _id that is there already: ALREADY_EXISTS for the whole insert; or the new document is passed over, or takes its place; or it is one
+ * of the errors of argon_insert_many, which goes on behind it (REPORT), or does not (STOP). */
+enum argon_on_duplicate { ARGON_FAIL, ARGON_SKIP, ARGON_REPLACE, ARGON_REPORT, ARGON_STOP };
 
 /* written may be NULL, here and below. All documents together or none of them: 1 to 99,999. One without an _id gets an ObjectId.
- * The collection is made by its first document. Errors: ALREADY_EXISTS; ABORTED: other writers were faster until the timeout. */
+ * The collection is made by its first document. FAIL, SKIP or REPLACE; what tells of single documents is argon_insert_many. Errors:
+ * ALREADY_EXISTS; ABORTED: other writers were faster until the timeout. */
 bool argon_insert(struct argon_client *client, const struct argon_target *target, const struct argon_document *documents, size_t n,
                   enum argon_on_duplicate on_duplicate, struct argon_written *written, struct argon_error *error);
 /* update: operators, or for one document a replacement. many: all that match instead of the first in _id order, in steps of at most
@@ -208,6 +210,21 @@ struct argon_answer {
     size_t n_inserted_ids, n_upserted_ids, n_errors;
 };
 void argon_answer_free(struct argon_answer *answer); /* NULL is fine */
+
+/* All zero: none of it. */
+struct argon_insert_options {
+    enum argon_on_duplicate on_duplicate;
+    bool skip_invalid;        /* documents that cannot be read or stored are errors, too, and the others go in; with STOP those before it */
+    enum argon_format format; /* how ids come back */
+};
+
+/* argon_insert, with an answer that has each inserted _id and each document that was refused: with REPORT, STOP and skip_invalid those are
+ * no failure of the call but errors of the answer. With SKIP and REPLACE the index of an _id counts what was inserted only. options may
+ * be NULL. Errors: as argon_insert; of a traditional branch, where it is not one write, a failed call may have inserted some: it is
+ * not_applied only when it has not. */
+struct argon_answer *argon_insert_many(struct argon_client *client, const struct argon_target *target,
+                                       const struct argon_document *documents, size_t n, const struct argon_insert_options *options,
+                                       struct argon_error *error);
 
 /* One operation. options may be NULL, here and below. Errors: ALREADY_EXISTS: an _id, of an insert or an upsert, is there already;
  * ABORTED. A failed one of many: as argon_update. */

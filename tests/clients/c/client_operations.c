@@ -135,6 +135,83 @@ static void an_insert_tells_its_id(void **state)
     argon_answer_free(NULL);
 }
 
+/* 0:{"_id":1} 2:{"_id":3} | 1:6,11000 */
+static void expect_inserted(struct argon_answer *answer, const struct argon_error *error, const char *expected)
+{
+    char *text = NULL;
+    size_t len;
+    expect_ok(answer, error);
+    FILE *out = open_memstream(&text, &len);
+    for (size_t i = 0; i < answer->n_inserted_ids; i++) {
+        const struct argon_indexed_id *id = &answer->inserted_ids[i];
+        fprintf(out, "%zu:%.*s ", id->index, (int)id->id.len, (const char *)id->id.data);
+    }
+    fprintf(out, "|");
+    for (size_t i = 0; i < answer->n_errors; i++) {
+        assert_non_null(answer->errors[i].message);
+        fprintf(out, " %zu:%d,%d", answer->errors[i].index, (int)answer->errors[i].code, answer->errors[i].mongodb_code);
+    }
+    fclose(out);
+    assert_string_equal(text, expected);
+    free(text);
+    assert_true(answer->written.lsn > 0);
+    argon_answer_free(answer);
+}
+
+static const struct argon_document several[] = { ARGON_JSON("{\"_id\":1}"), ARGON_JSON("{\"_id\":2}"), ARGON_JSON("{\"_id\":1,\"n\":2}"),
+                                                 ARGON_JSON("{\"_id\":4}") };
+enum { SEVERAL = 4 };
+
+static void an_insert_of_many_tells_ids_and_errors(void **state)
+{
+    (void)state;
+    struct argon_error error;
+    struct argon_insert_options options = { .format = ARGON_FORMAT_RELAXED_JSON };
+    insert("{\"_id\":2}");
+    expect_refused(argon_insert_many(argon, &items, several, SEVERAL, &options, &error), &error, ARGON_ALREADY_EXISTS, "{\"_id\":2}");
+    options.on_duplicate = ARGON_REPORT;
+    expect_inserted(argon_insert_many(argon, &items, several, SEVERAL, &options, &error), &error,
+                    "0:{\"_id\":1} 3:{\"_id\":4} | 1:6,11000 2:6,11000");
+    expect_found("{\"_id\":1};{\"_id\":2};{\"_id\":4};");
+    options.on_duplicate = ARGON_REPLACE;
+    struct argon_answer *answer = argon_insert_many(argon, &items, &several[1], 3, &options, &error);
+    expect_ok(answer, &error);
+    assert_true(answer->written.replaced == 1 && answer->written.skipped == 2 && answer->written.inserted == 0);
+    argon_answer_free(answer);
+    expect_found("{\"_id\":1,\"n\":2};{\"_id\":2};{\"_id\":4};");
+}
+
+static void an_insert_of_many_stops_or_leaves_out(void **state)
+{
+    (void)state;
+    struct argon_error error;
+    struct argon_insert_options options = { .on_duplicate = ARGON_STOP, .format = ARGON_FORMAT_RELAXED_JSON };
+    expect_inserted(argon_insert_many(argon, &items, several, SEVERAL, &options, &error), &error,
+                    "0:{\"_id\":1} 1:{\"_id\":2} | 2:6,11000");
+    expect_found("{\"_id\":1};{\"_id\":2};");
+    const struct argon_document bad[] = { json("{\"_id\":7}"), json("{"), json("{\"_id\":[1]}"), json("{\"_id\":2}"), json("{\"_id\":8}") };
+    options = (struct argon_insert_options) { .on_duplicate = ARGON_REPORT, .skip_invalid = true, .format = ARGON_FORMAT_RELAXED_JSON };
+    expect_inserted(argon_insert_many(argon, &items, bad, 5, &options, &error), &error,
+                    "0:{\"_id\":7} 4:{\"_id\":8} | 1:3,0 2:3,53 3:6,11000");
+    options.skip_invalid = false;
+    expect_refused(argon_insert_many(argon, &items, bad, 5, &options, &error), &error, ARGON_INVALID_ARGUMENT, "document 1");
+}
+
+static void odd_inserts_of_many_are_refused(void **state)
+{
+    (void)state;
+    struct argon_error error;
+    struct argon_written written;
+    const struct argon_insert_options odd = { .on_duplicate = (enum argon_on_duplicate)5 };
+    expect_refused(argon_insert_many(argon, &items, several, SEVERAL, &odd, &error), &error, ARGON_INVALID_ARGUMENT, "on_duplicate");
+    expect_refused(argon_insert_many(argon, &items, NULL, 1, NULL, &error), &error, ARGON_INVALID_ARGUMENT, "");
+    expect_refused(argon_insert_many(argon, &items, several, 0, NULL, &error), &error, ARGON_INVALID_ARGUMENT, "");
+    expect_refused(argon_insert_many(argon, NULL, several, 1, NULL, &error), &error, ARGON_INVALID_ARGUMENT, "");
+    assert_false(argon_insert(argon, &items, several, 1, ARGON_STOP, &written, &error));
+    assert_true(error.code == ARGON_INVALID_ARGUMENT && strstr(error.message, "argon_insert_many"));
+    expect_found("");
+}
+
 static void an_upsert_inserts_what_is_not_there(void **state)
 {
     (void)state;
@@ -531,6 +608,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_PROJECT(an_insert_tells_its_id),
+        IN_PROJECT(an_insert_of_many_tells_ids_and_errors),
+        IN_PROJECT(an_insert_of_many_stops_or_leaves_out),
+        IN_PROJECT(odd_inserts_of_many_are_refused),
         IN_PROJECT(an_upsert_inserts_what_is_not_there),
         IN_PROJECT(updates_take_array_filters_pipelines_variables_and_sort),
         IN_PROJECT(deletes_take_variables),

@@ -65,9 +65,15 @@ int main(int argc, char **argv)
     answer = argon_write(argon, &items, &raise, &(struct argon_write_options) { .hint = "by_n" }, &error);
     check(is_wal ? answer != NULL : !answer && error.code == ARGON_INVALID_ARGUMENT, "update by n", &error);
     argon_answer_free(answer);
+    const struct argon_document twice[] = { ARGON_JSON("{\"_id\":30}"), ARGON_JSON("{\"_id\":30}"), ARGON_JSON("{\"_id\":31}") };
+    answer = argon_insert_many(argon, &items, twice, 3, &(struct argon_insert_options) { .on_duplicate = ARGON_REPORT }, &error);
+    check(answer && answer->n_inserted_ids == 2 && answer->inserted_ids[1].index == 2 && answer->n_errors == 1 &&
+              answer->errors[0].index == 1,
+          "insert of many", &error);
+    argon_answer_free(answer);
     struct argon_plan plan;
     bool explained = argon_explain(argon, &items, NULL, 0, NULL, &plan, &error);
-    check(explained && plan.access == ARGON_ACCESS_SCAN && plan.returned == 1, "explain", &error);
+    check(explained && plan.access == ARGON_ACCESS_SCAN && plan.returned == 3, "explain", &error);
     argon_close(argon);
     return EXIT_SUCCESS;
 }

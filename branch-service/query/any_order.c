@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "branch-service/query/value_type.h"
+#include "common/base/caller.h"
 #include "common/base/memory.h"
 #include "common/bson/key_encoding.h"
 #include "common/bson/number.h"
@@ -19,21 +20,23 @@ static size_t count_fields(struct bytes document)
 }
 
 /* Recursion here is bounded by MAX_NESTING. */
-static bool equal_documents(struct bytes a, struct bytes b)
+static bool equal_documents(struct bytes a, struct bytes b, bool *equal, struct error *err)
 {
     struct element_reader reader;
     struct element e, other;
-    if (count_fields(a) != count_fields(b))
-        return false;
+    *equal = count_fields(a) == count_fields(b);
     element_reader_init(&reader, a);
-    while (element_next(&reader, &e)) {
-        if (!element_find(b, e.name, e.name_len, &other) || !equal_in_any_order(&e, &other))
+    while (*equal && element_next(&reader, &e)) {
+        if (!caller_still_waits(caller_steps_of(b.len), err))
+            return false;
+        *equal = element_find(b, e.name, e.name_len, &other);
+        if (*equal && !equal_in_any_order(&e, &other, equal, err))
             return false;
     }
     return true;
 }
 
-static bool equal_arrays(struct bytes a, struct bytes b)
+static bool equal_arrays(struct bytes a, struct bytes b, bool *equal, struct error *err)
 {
     struct element_reader ra, rb;
     struct element ea, eb;
@@ -41,20 +44,26 @@ static bool equal_arrays(struct bytes a, struct bytes b)
     element_reader_init(&rb, b);
     for (;;) {
         bool more_a = element_next(&ra, &ea), more_b = element_next(&rb, &eb);
+        *equal = more_a == more_b;
         if (!more_a || !more_b)
-            return more_a == more_b;
-        if (!equal_in_any_order(&ea, &eb))
+            return true;
+        if (!equal_in_any_order(&ea, &eb, equal, err))
             return false;
+        if (!*equal)
+            return true;
     }
 }
 
-bool equal_in_any_order(const struct element *a, const struct element *b)
+bool equal_in_any_order(const struct element *a, const struct element *b, bool *equal, struct error *err)
 {
+    if (!caller_still_waits(1, err))
+        return false;
     if (a->type == BSON_TYPE_DOCUMENT && b->type == BSON_TYPE_DOCUMENT)
-        return equal_documents(a->value, b->value);
+        return equal_documents(a->value, b->value, equal, err);
     if (a->type == BSON_TYPE_ARRAY && b->type == BSON_TYPE_ARRAY)
-        return equal_arrays(a->value, b->value);
-    return value_compare_elements(a, b) == 0;
+        return equal_arrays(a->value, b->value, equal, err);
+    *equal = value_compare_elements(a, b) == 0;
+    return true;
 }
 
 /* Equal values have equal hashes; those of a document's fields are added up. */
@@ -117,26 +126,25 @@ static int order_hashed(const void *a, const void *b)
     return (x->hash > y->hash) - (x->hash < y->hash);
 }
 
-bool all_different(struct bytes array, bool *different)
+bool all_different(struct bytes array, bool *different, struct error *err)
 {
     enum { SHORT = 32 };
     struct hashed few[SHORT], *values = few;
     struct element_reader reader;
     size_t n = count_fields(array), i = 0;
     if (n > SHORT && !(values = mem_try_alloc(n * sizeof *values)))
-        return false;
+        return error_out_of_memory(err);
     element_reader_init(&reader, array);
     for (; i < n && element_next(&reader, &values[i].value); i++)
         values[i].hash = hash_value(&values[i].value);
     qsort(values, n, sizeof *values, order_hashed);
-    *different = true;
-    for (i = 0; i < n; i++) {
-        for (size_t j = i + 1; j < n && values[i].hash == values[j].hash; j++)
-            *different &= !equal_in_any_order(&values[i].value, &values[j].value);
-        if (!*different)
-            break;
+    bool ok = true, equal = false;
+    for (i = 0; ok && !equal && i < n; i++) {
+        for (size_t j = i + 1; ok && !equal && j < n && values[i].hash == values[j].hash; j++)
+            ok = equal_in_any_order(&values[i].value, &values[j].value, &equal, err);
     }
+    *different = !equal;
     if (values != few)
         free(values);
-    return true;
+    return ok;
 }

@@ -5,8 +5,9 @@
 #include "common/base/error.h"
 #include "common/bson/element.h"
 
-bool equal_in_any_order(const struct element *a, const struct element *b);
-/* Of the elements of an array. False: no memory, which is taken for long arrays only. */
-CHECKED bool all_different(struct bytes array, bool *different);
+/* False, of both: CANCELLED or DEADLINE_EXCEEDED of a caller who has gone, or no memory. */
+CHECKED bool equal_in_any_order(const struct element *a, const struct element *b, bool *equal, struct error *err);
+/* Of the elements of an array. */
+CHECKED bool all_different(struct bytes array, bool *different, struct error *err);
 
 #endif

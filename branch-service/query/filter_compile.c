@@ -6,6 +6,7 @@
 #include "branch-service/query/json_schema.h"
 #include "branch-service/query/query_error.h"
 #include "branch-service/query/value_type.h"
+#include "common/base/caller.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/bson/utf8.h"
@@ -27,6 +28,8 @@ struct target {
 
 static bool add_node(struct compiler *c, enum filter_node_kind kind, size_t *index, struct error *err)
 {
+    if (!caller_still_waits(1, err))
+        return false;
     if (c->n == c->capacity) {
         size_t more = c->capacity ? 2 * c->capacity : 8;
         struct filter_node *grown = more * sizeof *grown <= MAX_COMPILED_BYTES ? realloc(c->nodes, more * sizeof *grown) : NULL;

@@ -145,7 +145,6 @@ static bool is_in_polygon(const struct shape *shape, struct point p)
 
 bool match_geo_within(struct match *match, const struct filter_node *node, const struct element *value)
 {
-    (void)match;
     const struct shape *shape = node->prepared;
     const struct point *at = shape->points;
     struct point p;
@@ -158,6 +157,8 @@ bool match_geo_within(struct match *match, const struct filter_node *node, const
     case SHAPE_CENTER:
         return hypot(p.x - at->x, p.y - at->y) <= shape->radius;
     default:
+        if (!caller_still_waits(caller_steps_of(shape->n * sizeof *shape->points), match->err))
+            return match_fail(match);
         return is_in_polygon(shape, p);
     }
 }

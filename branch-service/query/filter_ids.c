@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "branch-service/query/filter_ops.h"
+#include "common/base/caller.h"
 #include "common/bson/key_encoding.h"
 
 /* On the heap while it changes; the keys are the filter's. */
@@ -23,6 +24,13 @@ struct finder {
 };
 
 static const struct id_set all_ids = { .all = true };
+
+static bool goes_on(struct finder *finder, size_t steps)
+{
+    if (!finder->failed && !caller_still_waits(steps, finder->err))
+        finder->failed = true;
+    return !finder->failed;
+}
 
 static void *allocate(struct finder *finder, size_t size)
 {
@@ -181,7 +189,7 @@ static struct id_set intersect(struct finder *finder, struct id_set a, struct id
     if (a.all || b.all)
         return a.all ? b : a;
     struct id_set both = { 0 };
-    for (size_t i = 0, j = 0; i < a.n && j < b.n;) {
+    for (size_t i = 0, j = 0; i < a.n && j < b.n && goes_on(finder, 1);) {
         const struct id_range *x = &a.ranges[i], *y = &b.ranges[j];
         bool x_ends = compare_ends(x->to, y->to) <= 0;
         add_range(finder, &both, bytes_compare(x->from, y->from) < 0 ? y->from : x->from, x_ends ? x->to : y->to);

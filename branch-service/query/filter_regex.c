@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "branch-service/query/query_error.h"
+#include "common/base/caller.h"
 
 enum { INVALID_REGEX = 51091 }; /* MongoDB's code */
 
@@ -40,6 +41,8 @@ bool regex_compile(struct arena *arena, struct bytes pattern, struct bytes optio
     if (pattern.len > MAX_REGEX_BYTES)
         return query_error(err, INVALID_REGEX, "$regex: a regular expression of %zu bytes is too long: %d are the limit", pattern.len,
                            MAX_REGEX_BYTES);
+    if (!caller_still_waits(REGEX_COMPILE_STEPS + pattern.len, err))
+        return false;
     struct regex *regex = arena_zalloc(arena, sizeof *regex);
     if (!regex)
         return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a filter");
@@ -85,6 +88,8 @@ __attribute__((destructor)) static void free_limits(void)
 
 bool regex_matches(struct regex *regex, struct bytes text, bool *matches, struct error *err)
 {
+    if (!caller_still_waits(text.len < REGEX_MATCH_STEPS ? 1 + text.len / 8 : REGEX_MATCH_STEPS, err))
+        return false;
     pcre2_match_data *data = atomic_exchange(&regex->spare, NULL);
     if (!data)
         data = pcre2_match_data_create(1, NULL);

@@ -32,6 +32,9 @@ enum {
     /* steps of backtracking; a hostile pattern is given up after some hundredths of a second */
     REGEX_MATCH_LIMIT = 1000000,
     REGEX_HEAP_LIMIT_KIB = 20 * 1024,
+    /* the same for who looks after the caller (caller.h), and plenty: most need a thousandth of it */
+    REGEX_COMPILE_STEPS = 64,
+    REGEX_MATCH_STEPS = 512,
     REGEX_INVALID_FLAG = 51108, /* MongoDB's codes */
     REGEX_MATCH_FAILED = 51156,
 };

@@ -2,6 +2,7 @@
 
 #include "branch-service/query/any_order.h"
 #include "branch-service/query/query_error.h"
+#include "common/base/caller.h"
 #include "common/bson/number.h"
 #include "common/bson/utf8.h"
 
@@ -73,8 +74,8 @@ static bool read_types(struct compiler *c, struct schema *s, const struct elemen
     if (e->type != BSON_TYPE_ARRAY)
         return add_type(c, s, e, e, bson);
     bool unique;
-    if (!all_different(e->value, &unique))
-        return no_memory(c);
+    if (!all_different(e->value, &unique, c->err))
+        return false;
     if (!unique)
         return refuse(c, MONGO_FAILED_TO_PARSE, e, "has a duplicate value");
     element_reader_init(&reader, e->value);
@@ -100,8 +101,8 @@ static bool read_enum(struct compiler *c, struct schema *s, const struct element
     if (e->type != BSON_TYPE_ARRAY)
         return refuse(c, MONGO_TYPE_MISMATCH, e, "must be an array");
     bool unique;
-    if (!all_different(e->value, &unique))
-        return no_memory(c);
+    if (!all_different(e->value, &unique, c->err))
+        return false;
     if (e->value.len == 5)
         return refuse(c, MONGO_FAILED_TO_PARSE, e, "cannot be an empty array");
     if (!unique)
@@ -312,8 +313,10 @@ static bool read_names(struct compiler *c, const struct element *array, const st
     if (n == 0)
         return refuse(c, MONGO_FAILED_TO_PARSE, keyword, "cannot have an empty array of names");
     list->names = arena_alloc(c->arena, n * sizeof *list->names);
-    if (!list->names || !all_different(array->value, &unique))
+    if (!list->names)
         return no_memory(c);
+    if (!all_different(array->value, &unique, c->err))
+        return false;
     if (!unique)
         return refuse(c, MONGO_FAILED_TO_PARSE, keyword, "has a duplicate name");
     element_reader_init(&reader, array->value);
@@ -451,6 +454,8 @@ static bool compile_schema(struct compiler *c, struct bytes spec, const struct s
 {
     struct element_reader reader;
     struct element e;
+    if (!caller_still_waits(1, c->err))
+        return false;
     struct schema *s = arena_zalloc(c->arena, sizeof *s);
     if (!s)
         return no_memory(c);

@@ -2,9 +2,16 @@
 
 #include "branch-service/query/any_order.h"
 #include "branch-service/query/json_schema.h"
+#include "common/base/caller.h"
 #include "common/bson/number.h"
 
 static bool value_matches(struct match *match, const struct schema *s, const struct element *value);
+
+/* As in filter_match.c. */
+static bool goes_on(struct match *match, size_t bytes)
+{
+    return caller_still_waits(caller_steps_of(bytes), match->err) || !match_fail(match);
+}
 
 static bool is_within(int64_t n, int64_t min, int64_t max)
 {
@@ -112,10 +119,8 @@ static bool array_matches(struct match *match, const struct schema *s, const str
     if (!is_within((int64_t)n, s->min_items, s->max_items))
         return false;
     bool different = true;
-    if (s->unique_items && !all_different(value->value, &different)) {
-        (void)error_set(match->err, ERROR_RESOURCE_EXHAUSTED, "no memory for $jsonSchema keyword 'uniqueItems'");
+    if (s->unique_items && !all_different(value->value, &different, match->err))
         return match_fail(match);
-    }
     return different;
 }
 
@@ -125,10 +130,10 @@ static bool has_field(struct bytes document, struct bytes name)
     return element_find(document, (const char *)name.data, name.len, &e);
 }
 
-static bool has_fields(struct bytes document, const struct schema_name_list *list)
+static bool has_fields(struct match *match, struct bytes document, const struct schema_name_list *list)
 {
     for (size_t i = 0; i < list->n; i++) {
-        if (!has_field(document, list->names[i]))
+        if (!goes_on(match, document.len) || !has_field(document, list->names[i]))
             return false;
     }
     return true;
@@ -139,8 +144,11 @@ static bool field_matches(struct match *match, const struct schema *s, const str
     struct bytes name = bytes_of(e->name, e->name_len);
     bool listed = false;
     for (const struct schema_property *p = s->properties; p; p = p->next) {
-        if (!bytes_equal(p->name, name))
+        if (!bytes_equal(p->name, name)) {
+            if (!goes_on(match, 0))
+                return false;
             continue;
+        }
         listed = true;
         if (!value_matches(match, p->schema, e))
             return false;
@@ -161,7 +169,7 @@ static bool object_matches(struct match *match, const struct schema *s, const st
     struct element e;
     int64_t n = 0;
     bool each = s->properties || s->pattern_properties || s->more_properties.schema || s->more_properties.forbidden;
-    if (!has_fields(value->value, &s->required))
+    if (!has_fields(match, value->value, &s->required))
         return false;
     element_reader_init(&reader, value->value);
     for (; element_next(&reader, &e); n++) {
@@ -171,8 +179,10 @@ static bool object_matches(struct match *match, const struct schema *s, const st
     if (!is_within(n, s->min_properties, s->max_properties))
         return false;
     for (const struct schema_property *p = s->dependencies; p; p = p->next) {
+        if (!goes_on(match, value->value.len))
+            return false;
         if (has_field(value->value, p->name) &&
-            !(has_fields(value->value, &p->names) && (!p->schema || value_matches(match, p->schema, value))))
+            !(has_fields(match, value->value, &p->names) && (!p->schema || value_matches(match, p->schema, value))))
             return false;
     }
     return true;
@@ -187,26 +197,27 @@ static size_t count_matching(struct match *match, const struct schema_list *list
     return n;
 }
 
-static bool is_in_enumeration(const struct schema *s, const struct element *value)
+static bool is_in_enumeration(struct match *match, const struct schema *s, const struct element *value)
 {
     struct element_reader reader;
     struct element e;
+    bool equal = false;
     element_reader_init(&reader, s->enumeration.value);
-    while (element_next(&reader, &e)) {
-        if (equal_in_any_order(&e, value))
-            return true;
+    while (!equal && element_next(&reader, &e)) {
+        if (!equal_in_any_order(&e, value, &equal, match->err))
+            return match_fail(match);
     }
-    return false;
+    return equal;
 }
 
 /* Recursion descends the schema: bounded by MAX_NESTING. */
 static bool value_matches(struct match *match, const struct schema *s, const struct element *value)
 {
-    if (match->failed)
+    if (match->failed || !goes_on(match, 0))
         return false;
     if (s->types && !(s->types & type_bit(value->type)))
         return false;
-    if (s->enumeration.name && !is_in_enumeration(s, value))
+    if (s->enumeration.name && !is_in_enumeration(match, s, value))
         return false;
     if (element_is_number(value) && !number_matches(s, value))
         return false;

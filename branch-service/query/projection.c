@@ -6,6 +6,7 @@
 #include "branch-service/query/projection_internal.h"
 #include "branch-service/query/query_error.h"
 #include "branch-service/query/value_type.h"
+#include "common/base/caller.h"
 #include "common/base/memory.h"
 #include "common/bson/builder.h"
 #include "common/bson/number.h"
@@ -21,12 +22,6 @@ struct parser {
     unsigned depth;
 };
 
-static void node_init(struct projection_node *node)
-{
-    *node = (struct projection_node) { 0 };
-    node->last = &node->fields;
-}
-
 static bool no_memory(struct parser *p)
 {
     return error_set(p->err, ERROR_RESOURCE_EXHAUSTED, "no memory for a projection");
@@ -34,24 +29,32 @@ static bool no_memory(struct parser *p)
 
 static struct projection_field *find_field(const struct projection_node *node, const struct path_component *name)
 {
-    for (struct projection_field *f = node->fields; f; f = f->next) {
-        if (f->len == name->len && memcmp(f->name, name->name, f->len) == 0)
-            return f;
-    }
-    return NULL;
+    size_t i;
+    return name_index_find(&node->names, name->name, name->len, &i) ? node->fields[i] : NULL;
 }
 
 static struct projection_field *add_field(struct parser *p, struct projection_node *node, const struct path_component *name)
 {
-    struct projection_field *field = arena_zalloc(&p->projection->arena, sizeof *field);
-    if (!field) {
+    struct arena *arena = &p->projection->arena;
+    struct projection_field *field = arena_zalloc(arena, sizeof *field);
+    size_t n = node_size(node);
+    if (n == node->room) {
+        size_t room = n ? 2 * n : 4;
+        struct projection_field **fields = arena_alloc(arena, room * sizeof *fields);
+        if (fields && n)
+            memcpy(fields, node->fields, n * sizeof *fields);
+        if (fields) {
+            node->fields = fields;
+            node->room = room;
+        }
+    }
+    if (!field || n == node->room || !name_index_add(&node->names, arena, name->name, name->len)) {
         no_memory(p);
         return NULL;
     }
     field->name = name->name;
     field->len = name->len;
-    *node->last = field;
-    node->last = &field->next;
+    node->fields[n] = field;
     return field;
 }
 
@@ -78,12 +81,11 @@ static struct projection_field *place_field(struct parser *p, const struct path 
             return field;
         if (!field->child) {
             field->action = FIELD_CHILD;
-            field->child = arena_alloc(&p->projection->arena, sizeof *field->child);
+            field->child = arena_zalloc(&p->projection->arena, sizeof *field->child);
             if (!field->child) {
                 no_memory(p);
                 return NULL;
             }
-            node_init(field->child);
         }
         node = field->child;
     }
@@ -285,7 +287,7 @@ static bool add_fields(struct parser *p, const char *prefix, struct bytes spec)
     struct element e;
     element_reader_init(&reader, spec);
     while (element_next(&reader, &e)) {
-        if (!add_one(p, prefix, &e))
+        if (!caller_still_waits(1, p->err) || !add_one(p, prefix, &e))
             return false;
     }
     return true;
@@ -315,7 +317,6 @@ static struct projection *new_projection(struct bytes spec, struct bytes *copy)
 {
     struct projection *projection = mem_zalloc(sizeof *projection);
     arena_init(&projection->arena, MAX_COMPILED_BYTES);
-    node_init(&projection->root);
     const uint8_t *data = arena_copy(&projection->arena, spec.data, spec.len);
     if (!data) {
         projection_free(projection);
@@ -333,9 +334,9 @@ bool projection_compile(struct bytes spec, enum projection_kind kind, const stru
     if (!projection)
         return no_memory(&p);
     bool ok = add_fields(&p, NULL, spec) && decide(&p);
-    if (ok && !projection->root.fields && kind == PROJECTION_PROJECT)
+    if (ok && node_size(&projection->root) == 0 && kind == PROJECTION_PROJECT)
         ok = query_error(err, 51272, "Invalid $project: projection specification must have at least one field");
-    if (ok && !projection->root.fields && kind == PROJECTION_ADD_FIELDS)
+    if (ok && node_size(&projection->root) == 0 && kind == PROJECTION_ADD_FIELDS)
         ok = query_error(err, 40177, "Invalid $addFields: specification must have at least one field");
     if (ok)
         *out = projection;
@@ -386,8 +387,8 @@ void projection_free(struct projection *projection)
 {
     if (!projection)
         return;
-    for (struct projection_field *f = projection->root.fields; f; f = f->next)
-        filter_free(f->elements);
+    for (size_t i = 0; i < node_size(&projection->root); i++)
+        filter_free(projection->root.fields[i]->elements);
     arena_destroy(&projection->arena);
     free(projection);
 }

@@ -2,6 +2,7 @@
  * the spec's. */
 #include "branch-service/query/expression/internal.h"
 #include "branch-service/query/projection_internal.h"
+#include "common/base/caller.h"
 #include "common/base/limits.h"
 
 struct apply {
@@ -9,15 +10,6 @@ struct apply {
     const struct evaluation *evaluation;
     struct run run; /* for making values */
 };
-
-static const struct projection_field *field_named(const struct projection_node *node, const struct element *e)
-{
-    for (const struct projection_field *f = node->fields; f; f = f->next) {
-        if (element_is_named(e, f->name, f->len))
-            return f;
-    }
-    return NULL;
-}
 
 static bool slice_value(struct apply *a, const struct projection_field *field, const struct element *value, struct element *out)
 {
@@ -63,19 +55,19 @@ static bool match_element(struct apply *a, const struct projection_field *field,
     return list_add(&a->run, &list, &item) && make_array(&a->run, &list, out);
 }
 
-/* The last of that name, or a new one behind all. */
-static bool put_field(struct apply *a, struct list *list, const struct projection_field *field, const struct element *value)
+/* Where the document has a field that the projection names. */
+enum { NOT_THERE, DROPPED, PLACES }; /* else PLACES and its place in the list */
+
+/* At its place, or behind all. */
+static bool put_field(struct apply *a, struct list *list, size_t place, const struct projection_field *field, const struct element *value)
 {
-    for (size_t i = 0; i < list->n; i++) {
-        if (element_is_named(&list->items[i], field->name, field->len)) {
-            struct element named = *value;
-            named.name = field->name;
-            named.name_len = field->len;
-            list->items[i] = named;
-            return true;
-        }
-    }
-    return list_add_named(&a->run, list, field->name, field->len, value);
+    if (place < PLACES)
+        return list_add_named(&a->run, list, field->name, field->len, value);
+    struct element *named = &list->items[place - PLACES];
+    *named = *value;
+    named->name = field->name;
+    named->name_len = field->len;
+    return true;
 }
 
 static bool apply_value(struct apply *a, const struct projection_node *node, const struct element *value, struct element *out);
@@ -86,9 +78,14 @@ static bool apply_document(struct apply *a, const struct projection_node *node, 
     struct element_reader reader;
     struct element e, value;
     struct list list = { 0 };
+    size_t few[FEW_NAMES], *places = few, n = node_size(node), i;
+    if (node->computes && n > FEW_NAMES && !(places = run_alloc(&a->run, n * sizeof *places)))
+        return false;
+    for (i = 0; node->computes && i < n; i++)
+        places[i] = NOT_THERE;
     element_reader_init(&reader, document->value);
     while (element_next(&reader, &e)) {
-        const struct projection_field *field = field_named(node, &e);
+        const struct projection_field *field = name_index_find(&node->names, e.name, e.name_len, &i) ? node->fields[i] : NULL;
         bool keep = field ? field->action == FIELD_INCLUDE : !a->projection->inclusion;
         value = e;
         if (field && field->action == FIELD_SLICE) {
@@ -102,10 +99,15 @@ static bool apply_document(struct apply *a, const struct projection_node *node, 
         } else if (field && (field->action == FIELD_COMPUTE || field->action == FIELD_ELEM_MATCH)) {
             keep = !a->projection->inclusion; /* to be replaced where it stands */
         }
+        if (field && node->computes && places[i] < PLACES) /* the first that stays */
+            places[i] = keep ? PLACES + list.n : DROPPED;
         if (keep && !list_add_named(&a->run, &list, e.name, e.name_len, &value))
             return false;
+        if (!caller_still_waits(1, a->run.err))
+            return false;
     }
-    for (const struct projection_field *f = node->computes ? node->fields : NULL; f; f = f->next) {
+    for (i = 0; node->computes && i < n; i++) {
+        const struct projection_field *f = node->fields[i];
         struct element nothing;
         if (f->action == FIELD_COMPUTE) {
             if (!expression_evaluate(f->expression, a->evaluation, &value, a->run.err))
@@ -113,13 +115,13 @@ static bool apply_document(struct apply *a, const struct projection_node *node, 
         } else if (f->action == FIELD_ELEM_MATCH) {
             if (!match_element(a, f, &value))
                 return false;
-        } else if (f->action == FIELD_CHILD && f->child->computes && !element_find(document->value, f->name, f->len, &e)) {
+        } else if (f->action == FIELD_CHILD && f->child->computes && places[i] == NOT_THERE) {
             if (!make_missing(&nothing) || !apply_value(a, f->child, &nothing, &value))
                 return false;
         } else {
             continue;
         }
-        if (!put_field(a, &list, f, &value))
+        if (!put_field(a, &list, places[i], f, &value))
             return false;
     }
     return make_document(&a->run, &list, out);
@@ -194,8 +196,10 @@ bool projection_is_positional(const struct projection *projection)
 static bool node_is_random(const struct projection_node *node)
 {
     bool random = false;
-    for (const struct projection_field *f = node->fields; f && !random; f = f->next)
+    for (size_t i = 0; i < node_size(node) && !random; i++) {
+        const struct projection_field *f = node->fields[i];
         random = f->action == FIELD_CHILD ? node_is_random(f->child) : f->action == FIELD_COMPUTE && expression_is_random(f->expression);
+    }
     return random;
 }
 

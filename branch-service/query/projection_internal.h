@@ -2,6 +2,7 @@
 #ifndef ARGON_BRANCH_QUERY_PROJECTION_INTERNAL_H
 #define ARGON_BRANCH_QUERY_PROJECTION_INTERNAL_H
 
+#include "branch-service/query/name_index.h"
 #include "branch-service/query/path.h"
 #include "branch-service/query/projection.h"
 
@@ -13,15 +14,21 @@ struct projection_field {
     enum field_action action;
     struct projection_node *child;
     const struct expression *expression;
-    int32_t skip, limit;           /* slice; skip alone where limit is 0: so many from the start or the end */
-    struct filter *elements;       /* $elemMatch: {name: {$elemMatch: ...}} */
-    struct projection_field *next; /* in the spec's order */
+    int32_t skip, limit;     /* slice; skip alone where limit is 0: so many from the start or the end */
+    struct filter *elements; /* $elemMatch: {name: {$elemMatch: ...}} */
 };
 
 struct projection_node {
-    struct projection_field *fields, **last;
+    struct name_index names;
+    struct projection_field **fields; /* in the spec's order, which is that of names */
+    size_t room;
     bool computes; /* it or a child has a computed field */
 };
+
+static inline size_t node_size(const struct projection_node *node)
+{
+    return node->names.n;
+}
 
 struct projection {
     struct arena arena;

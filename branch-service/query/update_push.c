@@ -3,6 +3,7 @@
 
 #include "branch-service/query/query_error.h"
 #include "branch-service/query/update_ops.h"
+#include "common/base/caller.h"
 #include "common/base/memory.h"
 #include "common/bson/utf8.h"
 #include "common/bson/value_compare.h"
@@ -167,11 +168,24 @@ struct sorted_element {
     size_t was;
 };
 
+/* One sort of elements on its way. */
+struct sorting {
+    const struct push *push;
+    struct error *err;
+    bool failed; /* the order means nothing any more */
+};
+
 static int compare_sorted(const void *x, const void *y, void *ctx)
 {
-    const struct push *push = ctx;
+    struct sorting *sorting = ctx;
+    const struct push *push = sorting->push;
     const struct sorted_element *a = x, *b = y;
     int order = 0;
+    size_t bytes = (a->e.value.len + b->e.value.len) * (push->n_keys + 1);
+    if (sorting->failed || !caller_still_waits(caller_steps_of(bytes), sorting->err)) {
+        sorting->failed = true;
+        return (a->was > b->was) - (a->was < b->was);
+    }
     if (push->n_keys == 0) {
         order = value_compare_elements(&a->e, &b->e);
         order = push->descending ? -order : order;
@@ -257,13 +271,14 @@ static bool write_sorted(const struct push *push, struct merged *merged, struct 
         return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory to sort %zu elements", merged->length);
     for (; merged_next(merged, &sorted[n].e); n++)
         sorted[n].was = n;
-    qsort_r(sorted, n, sizeof *sorted, compare_sorted, (void *)push);
+    struct sorting sorting = { .push = push, .err = err };
+    qsort_r(sorted, n, sizeof *sorted, compare_sorted, &sorting);
     for (size_t i = from; i < to && i < n; i++) {
         builder_index(slot->out, (uint32_t)(i - from));
         builder_value(slot->out, sorted[i].e.type, sorted[i].e.value);
     }
     free(sorted);
-    return true;
+    return !sorting.failed;
 }
 
 bool update_push_apply(const struct update_action *action, struct update_slot *slot, struct error *err)

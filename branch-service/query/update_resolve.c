@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "branch-service/query/query_error.h"
+#include "common/base/caller.h"
 #include "common/bson/utf8.h"
 
 bool update_is_positional(const struct path_component *c)
@@ -115,6 +116,8 @@ bool update_actions_resolve(const struct update_action *actions, size_t n, struc
         return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for an update of %zu paths", n);
     for (size_t i = 0; i < n; i++) {
         struct update_action *copy = &copies[kept];
+        if (!caller_still_waits(actions[i].op == &update_rename_target ? caller_steps_of(2 * document.len) : 1, err))
+            return false;
         bool there = true;
         *copy = actions[i];
         if (!resolve_position(copy, position, arena, &moved, err) ||

@@ -2,6 +2,7 @@
 
 #include "branch-service/query/query_error.h"
 #include "branch-service/query/update_resolve.h"
+#include "common/base/caller.h"
 #include "common/base/limits.h"
 #include "common/bson/utf8.h"
 
@@ -92,6 +93,8 @@ static bool add_action(struct update_spec *spec, const struct update_op *op, con
 {
     struct update_action *action = &spec->insert_actions[spec->n_insert_actions];
     bool positional;
+    if (!caller_still_waits(1, err))
+        return false;
     *action = (struct update_action) { .op = op, .argument = *argument };
     if (!path_parse((const char *)path.data, path.len, compiler->arena, &action->path, err) || !check_names(&action->path, err) ||
         !check_placeholders(&action->path, &spec->filters, &positional, &action->elements_depth, err) ||

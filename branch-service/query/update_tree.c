@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "branch-service/query/query_error.h"
+#include "common/base/caller.h"
 #include "common/base/memory.h"
 #include "common/bson/ejson.h"
 #include "common/bson/utf8.h"
@@ -55,6 +56,12 @@ static int compare_actions(const void *x, const void *y, void *from)
 {
     const struct update_action *a = x, *b = y;
     return compare_paths(&a->path, &b->path, *(size_t *)from);
+}
+
+/* Before all of a group are gone through. */
+static bool goes_on(struct group group, struct error *err)
+{
+    return caller_still_waits(1 + (size_t)(group.end - group.first) / 4, err);
 }
 
 /* In their first components both agree. How many more do? */
@@ -213,6 +220,8 @@ static bool create(struct tree *tree, struct group group, const char *name, size
         struct update_slot slot = { .name = name, .name_len = name_len };
         return run(tree, group.first, &slot, err);
     }
+    if (!goes_on(group, err))
+        return false;
     builder_name(tree->out, name, name_len);
     builder_begin(tree->out, BSON_TYPE_DOCUMENT);
     struct group child;
@@ -283,6 +292,8 @@ static void copy_between(struct tree *tree, const uint8_t *from, const uint8_t *
 
 static bool apply_document(struct tree *tree, struct group group, struct bytes document, struct error *err)
 {
+    if (!goes_on(group, err))
+        return false;
     memset(tree->applied + (group.first - tree->actions), 0, (size_t)(group.end - group.first));
     struct element_reader reader;
     struct element field;
@@ -290,6 +301,8 @@ static bool apply_document(struct tree *tree, struct group group, struct bytes d
     element_reader_init(&reader, document);
     const uint8_t *uncopied = reader.at;
     while (element_next(&reader, &field)) {
+        if (!caller_still_waits(1, err))
+            return false;
         /* of fields with one name only the first is the path's */
         if (!find_group(group, &field, &child) || tree->applied[child.first - tree->actions])
             continue;
@@ -338,6 +351,8 @@ static bool apply_array(struct tree *tree, struct group group, const struct elem
     struct element e;
     element_reader_init(&reader, array->value);
     const uint8_t *uncopied = reader.at;
+    if (!goes_on(group, err))
+        return false;
     for (; element_next(&reader, &e); length++) {
         if (at == group.end || at->path.components[group.depth + 1].index != length)
             continue;
@@ -397,6 +412,8 @@ static bool merge_branches(struct merge *merge, struct group parent, struct bran
         same &= branches[i].matches == branches[i].was_merged;
     if (same)
         return true;
+    if (!caller_still_waits(1 + capacity, err))
+        return false;
     if (!merge->actions)
         merge->actions = mem_try_alloc(capacity * sizeof *merge->actions);
     if (!merge->applied)
@@ -420,6 +437,8 @@ static bool apply_to_element(struct tree *tree, struct group parent, struct bran
 {
     size_t n = 0;
     const struct branch *one = NULL;
+    if (!goes_on(parent, err))
+        return false;
     for (size_t i = 0; i < n_branches; i++) {
         struct branch *branch = &branches[i];
         branch->matches = true;

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "common/base/caller.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
@@ -257,6 +258,7 @@ static void on_finished(struct rpc_tag *tag, bool ok)
 static void end(struct rpc_call *call)
 {
     release_request(call);
+    caller_set(NULL); /* who waited has his answer, and the call can go */
     bool before = atomic_exchange_explicit(&call->ended, true, memory_order_acq_rel);
     assert(!before && "a call ends once");
     (void)before;

@@ -6,6 +6,7 @@
  * the limits on calls in flight. */
 #include <stdlib.h>
 
+#include "common/base/caller.h"
 #include "common/base/memory.h"
 #include "common/rpc/rpc_internal.h"
 
@@ -56,6 +57,11 @@ static void run_call(struct rpc_call *call)
     rpc_fail(call, &err);
 }
 
+static bool is_over(void *call)
+{
+    return rpc_call_cancelled(call);
+}
+
 static void *run_worker(void *ctx)
 {
     struct worker_pool *pool = ctx;
@@ -73,8 +79,11 @@ static void *run_worker(void *ctx)
         pool->busy++;
         pool->streams_running += stream;
         mutex_unlock(&pool->lock);
+        const struct caller caller = { .is_gone = is_over, .ctx = call, .deadline = call->deadline };
         trace_set(&call->trace);
+        caller_set(&caller);
         run_call(call);
+        caller_set(NULL);
         trace_set(NULL);
         mutex_lock(&pool->lock);
         pool->streams_running -= stream;

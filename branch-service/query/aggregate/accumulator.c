@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "branch-service/query/name_index.h"
 #include "common/bson/utf8.h"
 #include "common/bson/value_compare.h"
 
@@ -127,6 +128,7 @@ static bool result_set(struct run *values, const struct accumulator *a, const st
 
 static bool add_merge(struct run *values, const struct accumulator *a, struct accumulator_state *state, const struct element *value)
 {
+    struct name_index *names = state->more; /* of the list, in its order */
     struct element_reader reader;
     struct element copy, field;
     (void)a;
@@ -134,15 +136,21 @@ static bool add_merge(struct run *values, const struct accumulator *a, struct ac
         return true;
     if (value->type != BSON_TYPE_DOCUMENT)
         return fail(values, 40400, "$mergeObjects requires object inputs, but input is of type %s", element_type_name(value->type));
+    if (!names) {
+        state->more = names = run_alloc(values, sizeof *names);
+        if (!names)
+            return false;
+        *names = (struct name_index) { 0 };
+    }
     if (!copy_value(values, value, &copy))
         return false;
     element_reader_init(&reader, copy.value);
     while (element_next(&reader, &field)) {
-        size_t i = 0;
-        while (i < state->list.n && !element_is_named(&state->list.items[i], field.name, field.name_len))
-            i++;
-        if (i < state->list.n)
+        size_t i;
+        if (name_index_find(names, field.name, field.name_len, &i))
             state->list.items[i] = field;
+        else if (!name_index_add(names, values->arena, field.name, field.name_len))
+            return fail_memory(values);
         else if (!list_add(values, &state->list, &field))
             return false;
     }

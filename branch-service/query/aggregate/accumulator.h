@@ -19,7 +19,7 @@ struct accumulator_state {
     double mean, squares;
     struct kept_value kept;
     struct list list;
-    void *more; /* what an operator's start makes */
+    void *more; /* what an operator makes for itself; NULL at first */
 };
 
 struct accumulator;

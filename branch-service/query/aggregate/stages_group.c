@@ -110,11 +110,17 @@ static struct group *find_group(struct groups *groups, const struct group_spec *
 /* The lower bound of the bucket that the value is in. */
 static bool find_bucket(const struct group_spec *spec, struct element *id, struct error *err)
 {
-    for (size_t i = 0; i + 1 < spec->n_boundaries; i++) {
-        if (value_compare_elements(id, &spec->boundaries[i]) >= 0 && value_compare_elements(id, &spec->boundaries[i + 1]) < 0) {
-            *id = spec->boundaries[i];
-            return true;
-        }
+    size_t low = 0, high = spec->n_boundaries; /* boundaries [0, low) are not above the id */
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (value_compare_elements(&spec->boundaries[middle], id) <= 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low > 0 && low < spec->n_boundaries) {
+        *id = spec->boundaries[low - 1];
+        return true;
     }
     if (!spec->otherwise)
         return query_error(err, 40066, "$bucket could not find a matching bucket for an input, and no default was specified");

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "branch-service/query/expression/internal.h"
+#include "branch-service/query/name_index.h"
 #include "common/bson/utf8.h"
 
 static const struct expression_ops *const tables[] = {
@@ -90,6 +91,8 @@ static bool evaluate_variable(struct run *run, const struct expression *e, struc
     const struct expression_binding *binding = run->bindings;
     for (size_t i = 0; i < e->depth; i++)
         binding = binding->outer;
+    if (!values_go_on(run, e->depth * sizeof *binding))
+        return false;
     return walk_path(run, &e->path, 0, &binding->value, out);
 }
 
@@ -166,7 +169,8 @@ static bool evaluate_op(struct run *run, const struct expression *e, struct elem
     if (e->n > ARRAY_LEN(few) && !(args = run_alloc(run, e->n * sizeof *args)))
         return false;
     for (size_t i = 0; i < e->n; i++) {
-        if (!evaluate_optional(run, e->args[i], &args[i]))
+        /* an operator goes through its arguments about once */
+        if (!evaluate_optional(run, e->args[i], &args[i]) || !values_go_on(run, args[i].value.len))
             return false;
     }
     return e->op->apply(run, e, args, out);
@@ -252,7 +256,10 @@ static const struct expression *compile_variable(struct compiler *c, const char 
     struct expression *node = new_node(c, NULL);
     if (!node)
         return NULL;
-    if (find_variable(c, text, name_len, &depth)) {
+    bool is_defined = find_variable(c, text, name_len, &depth);
+    if (!caller_still_waits(1 + depth / 8, c->err))
+        return NULL;
+    if (is_defined) {
         node->evaluate = evaluate_variable;
         node->depth = depth;
     }
@@ -288,7 +295,7 @@ static const struct expression *compile_string(struct compiler *c, const struct 
         return NULL;
     if (find_variable(c, "CURRENT", 7, &node->depth))
         node->evaluate = evaluate_variable;
-    return node;
+    return caller_still_waits(1 + node->depth / 8, c->err) ? node : NULL;
 }
 
 /* ---- arguments ---- */
@@ -443,10 +450,39 @@ static bool all_constant(const struct expression *node)
     return true;
 }
 
+/* No name may come twice. */
+static bool check_once(struct compiler *c, struct name_index *names, struct arena *arena, const struct element *field)
+{
+    size_t at;
+    if (name_index_find(names, field->name, field->name_len, &at))
+        return query_error(c->err, 16406, "duplicate field name specified in object literal: '%.*s'",
+                           utf8_fit(field->name, field->name_len, 80), field->name);
+    return name_index_add(names, arena, field->name, field->name_len) ||
+           error_set(c->err, ERROR_RESOURCE_EXHAUSTED, "no memory for an expression");
+}
+
+/* node has room for them. */
+static bool compile_values(struct compiler *c, const struct element *spec, struct expression *node)
+{
+    struct arena arena;
+    struct name_index names = { 0 };
+    struct element_reader reader;
+    struct element e;
+    bool ok = true;
+    arena_init(&arena, MAX_COMPILED_BYTES);
+    element_reader_init(&reader, spec->value);
+    for (size_t i = 0; ok && element_next(&reader, &e); i++) {
+        ok = check_field_name(c, &e) && check_once(c, &names, &arena, &e) && (node->args[i] = compile_operand(c, &e));
+        node->names[i] = e.name;
+    }
+    arena_destroy(&arena);
+    return ok;
+}
+
 static const struct expression *compile_object(struct compiler *c, const struct element *spec)
 {
     struct element_reader reader;
-    struct element e, other;
+    struct element e;
     size_t n = count_elements(spec);
     element_reader_init(&reader, spec->value);
     if (element_next(&reader, &e) && element_name_is_operator(&e)) {
@@ -464,19 +500,8 @@ static const struct expression *compile_object(struct compiler *c, const struct 
         error_set(c->err, ERROR_RESOURCE_EXHAUSTED, "no memory for an expression");
         return NULL;
     }
-    element_reader_init(&reader, spec->value);
-    for (size_t i = 0; element_next(&reader, &e); i++) {
-        if (!check_field_name(c, &e))
-            return NULL;
-        if (element_find(spec->value, e.name, e.name_len, &other) && other.value.data != e.value.data) {
-            query_error(c->err, 16406, "duplicate field name specified in object literal: '%.*s'", utf8_fit(e.name, e.name_len, 80),
-                        e.name);
-            return NULL;
-        }
-        node->names[i] = e.name;
-        if (!(node->args[i] = compile_operand(c, &e)))
-            return NULL;
-    }
+    if (!compile_values(c, spec, node))
+        return NULL;
     /* a document of constants is in the spec as it is, unless an operator ($literal) made one of them */
     if (!all_constant(node))
         return node;
@@ -503,6 +528,8 @@ const struct expression *compile_operand(struct compiler *c, const struct elemen
         query_error(c->err, 15, "an expression nests deeper than %d levels", EXPRESSION_MAX_NESTING);
         return NULL;
     }
+    if (!caller_still_waits(1, c->err))
+        return NULL;
     c->depth++;
     const struct expression *node = spec->type == BSON_TYPE_UTF8       ? compile_string(c, spec)
                                     : spec->type == BSON_TYPE_DOCUMENT ? compile_object(c, spec)

@@ -9,6 +9,8 @@ static bool walk_array(struct run *run, const struct path *path, size_t from, co
     struct list list = { 0 };
     element_reader_init(&reader, array->value);
     while (element_next(&reader, &e)) {
+        if (!values_go_on(run, 0))
+            return false;
         if (e.type != BSON_TYPE_DOCUMENT)
             continue;
         if (!walk_path(run, path, from, &e, &inner) || (!value_is_missing(&inner) && !list_add(run, &list, &inner)))
@@ -25,7 +27,11 @@ bool walk_path(struct run *run, const struct path *path, size_t from, const stru
         const struct path_component *name = &path->components[i];
         if (at.type == BSON_TYPE_ARRAY)
             return walk_array(run, path, i, &at, out);
-        if (at.type != BSON_TYPE_DOCUMENT || !element_find(at.value, name->name, name->len, &at))
+        struct bytes within = at.value;
+        bool found = at.type == BSON_TYPE_DOCUMENT && element_find(within, name->name, name->len, &at);
+        if (!values_go_on(run, found ? (size_t)(at.value.data - within.data) : within.len))
+            return false;
+        if (!found)
             return make_missing(out);
     }
     *out = at;

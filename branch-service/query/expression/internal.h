@@ -83,7 +83,7 @@ bool expression_is_path(const struct expression *e);
 
 static inline bool evaluate(struct run *run, const struct expression *e, struct element *out)
 {
-    return e->evaluate(run, e, out);
+    return caller_still_waits(1, run->err) && e->evaluate(run, e, out);
 }
 
 /* {$op: spec}, of a spec whose name is the operator's. NULL: the error is set. */

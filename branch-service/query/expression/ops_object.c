@@ -1,25 +1,26 @@
 /* Documents. */
 #include "branch-service/query/expression/internal.h"
+#include "branch-service/query/name_index.h"
 
-/* A field that is there keeps its place. */
-static bool set_field(struct run *run, struct list *list, const char *name, size_t len, const struct element *value)
+/* A field that is there keeps its place. names: those of the list, in its order. */
+static bool set_field(struct run *run, struct list *list, struct name_index *names, const char *name, size_t len,
+                      const struct element *value)
 {
-    for (size_t i = 0; i < list->n; i++) {
-        if (element_is_named(&list->items[i], name, len)) {
-            struct element *old = &list->items[i];
-            const char *kept = old->name;
-            *old = *value;
-            old->name = kept;
-            old->name_len = (uint32_t)len;
-            return true;
-        }
-    }
-    return list_add_named(run, list, name, len, value);
+    size_t at;
+    if (!name_index_find(names, name, len, &at))
+        return (name_index_add(names, run->arena, name, len) || fail_memory(run)) && list_add_named(run, list, name, len, value);
+    struct element *old = &list->items[at];
+    const char *kept = old->name;
+    *old = *value;
+    old->name = kept;
+    old->name_len = (uint32_t)len;
+    return true;
 }
 
 static bool apply_merge_objects(struct run *run, const struct expression *e, const struct element *args, struct element *out)
 {
     struct list list = { 0 };
+    struct name_index names = { 0 };
     struct element_reader reader;
     struct element field;
     for (size_t i = 0; i < e->n; i++) {
@@ -29,7 +30,7 @@ static bool apply_merge_objects(struct run *run, const struct expression *e, con
             return fail(run, 40400, "$mergeObjects requires object inputs, but input is of type %s", element_type_name(args[i].type));
         element_reader_init(&reader, args[i].value);
         while (element_next(&reader, &field)) {
-            if (!set_field(run, &list, field.name, field.name_len, &field))
+            if (!set_field(run, &list, &names, field.name, field.name_len, &field))
                 return false;
         }
     }
@@ -106,8 +107,17 @@ static bool apply_set_field(struct run *run, const struct expression *e, const s
         return fail(run, 16411, "%s: a field's name has no NUL in it", e->op->name);
     make_missing(&missing);
     value = e->op->variant ? missing : args[VALUE];
-    return list_of(run, &args[INPUT], &list) && set_field(run, &list, (const char *)name.data, name.len, &value) &&
-           make_document(run, &list, out);
+    if (!list_of(run, &args[INPUT], &list))
+        return false;
+    size_t at = 0;
+    while (at < list.n && !element_is_named(&list.items[at], (const char *)name.data, name.len))
+        at++;
+    if (at == list.n && !list_add(run, &list, &value))
+        return false;
+    list.items[at] = value;
+    list.items[at].name = (const char *)name.data;
+    list.items[at].name_len = (uint32_t)name.len;
+    return make_document(run, &list, out);
 }
 
 /* ---- arrays of names and values ---- */
@@ -166,6 +176,7 @@ static bool read_array_pair(struct run *run, const struct element *entry, struct
 static bool apply_array_to_object(struct run *run, const struct expression *e, const struct element *args, struct element *out)
 {
     struct list list = { 0 };
+    struct name_index names = { 0 };
     struct element_reader reader;
     struct element entry, name, value;
     bool objects = false;
@@ -186,7 +197,7 @@ static bool apply_array_to_object(struct run *run, const struct expression *e, c
         struct bytes text = element_string(&name);
         if (memchr(text.data, 0, text.len))
             return fail(run, objects ? 4940401 : 4940400, "Key field cannot contain an embedded null byte");
-        if (!set_field(run, &list, (const char *)text.data, text.len, &value))
+        if (!set_field(run, &list, &names, (const char *)text.data, text.len, &value))
             return false;
     }
     return make_document(run, &list, out);

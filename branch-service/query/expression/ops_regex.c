@@ -55,6 +55,8 @@ static bool compile_pattern(struct run *run, const char *name, const struct elem
         return fail(run, 51109, "%s: regular expression cannot contain an embedded null byte", name);
     if (pattern.len > MAX_REGEX_BYTES)
         return fail(run, 51111, "%s: a regular expression of %zu bytes is too long: %d are the limit", name, pattern.len, MAX_REGEX_BYTES);
+    if (!caller_still_waits(REGEX_COMPILE_STEPS + pattern.len, run->err))
+        return false;
     pcre2_general_context *memory = pcre2_general_context_create(take, leave, run->arena);
     pcre2_compile_context *context = memory ? pcre2_compile_context_create(memory) : NULL;
     if (!context)
@@ -113,6 +115,8 @@ static bool start_search(struct run *run, const pcre2_code *code, struct bytes t
 
 static bool next_match(struct run *run, const char *name, struct search *search, bool *found)
 {
+    if (!caller_still_waits(REGEX_MATCH_STEPS, run->err))
+        return false;
     int result =
         pcre2_match(search->code, search->text.data, search->text.len, search->from, PCRE2_NO_UTF_CHECK, search->data, search->limits);
     *found = result >= 0;

@@ -133,13 +133,17 @@ static const char white_space[] =
     "\0 \t\n\v\f\r\xC2\xA0\xE1\x9A\x80\xE2\x80\x80\xE2\x80\x81\xE2\x80\x82\xE2\x80\x83\xE2\x80\x84\xE2\x80\x85"
     "\xE2\x80\x86\xE2\x80\x87\xE2\x80\x88\xE2\x80\x89\xE2\x80\x8A";
 
-static bool has_character(struct bytes set, struct bytes character)
+static bool has_character(struct run *run, struct bytes set, struct bytes character, bool *has)
 {
+    *has = false;
+    if (!values_go_on(run, set.len))
+        return false;
     for (size_t at = 0; at < set.len; at += character_size(set, at)) {
-        if (bytes_equal(bytes_of(set.data + at, character_size(set, at)), character))
-            return true;
+        *has = bytes_equal(bytes_of(set.data + at, character_size(set, at)), character);
+        if (*has)
+            break;
     }
-    return false;
+    return true;
 }
 
 static bool apply_trim(struct run *run, const struct expression *e, const struct element *args, struct element *out)
@@ -155,7 +159,10 @@ static bool apply_trim(struct run *run, const struct expression *e, const struct
     size_t begin = 0, end = text.len;
     while (e->op->variant & LEFT && begin < end) {
         size_t size = character_size(text, begin);
-        if (!has_character(set, bytes_of(text.data + begin, size)))
+        bool has;
+        if (!has_character(run, set, bytes_of(text.data + begin, size), &has))
+            return false;
+        if (!has)
             break;
         begin += size;
     }
@@ -163,7 +170,10 @@ static bool apply_trim(struct run *run, const struct expression *e, const struct
         size_t last = end - 1;
         while (last > begin && is_continuation(text.data[last]))
             last--;
-        if (!has_character(set, bytes_of(text.data + last, end - last)))
+        bool has;
+        if (!has_character(run, set, bytes_of(text.data + last, end - last), &has))
+            return false;
+        if (!has)
             break;
         end = last;
     }

@@ -30,6 +30,8 @@ bool check_rounds(struct run *run)
 
 void *run_alloc(struct run *run, size_t size)
 {
+    if (!values_go_on(run, size))
+        return NULL;
     void *p = arena_alloc(run->arena, size);
     if (!p)
         fail_memory(run);
@@ -203,6 +205,8 @@ static uint8_t *put_field(uint8_t *at, uint8_t type, const char *name, size_t le
 /* For an array or a document, which begins with its size. */
 static uint8_t *alloc_container(struct run *run, size_t size)
 {
+    if (!values_go_on(run, size))
+        return NULL;
     uint8_t *data = size <= EXPRESSION_MAX_VALUE ? arena_alloc(run->arena, size) : NULL;
     if (data)
         put_u32(data, (uint32_t)size);
@@ -261,8 +265,12 @@ bool list_sort(struct run *run, struct list *list, compare_fn *compare, const vo
         for (size_t begin = 0; begin < list->n; begin += 2 * width) {
             size_t a = begin, b = begin + width < list->n ? begin + width : list->n;
             size_t a_end = b, b_end = b + width < list->n ? b + width : list->n;
-            for (size_t out = begin; out < b_end; out++)
-                to[out] = a < a_end && (b == b_end || compare(&from[a], &from[b], ctx) <= 0) ? from[a++] : from[b++];
+            for (size_t out = begin; out < b_end; out++) {
+                bool both = a < a_end && b < b_end;
+                if (both && !values_go_on(run, from[a].value.len + from[b].value.len))
+                    return false;
+                to[out] = (both ? compare(&from[a], &from[b], ctx) <= 0 : a < a_end) ? from[a++] : from[b++];
+            }
         }
         struct element *swap = from;
         from = to;

@@ -5,6 +5,7 @@
 #include "branch-service/query/expression.h"
 #include "branch-service/query/value_type.h"
 #include "common/base/arena.h"
+#include "common/base/caller.h"
 #include "common/bson/decimal128.h"
 #include "common/bson/element.h"
 
@@ -22,6 +23,12 @@ struct run {
 /* Sets the run's error, with MongoDB's code. False. */
 #define fail(run, code, ...) query_error((run)->err, (code), __VA_ARGS__)
 bool fail_memory(struct run *run);
+/* Before something that reads so many bytes: does anybody still wait for it? */
+static inline bool values_go_on(struct run *run, size_t bytes)
+{
+    return caller_still_waits(caller_steps_of(bytes), run->err);
+}
+
 void *run_alloc(struct run *run, size_t size); /* NULL: the error is set */
 
 /* Once a round in every loop over elements: loops in loops multiply without needing memory. False: they have taken too long. */

@@ -97,9 +97,8 @@ static bool completion_names(struct cli *cli, struct error *err)
 }
 
 static const struct command commands[] = {
-    { "bash", "", "Print the completion script for bash", "argon completion bash > ~/.local/share/bash-completion/completions/argon", 0, 0,
-      completion_bash, NULL, 0, NULL },
-    { "zsh", "", "Print the completion script for zsh", "argon completion zsh > ~/.zfunc/_argon", 0, 0, completion_zsh, NULL, 0, NULL },
+    { "bash", "", "Print the completion script for bash", "argon completion bash >> ~/.bashrc", 0, 0, completion_bash, NULL, 0, NULL },
+    { "zsh", "", "Print the completion script for zsh", "argon completion zsh >> ~/.zshrc", 0, 0, completion_zsh, NULL, 0, NULL },
     { "names", "PROJECT|BRANCH|COLLECTION|KEY", "Print the names there are, one a line; the scripts ask for them",
       "argon completion names BRANCH -p shop", 1, 1, completion_names, NULL, 0, NULL },
 };

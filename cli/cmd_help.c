@@ -1,6 +1,4 @@
 /* Not shown among the commands: what docs/cli.md is made of. */
-#include <string.h>
-
 #include "cli/command.h"
 #include "cli/help.h"
 #include "cli/program.h"
@@ -42,21 +40,12 @@ static void print_command(FILE *out, const struct command_group *group, const st
         fprintf(out, "\n### argon %s %s\n\n%s.\n", group->name, command->name, command->summary);
     else
         fprintf(out, "\n%s.\n", command->summary);
-    fprintf(out, "\n    argon %s%s%s%s%s\n", group->name, command->name ? " " : "", command->name ? command->name : "",
+    fprintf(out, "\nUsage: `argon %s%s%s%s%s`\n", group->name, command->name ? " " : "", command->name ? command->name : "",
             command->usage[0] ? " " : "", command->usage);
     print_options(out, command->options, command->n_options);
     if (command->shared)
         print_options(out, command->shared->options, command->shared->n);
-    fprintf(out, "\nExample: `%s`\n", command->example);
-}
-
-static void print_example(FILE *out)
-{
-    for (const char *line = help_example; *line;) {
-        size_t len = strcspn(line, "\n");
-        fprintf(out, "    %.*s\n", (int)len, line);
-        line += len + (line[len] == '\n');
-    }
+    fprintf(out, "\n```sh\n%s\n```\n", command->example);
 }
 
 static void print_markdown(FILE *out)
@@ -64,12 +53,12 @@ static void print_markdown(FILE *out)
     fprintf(out,
             "# argon, the command line\n\n"
             "<!-- Written by scripts/write-docs.sh; change the tables of the commands in cli/ instead. -->\n\n"
-            "%s\n\n    argon COMMAND [ARGUMENTS] [OPTIONS]\n\n",
+            "%s\n\nUsage: `argon COMMAND [ARGUMENTS] [OPTIONS]`\n\n",
             help_summary);
     fputs("Documents, filters and updates are written as Extended JSON v2. Values come from an option or, where there is none, from the\n"
-          "environment, then from the context (`argon context`), then from the default.\n\n",
+          "environment, then from the context (`argon context`), then from the default.\n",
           out);
-    print_example(out);
+    fprintf(out, "\n```sh\n%s```\n", help_example);
     fputs("\n## Options of every command\n", out);
     print_options(out, program_options_table.options, program_options_table.n);
     fputs("\n## Exit codes\n\n| code | when |\n|---|---|\n", out);

@@ -82,3 +82,8 @@ say "C (libargon)"
 say "grpcurl (server reflection)"
 [ -x "$work/bin/grpcurl" ] || (cd "$work" && go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.8.7)
 /usr/bin/python3 "$here/every_rpc_grpcurl.py" "$work/bin/grpcurl" "$here/calls.json" "$wal" "$branch"
+# as README has it
+grpcurl -plaintext "$branch" list
+"$bin/argon" projects create shop
+"$bin/argon" docs insert -p shop items '{"_id":"tea"}'
+grpcurl -plaintext -d '{"target":{"project":"shop","branch":"main","collection":"items"}}' "$branch" argon.branch.v1.Documents/Find

@@ -14,8 +14,12 @@ git clone -q "$root" "$clone/argon"
 cd "$clone/argon"
 ./scripts/quickstart.sh
 rm build/release/bin/wal-service build/release/bin/branch-service
+./scripts/build.sh
 ./scripts/quickstart.sh >"$clone/second.txt"
 grep -q 'nothing is missing' "$clone/second.txt"
 grep -q "deleting it first" "$clone/second.txt"
-ARGON_ENDPOINT=127.0.0.1:17800 build/release/bin/argon docs count -p world -b what-if languages
+# what it says to try next
+sed -n '/^Try next/,/^Stop with/s/^  //p' "$clone/second.txt" >"$clone/next.sh"
+grep -q 'docs find' "$clone/next.sh"
+ARGON_ENDPOINT=127.0.0.1:17800 bash -eux "$clone/next.sh"
 echo "the quickstart passes, twice"

@@ -1,48 +1,8 @@
-"""Queries on the command line: the examples of docs/query.md, as they stand there, and what is wrong with others."""
+"""Queries on the command line: for programs, and what is wrong with some."""
 
 import json
-import pathlib
-import re
-import shlex
 
 import pytest
-
-PAGE = pathlib.Path(__file__).parents[2] / "docs" / "query.md"
-
-
-def section(title):
-    return re.search(rf"^## {title}\n(.*?)^## ", PAGE.read_text(), re.MULTILINE | re.DOTALL)[1]
-
-
-def examples():
-    text = re.sub(r"\\\n\s+", "", section("Asking"))
-    return [shlex.split(line)[1:] for line in re.findall(r"^    (argon .*)$", text, re.MULTILINE)]
-
-
-# What the commands that read print, in their order.
-PRINTED = [
-    ["find", [{"name": "pot"}, {"name": "cup"}]],
-    ["find", [{"_id": 2, "name": "cup", "price": 5, "tags": ["clay"]}, {"_id": 3, "name": "pot", "price": 9, "tags": ["clay", "hot"]}]],
-    ["distinct", ["hot", "leaf", "clay"]],
-    ["aggregate", [{"_id": 2, "n": 6, "item": [{"_id": 2, "name": "cup", "price": 5, "tags": ["clay"]}]},
-                   {"_id": 3, "n": 1, "item": [{"_id": 3, "name": "pot", "price": 9, "tags": ["clay", "hot"]}]}]],
-    ["explain", "Through 1 ranges of _id, ordered by _id: 2 looked at, 2 returned."],
-]  # fmt: skip
-
-
-def test_the_examples_of_the_page(cluster, argon):
-    printed = []
-    for command in examples():
-        output = cluster.argon(*command).stdout
-        if command[0] != "docs" or command[1] == "insert":
-            continue
-        if command[1] in ("find", "aggregate"):
-            printed.append([command[1], [json.loads(line) for line in output.splitlines()]])
-        else:
-            printed.append([command[1], json.loads(output) if command[1] == "distinct" else output.strip()])
-    assert printed == PRINTED
-    shown, expected = re.search(r"^    \$ argon (.*)\n    (.*)$", section("How documents are reached"), re.MULTILINE).groups()
-    assert cluster.argon(*shlex.split(shown)).stdout.strip() == expected
 
 
 @pytest.fixture

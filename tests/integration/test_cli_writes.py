@@ -1,9 +1,6 @@
 """Changing documents on the command line: update, replace, find-one-and-*, bulk-write."""
 
 import json
-import pathlib
-import re
-import shlex
 
 import pytest
 
@@ -143,20 +140,3 @@ def test_a_file_of_operations_that_cannot_be_read(cluster, argon, line, said):
     text = docs(cluster, "bulk-write", "-", input='{"insertOne": {"document": {}}}\n' + line, status=2, output="table")
     assert said in text and "line 2" in text
     assert found(cluster) == []
-
-
-def test_the_examples_of_the_page(cluster, argon):
-    """docs/query.md, Writing: as they stand there."""
-    text = (pathlib.Path(__file__).parents[2] / "docs" / "query.md").read_text()
-    section = re.search(r"^## Writing\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)[1]
-    cluster.argon("projects", "create", "shop")
-    cluster.argon("docs", "insert", "-p", "shop", "items", '{"_id":1,"price":3,"tags":["hot","leaf"]}', '{"_id":2,"price":5}')
-    printed = []
-    for line in re.findall(r"^    (.*argon .*)$", section, re.MULTILINE):
-        echoed, command = line.rsplit("argon ", 1)
-        printed.append(cluster.argon(*shlex.split(command), "-o", "json", input=echoed and shlex.split(echoed)[1]).stdout)
-    answers = [json.loads(text) for text in printed]
-    assert [answer.get("upserted_id") for answer in answers[:2]] == [{"_id": 4}, None]
-    assert (answers[1]["modified"], answers[2]["modified"], answers[3]["document"]) == (1, 3, {"_id": "orders", "n": 1})
-    assert answers[4]["document"]["_id"] == 2
-    assert (answers[5]["inserted"], answers[5]["modified"]) == (1, 1)

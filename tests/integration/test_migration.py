@@ -1,10 +1,6 @@
 """Migration of traditional branches: forward, back, and WAL forks of traditional parents."""
 
 import json
-import os
-import pathlib
-import re
-import subprocess
 import threading
 import time
 
@@ -13,12 +9,11 @@ import grpc
 import pytest
 
 from argon.branch.v1 import branch_pb2
-from harness import BIN, wait_until
+from harness import wait_until
 from test_indexes import indexes, set_indexes
 from traditional import DATABASE, TRADITIONAL, WAL, branch_of, code_of, collections_of, create, start
 
 State = branch_pb2.MigrationState
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -311,16 +306,3 @@ def test_by_the_command_line(argon, cluster):
     )
     assert made["base_id"] == copied["base_id"]
     assert everything(argon, "fork") == before
-
-
-def test_the_commands_of_the_document(argon, cluster):
-    argon.create_project("shop")
-    for name in ("staging", "other"):
-        argon.rpc.CreateBranch(project="shop", name=name, kind=TRADITIONAL)
-        argon.insert_many("shop", "items", [{"_id": i} for i in range(10)], branch=name)
-    commands = "\n".join(re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs/migration.md").read_text(), re.MULTILINE | re.DOTALL))
-    environment = {**os.environ, "ARGON_ENDPOINT": cluster.branches[0].address, "PATH": f"{BIN}:{os.environ['PATH']}"}
-    result = subprocess.run(["bash", "-eux", "-c", commands], capture_output=True, text=True, env=environment, timeout=240)
-    assert result.returncode == 0, result.stderr
-    assert "not one point in time" in result.stdout
-    assert argon.count("shop", "items", branch="staging") == argon.count("shop", "items", branch="feature") == 10

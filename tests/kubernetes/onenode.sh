@@ -9,8 +9,8 @@
 #   tests/kubernetes/onenode.sh kubectl FOLDER ARGS...
 #   tests/kubernetes/onenode.sh on-node FOLDER COMMAND...   a command that sees what the node sees: its network, names and files
 #
-# Needs root, Go 1.24, control groups of version 1 or hybrid, and the packages of kind "kubernetes". There is no enforcement of
-# network policies, no metrics server and no provisioner of volumes.
+# Network policies are enforced, and there is a metrics server; there is no provisioner of volumes. Needs root, Go 1.24, control
+# groups of version 1 or hybrid, and the packages of kind "kubernetes".
 set -euo pipefail
 . "$(dirname "$(readlink -f "$0")")/../../scripts/lib.sh"
 
@@ -22,7 +22,7 @@ shift 2
 [ "$(id -u)" = 0 ] || die "a node of Kubernetes needs root"
 
 bin=$folder/bin conf=$folder/conf state=$folder/state log=$folder/log
-node=node-1 gateway=10.200.0.1 pods=10.200.0.0/24 services=10.201.0.0/16 first_service=10.201.0.1 domain=cluster.local
+node=node-1 gateway=10.200.0.1 pods=10.200.0.0/24 services=10.201.0.0/16 first_service=10.201.0.1 names=10.201.0.10 domain=cluster.local
 containerd_socket=/run/containerd/containerd.sock # of the node's own /run
 
 running() { [ -s "$state/pid" ] && grep -qsz -- __node "/proc/$(cat "$state/pid")/cmdline"; }
@@ -39,6 +39,9 @@ build_programs() {
   (cd "$(dirname "$self")/node" && CGO_ENABLED=0 go build -trimpath -o "$bin/" \
     -ldflags "-s -w -X $version.gitVersion=$(go list -m -f '{{.Version}}' k8s.io/kubernetes) -X $version.gitMajor=1 -X $version.gitMinor=32" \
     "${commands[@]}" ./coredns)
+  (cd "$(dirname "$self")/node/addons" && export CGO_ENABLED=0 &&
+    go build -trimpath -ldflags "-s -w" -o "$bin/" sigs.k8s.io/metrics-server/cmd/metrics-server &&
+    go build -trimpath -ldflags "-s -w" -o "$bin/kube-network-policies" sigs.k8s.io/kube-network-policies/cmd)
 }
 
 # ---- who is who --------------------------------------------------------------------------------------------------------------
@@ -74,14 +77,16 @@ write_configuration() {
   sign apiserver /CN=apiserver "IP:127.0.0.1,IP:$gateway,IP:$first_service,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.$domain"
   sign kubelet "/CN=$node" "IP:$gateway,DNS:$node"
   sign apiserver-client /O=system:masters/CN=apiserver ""
+  sign aggregator /CN=aggregator ""
   user admin admin system:masters
   user controller-manager system:kube-controller-manager ""
   user scheduler system:kube-scheduler ""
   user kubelet "system:node:$node" system:nodes
   user proxy system:kube-proxy ""
-  user dns argon-test:dns ""
+  user metrics argon-test:metrics ""
+  user policies argon-test:policies ""
   umask "$old"
-  echo "nameserver $gateway" >"$conf/resolv.conf"
+  echo "nameserver $names" >"$conf/resolv.conf"
 
   cat >"$conf/containerd.toml" <<END
 version = 2
@@ -118,7 +123,7 @@ failSwapOn: false
 oomScoreAdj: 0
 protectKernelDefaults: true
 makeIPTablesUtilChains: false
-clusterDNS: [$gateway]
+clusterDNS: [$names]
 clusterDomain: $domain
 resolvConf: $conf/resolv.conf
 tlsCertFile: $conf/kubelet.crt
@@ -144,37 +149,7 @@ clusterCIDR: $pods
 conntrack: {maxPerCore: 0}
 END
 
-  cat >"$conf/Corefile" <<END
-$domain:53 in-addr.arpa:53 {
-    bind $gateway
-    errors
-    ready $gateway:8181
-    kubernetes $domain in-addr.arpa {
-        kubeconfig $conf/dns.yaml here
-        ttl 2
-    }
-}
-.:53 {
-    bind $gateway
-    template ANY ANY {
-        rcode NXDOMAIN
-    }
-}
-END
-
-  cat >"$conf/dns-rights.yaml" <<END
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: dns}
-rules:
-  - {apiGroups: ["", discovery.k8s.io], resources: [services, namespaces, pods, endpoints, endpointslices], verbs: [list, watch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: dns}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: dns}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: "argon-test:dns"}]
-END
+  sed "s/\<GATEWAY\>/$gateway/; s/\<NAMES\>/$names/; s/\<DOMAIN\>/$domain/" "$(dirname "$self")/node/system.yaml" >"$conf/system.yaml"
 }
 
 # ---- control groups: one of the node's own in each hierarchy, which its namespace then shows as the root ---------------------------
@@ -215,7 +190,7 @@ leave_control_groups() {
 # ---- process 1 of the node -----------------------------------------------------------------------------------------------------
 
 run_node() {
-  local controllers mount all name value
+  local controllers mount all name value image
   all=$(hierarchies)
   mount --make-rprivate /
   umount -R /sys
@@ -268,28 +243,62 @@ END
     --service-account-issuer "https://kubernetes.default.svc.$domain" \
     --service-account-key-file "$conf/accounts.pub" --service-account-signing-key-file "$conf/accounts.key" \
     --kubelet-certificate-authority "$conf/ca.crt" --kubelet-preferred-address-types InternalIP \
-    --kubelet-client-certificate "$conf/apiserver-client.crt" --kubelet-client-key "$conf/apiserver-client.key"
+    --kubelet-client-certificate "$conf/apiserver-client.crt" --kubelet-client-key "$conf/apiserver-client.key" \
+    --requestheader-client-ca-file "$conf/ca.crt" --requestheader-allowed-names aggregator --requestheader-username-headers X-Remote-User \
+    --requestheader-group-headers X-Remote-Group --requestheader-extra-headers-prefix X-Remote-Extra- \
+    --proxy-client-cert-file "$conf/aggregator.crt" --proxy-client-key-file "$conf/aggregator.key"
   await admin get --raw /readyz
   run controller-manager "$bin/kube-controller-manager" --kubeconfig "$conf/controller-manager.yaml" --leader-elect=false \
     --use-service-account-credentials --service-account-private-key-file "$conf/accounts.key" --root-ca-file "$conf/ca.crt" \
-    --bind-address 127.0.0.1 --cert-dir /run/controller-manager
+    --bind-address 127.0.0.1 --cert-dir /run/controller-manager --horizontal-pod-autoscaler-sync-period 5s
   run scheduler "$bin/kube-scheduler" --kubeconfig "$conf/scheduler.yaml" --leader-elect=false --bind-address 127.0.0.1 --cert-dir /run/scheduler
   await ctr --address $containerd_socket version
-  ctr --address $containerd_socket --namespace k8s.io images import "$state/pause.tar"
+  for image in pause coredns; do ctr --address $containerd_socket --namespace k8s.io images import "$state/$image.tar"; done
   run kubelet "$bin/kubelet" --config "$conf/kubelet-options.yaml" --kubeconfig "$conf/kubelet.yaml" --hostname-override $node \
     --node-ip $gateway --root-dir "$state/kubelet" --cert-dir /run/kubelet
   run proxy "$bin/kube-proxy" --config "$conf/proxy-options.yaml"
-  await admin apply -f "$conf/dns-rights.yaml"
-  run coredns "$bin/coredns" -conf "$conf/Corefile"
+  await admin apply -f "$conf/system.yaml"
+  run metrics-server "$bin/metrics-server" --kubeconfig "$conf/metrics.yaml" --authentication-kubeconfig "$conf/metrics.yaml" \
+    --authorization-kubeconfig "$conf/metrics.yaml" --secure-port 4443 --cert-dir /run/metrics-server --metric-resolution 10s --kubelet-request-timeout 5s \
+    --kubelet-preferred-address-types InternalIP --kubelet-certificate-authority "$conf/ca.crt"
+  enforce_network_policies
   touch "$state/started"
   while :; do wait -n || sleep 0.2; done # reaps what containers leave
+}
+
+# kube-network-policies judges the first packet of each connection, which netfilter hands to it. Its own rule for that takes nftables'
+# "queue", which not every kernel has; this one takes what iptables has had for long. It is the same rule: what the node itself sends
+# (probes, for one) is not judged, nor what belongs to a connection that was let through.
+enforce_network_policies() {
+  local account=/var/run/secrets/kubernetes.io/serviceaccount # it looks for the API server as a pod would
+  mkdir -p $account
+  cp "$conf/ca.crt" $account/ca.crt
+  sed -n 's/.*token: \([0-9a-f]*\).*/\1/p' "$conf/policies.yaml" >$account/token
+  KUBERNETES_SERVICE_HOST=$gateway KUBERNETES_SERVICE_PORT=6443 run kube-network-policies "$bin/kube-network-policies" \
+    --hostname-override $node --metrics-bind-address 127.0.0.1:9080
+  await grep -q '^ *100 ' /proc/net/netfilter/nfnetlink_queue
+  iptables -w -t mangle -A POSTROUTING -m owner --uid-owner 0 -j ACCEPT
+  iptables -w -t mangle -A POSTROUTING -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
+  iptables -w -t mangle -A POSTROUTING -d $pods -j NFQUEUE --queue-num 100
+}
+
+make_image() { # NAME FOLDER ENTRYPOINT: of what is in the folder
+  local made layer
+  made=$(mktemp -d)
+  tar -C "$2" --owner=0 --group=0 -cf "$made/layer.tar" .
+  layer=$(sha256sum "$made/layer.tar" | cut -d' ' -f1)
+  printf '{"architecture":"%s","os":"linux","config":{"Entrypoint":["%s"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
+    "$(dpkg --print-architecture)" "$3" "$layer" >"$made/config.json"
+  echo "[{\"Config\":\"config.json\",\"RepoTags\":[\"docker.io/argon-test/$1:1\"],\"Layers\":[\"layer.tar\"]}]" >"$made/manifest.json"
+  tar -C "$made" -cf "$state/$1.tar" manifest.json config.json layer.tar
+  rm -rf "$made"
 }
 
 # The container that holds a pod's namespaces: it waits, and reaps.
 make_pause_image() {
   local made
   made=$(mktemp -d)
-  cat >"$made/pause.c" <<'END'
+  gcc -static -Os -x c -o "$made/pause" - <<'END'
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -305,20 +314,21 @@ int main(void)
         pause();
 }
 END
-  gcc -static -Os -o "$made/pause" "$made/pause.c"
-  tar -C "$made" --owner=0 --group=0 -cf "$made/layer.tar" pause
-  local layer id
-  layer=$(sha256sum "$made/layer.tar" | cut -d' ' -f1)
-  printf '{"architecture":"%s","os":"linux","config":{"Entrypoint":["/pause"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
-    "$(dpkg --print-architecture)" "$layer" >"$made/config.json"
-  echo '[{"Config":"config.json","RepoTags":["docker.io/argon-test/pause:1"],"Layers":["layer.tar"]}]' >"$made/manifest.json"
-  tar -C "$made" -cf "$state/pause.tar" manifest.json config.json layer.tar
+  make_image pause "$made" /pause
+  rm -rf "$made"
+}
+
+make_dns_image() {
+  local made
+  made=$(mktemp -d)
+  cp "$bin/coredns" "$made/"
+  make_image coredns "$made" /coredns
   rm -rf "$made"
 }
 
 start() {
   local unshared
-  [ -x "$bin/kubelet" ] || die "there is no $bin/kubelet: build first"
+  [ -x "$bin/metrics-server" ] || die "there is no $bin/metrics-server: build first"
   ! running || die "it runs already in $folder"
   [ -d /sys/fs/cgroup/memory ] || die "control groups of version 2 alone are not provided for"
   leave_control_groups
@@ -326,6 +336,7 @@ start() {
   mkdir -p "$conf" "$state" "$log"
   write_configuration
   make_pause_image
+  make_dns_image
   (
     enter_control_groups
     exec unshare --mount --net --pid --uts --ipc --cgroup --fork --kill-child --mount-proc bash "$self" __node "$folder" \
@@ -340,7 +351,8 @@ start() {
     running || { cat "$log/node.log" >&2; die "the node ended"; }
     # the first service account is made a moment later than the node is Ready
     if [ -e "$state/started" ] && kubectl wait --for=condition=Ready "node/$node" --timeout=1s >/dev/null 2>&1 &&
-      kubectl get serviceaccount default >/dev/null 2>&1; then
+      kubectl get serviceaccount default >/dev/null 2>&1 &&
+      kubectl -n kube-system rollout status deployment/coredns --timeout=1s >/dev/null 2>&1; then
       return
     fi
     sleep 0.1

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Argon on a real Kubernetes of one node (tests/kubernetes/onenode.sh): builds the cluster and the images, applies the embedded
-# overlay, runs the main job, and then lets replicas come and go under load. Everything is in build/kubernetes.
+# overlay, runs the main job, tries who reaches whom, lets the autoscaler scale, lets replicas come and go under load, and then takes the
+# other overlays. Everything is in build/kubernetes.
 #
 #   scripts/test-kubernetes.sh          all of it; the first time Kubernetes is compiled, which takes many minutes
 #   scripts/test-kubernetes.sh --keep   leaves the cluster running (tests/kubernetes/onenode.sh stop build/kubernetes)
@@ -10,7 +11,7 @@ set -euo pipefail
 
 keep=
 case ${1:-} in
-  -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
   --keep) keep=1 ;;
   '') ;;
   *) die "unknown argument '$1'" ;;
@@ -30,6 +31,11 @@ argon() { on_node env -C "$PWD" HOME=/run "$bin/argon" "$@"; }
 phase() { # NAME: what is done from here on
   say "$1"
   printf '{"phase": "%s", "wall": %s}\n' "$1" "$(date +%s.%N)" >>"$state/phases.json"
+}
+load_image() {
+  $engine save "docker.io/$1" -o "$state/image.tar"
+  onenode load "$folder" "$state/image.tar" >/dev/null
+  rm "$state/image.tar"
 }
 branch_pods() { # that are not on their way out
   kube -n argon get pods -l app.kubernetes.io/name=argon-branch -o json | jq -r '.items[].metadata | select(.deletionTimestamp == null) | .name'
@@ -56,7 +62,20 @@ await() { # WHAT COMMAND...: until the command succeeds
   die "never: $what"
 }
 
+for file in policies autoscaler overlays; do . "$tests/$file.sh"; done
+
 load=
+start_load() { # HISTORY: clients that never rest, until stop_load
+  : >"$state/load.txt"
+  on_node env PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$tests/load.py" "$ARGON_ENDPOINT" "$1" >>"$state/load.txt" 2>&1 &
+  load=$!
+  await "load" grep -q running "$state/load.txt"
+}
+stop_load() {
+  kill_on_node -TERM -f "$tests/load.py"
+  wait "$load"
+  load=
+}
 finish() {
   status=$?
   if [ -n "$load" ]; then kill_on_node -TERM -f "$tests/load.py" || true; fi
@@ -70,7 +89,7 @@ install_packages build run test containers kubernetes
 command -v npm >/dev/null || install_packages node
 build release argon
 mkdir -p "$state"
-rm -f "$state"/*.json
+rm -f "$state"/*.json "$state"/*.tar
 mkdir -p "$root/build/python"
 protoc --proto_path="$root/proto" --python_out="$root/build/python" argon/wal/v1/wal.proto argon/branch/v1/branch.proto
 say "Kubernetes, compiled from its Go modules"
@@ -84,13 +103,11 @@ begun=$SECONDS
 onenode start "$folder"
 echo "Ready after $((SECONDS - begun)) s"
 . "$root/scripts/containers.sh"
-for image in wal-service branch-service argon; do
-  $engine save "docker.io/argon/$image:0.1.0" -o "$state/$image.tar"
-  onenode load "$folder" "$state/$image.tar" >/dev/null
-  rm "$state/$image.tar"
-done
-mkdir -p "$folder/state/volume"
-sed "s|FOLDER|$folder/state/volume|" "$tests/volume.yaml" | kube apply -f -
+for image in wal-service branch-service argon; do load_image "argon/$image:0.1.0"; done
+"$root/scripts/mongodb-for-tests.sh" install-secantusdb
+engine_build -q --target mongodb -f "$tests/../containers/stand-ins.Dockerfile" -t docker.io/argon-test/mongodb:1.0.0 "$root/build/secantusdb"
+load_image argon-test/mongodb:1.0.0
+make_volume
 
 say "the embedded overlay; the namespace takes nothing but pods of the restricted level"
 kube apply --validate=strict -f "$overlays/embedded/namespace.yaml"
@@ -110,18 +127,13 @@ kube -n argon run root --image=docker.io/argon/argon:0.1.0 >"$state/refused.txt"
 grep -o 'violates PodSecurity "restricted:latest"' "$state/refused.txt"
 
 main_job
-kube apply --validate=strict -f "$tests/client.yaml"
-await "the client's pod to end" kube -n argon wait --for=jsonpath='{.status.containerStatuses[0].state.terminated.reason}' pod/client --timeout=1s
-expect "how the client's pod ended" Completed "$(kube -n argon get pod client -o jsonpath='{.status.containerStatuses[0].state.terminated.reason}')"
-echo "a pod with the command line counts, by the name of the service: $(kube -n argon logs client)"
+network_policies
+autoscales
 
-# the autoscaler has no metrics here, but it holds the least number
-kube -n argon patch hpa argon-branch -p '{"spec": {"minReplicas": 1}}'
 kube -n argon scale deployment/argon-branch --replicas=1
 rolled_out deployment/argon-branch
-on_node env PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 "$tests/load.py" "$ARGON_ENDPOINT" "$state/history.json" >"$state/load.txt" 2>&1 &
-load=$!
-await "load" grep -q running "$state/load.txt"
+: >"$state/phases.json"
+start_load "$state/history.json"
 phase "1 replica"
 rest
 phase "1 -> 4 replicas"
@@ -170,9 +182,7 @@ rolled_out deployment/argon-branch
 phase "2 replicas again"
 rest
 
-kill_on_node -TERM -f "$tests/load.py"
-wait "$load"
-load=
+stop_load
 say "what the clients saw"
 /usr/bin/python3 "$tests/history.py" "$state/history.json" "$state/phases.json"
 
@@ -182,4 +192,7 @@ await "the pod to go" no_pods argon-wal
 kube apply --validate=strict -k "$overlays/embedded" | grep -v unchanged
 rolled_out statefulset/argon-wal
 main_job_holds
+
+mongodb_overlay
+dev_overlay
 say "Kubernetes: everything holds"

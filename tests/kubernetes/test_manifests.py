@@ -74,7 +74,7 @@ def test_versions_are_fixed_and_one():
     assert {container_of(name)["image"] for name in SERVICES} == set(images)
     for name, service in COMPOSE.items():
         assert re.fullmatch(r".+:(v?\d+\.\d+\.\d+|\$\{ARGON_IMAGE_TAG:-" + re.escape(VERSION) + r"\})", service["image"]), name
-    assert f"argon/argon:{VERSION}" in (ROOT / "tests/kubernetes/client.yaml").read_text()
+    assert f"argon/argon:{VERSION}" in (ROOT / "tests/kubernetes/pods.yaml").read_text()
     assert f'org.opencontainers.image.version="{VERSION}"' in (ROOT / "Dockerfile").read_text()
 
 

@@ -31,6 +31,15 @@ class Gate:
             self.allowance = None
             self.changed.notify_all()
 
+    def cut(self):
+        """Ends the connections that there are, with what is held; new ones pass."""
+        for one in self.sockets:
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:  # it has ended already
+                pass
+        self.open()
+
     def is_held(self, part=b""):
         """True once something wants to pass, and does not; something with that part."""
         with self.changed:

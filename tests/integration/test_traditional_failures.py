@@ -1,5 +1,6 @@
 """Traditional branches when something fails: MongoDB away, slow or not ours; services killed in the middle."""
 
+import json
 import os
 import signal
 import threading
@@ -455,6 +456,85 @@ def test_a_bulk_write_ends_before_its_next_operation_when_its_client_goes(argon,
     answer.cancel()
     process.stop()  # when the call has ended there
     assert {"_id": 2} not in argon.find("p", "items", branch="old")
+
+
+ONE, ALL = {"filter": {"_id": 1}}, {"filter": {}}
+INC = {"$inc": {"n": 1}}
+
+
+def bulk_update(many):
+    update = branch_pb2.BulkUpdate(filter=branch_pb2.Document(json="{}"), update=branch_pb2.Document(json=json.dumps(INC)))
+    return branch_pb2.BulkOperation(**{"update_many" if many else "update_one": update})
+
+
+def bulk(*operations):
+    return "update", "BulkWrite", {"operations": operations}
+
+
+def asked(argon, branch, rpc, fields):
+    documents = {name: argon.document(value) if isinstance(value, dict) else value for name, value in fields.items()}
+    return getattr(argon.rpc, rpc)(target=argon.target("p", "items", branch), timeout=30, **documents)
+
+
+# The command that MongoDB gets, the call, and whether the driver may send it again: MongoDB knows it then.
+FAULTY = {
+    "find one and update": ("findAndModify", "FindOneAndUpdate", {**ONE, "update": INC}, True),
+    "find one and delete": ("findAndModify", "FindOneAndDelete", ONE, True),
+    "update of one": ("update", "UpdateOne", {**ONE, "update": INC}, True),
+    "update of many": ("update", "UpdateMany", {**ALL, "update": INC}, False),
+    "delete of many": ("delete", "DeleteMany", ALL, False),
+    "bulk of one and one": (*bulk(bulk_update(False), bulk_update(False)), True),
+    "bulk of many": (*bulk(bulk_update(True)), False),
+}
+
+
+def effects(argon, branch):
+    """How often each document was changed; a deletion counts once."""
+    left = {document["_id"]: document["n"] for document in argon.find("p", "items", branch=branch)}
+    return [left.get(id, 1) for id in (1, 2)]
+
+
+def lose_answer(gate, command, call):
+    """MongoDB does it, and nobody hears."""
+    gate.shut(part={"update": b"nModified", "findAndModify": b"lastErrorObject"}.get(command, b"ok"))
+    caller = threading.Thread(target=call)
+    caller.start()
+    wait_until(gate.is_held, "the answer to come")
+    gate.cut()
+    caller.join()
+
+
+@pytest.mark.parametrize("fault", ["the command is lost", "its answer is lost", "it is lost for good"])
+def test_what_is_lost_on_the_way_has_one_effect_or_is_unknown(cluster, mongodb, fault):
+    gate = Gate(f"127.0.0.1:{mongodb.port}")
+    reader = start(cluster, mongodb)
+    gated = cluster.start_branch("--mongodb", uri(mongodb).replace(f"127.0.0.1:{mongodb.port}", gate.address), "--enable-wal-branches")
+    argon = cluster.client(gated)
+    for number, (name, (command, rpc, fields, again)) in enumerate(FAULTY.items()):
+        branch, outcome = f"b{number}", []
+        create(argon, branch)
+        argon.insert_many("p", "items", [{"_id": 1, "n": 0}, {"_id": 2, "n": 0}], branch=branch)
+        whole = [1, 1] if not again else [2, 0] if rpc == "BulkWrite" else [1, 0]
+
+        def call():
+            try:
+                asked(argon, branch, rpc, fields)
+                outcome.append(None)
+            except grpc.RpcError as error:
+                outcome.append(error)
+
+        if fault == "its answer is lost":
+            lose_answer(gate, command, call)
+        else:
+            fail(mongodb, [command], 1 if fault == "the command is lost" else 1_000_000, closeConnection=True)
+            call()
+            heal(mongodb)
+        if again and fault != "it is lost for good":
+            assert outcome == [None] and effects(reader, branch) == whole, name
+        else:
+            assert outcome[0].code() == grpc.StatusCode.UNAVAILABLE and not not_applied(outcome[0]), name
+            assert effects(reader, branch) == (whole if fault == "its answer is lost" else [0, 0]), name
+    gate.close()
 
 
 # ---- by the command line -----------------------------------------------------------------------------

@@ -69,8 +69,8 @@ static bool note_error(struct bulk *bulk, size_t index, const struct error *why,
     return item->message || error_out_of_memory(err);
 }
 
-/* Of the operation, not of the way to MongoDB. An update of many that MongoDB refuses at one document has changed those before,
- * there as here without being counted. */
+/* Of the operation, not of the way to MongoDB. An update of many that MongoDB refuses at one document has changed those before
+ * without saying how many: they are not counted, and its error says so. */
 static bool is_items_own(const struct bulk_operation *operation, const struct error *err)
 {
     enum { VALIDATION_FAILURE = 121 };

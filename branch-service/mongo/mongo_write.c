@@ -433,8 +433,8 @@ static bool run_many(struct mongo *mongo, const char *database, const bson_t *co
     int code = code_of(&errors, &message);
     mongo_error_set_refused(err, code, message);
     if (err)
-        err->outcome = OUTCOME_UNKNOWN; /* those before it are changed */
-    return false;
+        err->outcome = OUTCOME_UNKNOWN; /* those before it are changed; n and nModified are 0 all the same */
+    return error_wrap(err, "documents may be changed, how many MongoDB does not say");
 }
 
 bool mongo_update_many(struct mongo *mongo, const char *database, const char *collection, const struct mongo_update *update,

@@ -281,6 +281,19 @@ def test_bulk_write_stops_or_goes_on_at_an_error(both):
     assert both(lambda b: b.rpc.BulkWrite(target=b.target, operations=[branch_pb2.BulkOperation()])) is INVALID
 
 
+def test_an_update_of_many_that_fails_in_the_middle_says_that_it_may_have_changed_some(service):
+    """MongoDB's answer counts none of them."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    service.rpc.CreateBranch(project="p", name=name, kind=TRADITIONAL, write=service.write())
+    branch = Branch(service, name)
+    for n, a in enumerate([1, "text", 1]):
+        branch.put({"_id": n, "a": a})
+    answer = branch.rpc.BulkWrite(target=branch.target, operations=[operation("update_many", {}, {"$inc": {"a": 1}})])
+    assert (answer.matched, answer.modified) == (0, 0)
+    assert "documents may be changed, how many MongoDB does not say: " in answer.errors[0].message
+    assert branch.all() == [{"_id": 0, "a": 2}, {"_id": 1, "a": "text"}, {"_id": 2, "a": 1}]
+
+
 def test_what_only_a_wal_branch_has(service):
     """Also that each kind says which option it lacks."""
     name = f"t{uuid.uuid4().hex[:12]}"

@@ -301,10 +301,18 @@ static void log_failure(const struct rpc_call *call, const struct error *err)
     trace_set(&before);
 }
 
+/* A call that is over at its deadline is so for that, also when its client has not looked at the clock yet. */
+static enum error_code status_of(const struct rpc_call *call, const struct error *err)
+{
+    if (err->code == ERROR_CANCELLED && call->deadline != NO_DEADLINE && clock_monotonic_micros() >= call->deadline - CALLER_SLACK_MICROS)
+        return ERROR_DEADLINE_EXCEEDED;
+    return err->code == ERROR_OK ? ERROR_INTERNAL : err->code;
+}
+
 void rpc_fail(struct rpc_call *call, const struct error *err)
 {
     assert(err->code != ERROR_OK);
-    call->status = err->code == ERROR_OK ? ERROR_INTERNAL : err->code;
+    call->status = status_of(call, err);
     call->status_text = grpc_slice_from_copied_string(err->message);
     if (err->outcome == OUTCOME_NOT_APPLIED)
         rpc_call_add_trailer(call, RPC_OUTCOME_TRAILER, RPC_OUTCOME_NOT_APPLIED);

@@ -27,7 +27,8 @@ struct filter_options {
 /* An empty spec or {} matches every document. The spec has passed bson_check. */
 CHECKED bool filter_compile(struct bytes spec, struct filter **filter, struct error *err);
 CHECKED bool filter_compile_with(struct bytes spec, const struct filter_options *options, struct filter **filter, struct error *err);
-void filter_free(struct filter *filter); /* NULL is fine */
+void filter_free(struct filter *filter);           /* NULL is fine */
+size_t filter_memory(const struct filter *filter); /* bytes, its patterns aside */
 CHECKED bool filter_matches(const struct filter *filter, struct bytes document, bool *matches, struct error *err);
 
 /* Of a document that matches: which element of an array did it, for the `$` of updates and projections. It is

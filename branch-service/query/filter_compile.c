@@ -454,6 +454,11 @@ bool filter_compile_with(struct bytes spec, const struct filter_options *options
     return ok;
 }
 
+size_t filter_memory(const struct filter *filter)
+{
+    return sizeof *filter + filter->arena.total;
+}
+
 void filter_free(struct filter *filter)
 {
     if (!filter)

@@ -196,6 +196,8 @@ static bool add_elem_match(struct parser *p, const struct path *path, const stru
     builder_end(&builder);
     bool ok = builder_finish(&builder, &filter, p->err) && filter_compile(filter, &field->elements, p->err);
     builder_destroy(&builder);
+    if (ok && !arena_charge(&p->projection->arena, filter_memory(field->elements)))
+        return error_set(p->err, ERROR_RESOURCE_EXHAUSTED, "no memory for a projection with so many $elemMatch");
     return ok;
 }
 

@@ -34,7 +34,8 @@ bool update_compile_filter(struct update_compiler *compiler, struct bytes spec, 
     owned->next = compiler->filters;
     compiler->filters = owned;
     *filter = owned->filter;
-    return true;
+    return arena_charge(compiler->arena, filter_memory(owned->filter)) ||
+           error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for an update with so many conditions");
 }
 
 bool update_matches_value(const struct filter *filter, const char *name, const struct element *value, struct buffer *scratch, bool *matches,

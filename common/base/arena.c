@@ -60,15 +60,24 @@ void arena_adopt(struct arena *arena, struct arena *other)
     *other = (struct arena) { .limit = other->limit };
 }
 
+bool arena_charge(struct arena *arena, size_t bytes)
+{
+    if (arena->limit && (arena->total > arena->limit || bytes > arena->limit - arena->total))
+        return false;
+    arena->total += bytes;
+    return true;
+}
+
 static struct arena_block *add_block(struct arena *arena, size_t size)
 {
     size_t bytes = sizeof(struct arena_block) + size;
-    if (arena->limit && bytes > arena->limit - arena->total)
+    if (!arena_charge(arena, bytes))
         return NULL;
     struct arena_block *block = malloc(bytes);
-    if (!block)
+    if (!block) {
+        arena->total -= bytes;
         return NULL;
-    arena->total += bytes;
+    }
     block->older = arena->blocks;
     block->size = size;
     arena->blocks = block;

@@ -8,6 +8,7 @@
 #ifndef ARGON_BASE_ARENA_H
 #define ARGON_BASE_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct arena {
@@ -26,6 +27,9 @@ void arena_clear(struct arena *arena);
 
 /* Everything of `other` lives as long as `arena` from now on; `other` is empty and usable. */
 void arena_adopt(struct arena *arena, struct arena *other);
+
+/* Counts memory that belongs with what is here, and lives elsewhere. False: that is beyond the limit. */
+bool arena_charge(struct arena *arena, size_t bytes);
 
 /* Aligned for any type. */
 void *arena_alloc(struct arena *arena, size_t size);

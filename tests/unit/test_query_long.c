@@ -468,6 +468,37 @@ static void who_stays_is_answered(void **state)
     bson_destroy(&document);
 }
 
+/* Each condition is a filter of its own, far larger than its text; all count against what a spec may take. */
+static void many_conditions_are_too_many(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *condition;
+        bool update;
+    } cases[] = { { "$elemMatch", false }, { "$gt", true } };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        bson_t spec = BSON_INITIALIZER, fields, condition;
+        struct projection *projection;
+        struct update *update;
+        struct error err;
+        if (cases[i].update)
+            bson_append_document_begin(&spec, "$pull", -1, &fields);
+        for (int f = 0; f < 150000; f++) {
+            char name[16];
+            snprintf(name, sizeof name, "f%d", f);
+            bson_append_document_begin(cases[i].update ? &fields : &spec, name, -1, &condition);
+            bson_append_document(&condition, cases[i].condition, -1, &(bson_t)BSON_INITIALIZER);
+            bson_append_document_end(cases[i].update ? &fields : &spec, &condition);
+        }
+        if (cases[i].update)
+            bson_append_document_end(&spec, &fields);
+        assert_false(cases[i].update ? update_compile(bytes_of_bson(&spec), NULL, &update, &err)
+                                     : projection_compile(bytes_of_bson(&spec), PROJECTION_FIND, NULL, &projection, &err));
+        assert_int_equal(err.code, ERROR_RESOURCE_EXHAUSTED);
+        bson_destroy(&spec);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -478,6 +509,7 @@ int main(void)
         cmocka_unit_test(a_match_ends_with_its_caller),
         cmocka_unit_test(an_update_ends_with_its_caller),
         cmocka_unit_test(who_stays_is_answered),
+        cmocka_unit_test(many_conditions_are_too_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

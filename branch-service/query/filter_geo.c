@@ -157,8 +157,6 @@ bool match_geo_within(struct match *match, const struct filter_node *node, const
     case SHAPE_CENTER:
         return hypot(p.x - at->x, p.y - at->y) <= shape->radius;
     default:
-        if (!caller_still_waits(caller_steps_of(shape->n * sizeof *shape->points), match->err))
-            return match_fail(match);
-        return is_in_polygon(shape, p);
+        return !match_goes_on(match, shape->n * sizeof *shape->points) || is_in_polygon(shape, p);
     }
 }

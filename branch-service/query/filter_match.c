@@ -2,7 +2,6 @@
 #include "branch-service/query/filter_node.h"
 #include "branch-service/query/json_schema.h"
 #include "branch-service/query/query_error.h"
-#include "common/base/caller.h"
 
 enum { MAX_MATCH_MEMORY = 128 * 1024 * 1024 };
 
@@ -17,15 +16,6 @@ bool match_fail(struct match *match)
 {
     match->failed = true;
     return true;
-}
-
-/* Before something that reads so many bytes. False, of the match as well: nobody waits for it any more. */
-static bool goes_on(struct match *match, size_t bytes)
-{
-    if (caller_still_waits(caller_steps_of(bytes), match->err))
-        return true;
-    match->failed = true;
-    return false;
 }
 
 static bool all_children(struct match *match, const struct filter_node *node, struct bytes document)
@@ -66,7 +56,7 @@ static int64_t find_element(struct match *match, const struct filter_node *node,
     if (!array || array->type != BSON_TYPE_ARRAY)
         return NO_INDEX;
     element_reader_init(&reader, array->value);
-    for (int64_t i = 0; !match->failed && element_next(&reader, &e) && goes_on(match, 0); i++) {
+    for (int64_t i = 0; !match->failed && element_next(&reader, &e) && match_goes_on(match, 0); i++) {
         /* an array is a document whose fields are its indexes */
         bool matches = node->kind == NODE_ELEMENT_VALUE
                            ? all_children_of_value(match, node, &e)
@@ -79,7 +69,7 @@ static int64_t find_element(struct match *match, const struct filter_node *node,
 
 bool node_matches_value(struct match *match, const struct filter_node *node, const struct element *value)
 {
-    if (!goes_on(match, value->value.len))
+    if (!match_goes_on(match, value->value.len))
         return false;
     switch (node->kind) {
     case NODE_PREDICATE:
@@ -99,7 +89,7 @@ bool node_matches_value(struct match *match, const struct filter_node *node, con
 static bool visit_predicate(const struct element *value, void *ctx)
 {
     const struct visit *visit = ctx;
-    if (value && !goes_on(visit->match, value->value.len))
+    if (value && !match_goes_on(visit->match, value->value.len))
         return true;
     return visit->node->matches(visit->match, visit->node, value);
 }
@@ -131,7 +121,7 @@ static bool expression_holds(struct match *match, const struct filter_node *node
 bool node_matches_document(struct match *match, const struct filter_node *node, struct bytes document)
 {
     struct visit visit = { .match = match, .node = node };
-    if (!goes_on(match, document.len))
+    if (!match_goes_on(match, document.len))
         return false;
     switch (node->kind) {
     case NODE_OR:
@@ -174,7 +164,7 @@ static void find_position(struct match *match, const struct filter_node *node, s
     const struct filter_node *end = node_end(match->filter, node);
     switch (node->kind) {
     case NODE_AND:
-        for (const struct filter_node *child = node + 1; child < end && !match->failed && goes_on(match, document.len);
+        for (const struct filter_node *child = node + 1; child < end && !match->failed && match_goes_on(match, document.len);
              child = node_end(match->filter, child))
             find_position(match, child, document, index);
         return;

@@ -13,6 +13,7 @@
 
 #include "branch-service/query/filter.h"
 #include "branch-service/query/path.h"
+#include "common/base/caller.h"
 
 enum filter_node_kind {
     NODE_AND,
@@ -64,6 +65,12 @@ struct match {
 
 /* True, which ends every walk. */
 bool match_fail(struct match *match);
+
+/* Before something that reads so many bytes. False, of the match as well: nobody waits for it any more. */
+static inline bool match_goes_on(struct match *match, size_t bytes)
+{
+    return caller_still_waits(caller_steps_of(bytes), match->err) || !match_fail(match);
+}
 
 bool node_matches_document(struct match *match, const struct filter_node *node, struct bytes document);
 /* Without its path: a predicate of this very value. */

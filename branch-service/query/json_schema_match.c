@@ -2,16 +2,9 @@
 
 #include "branch-service/query/any_order.h"
 #include "branch-service/query/json_schema.h"
-#include "common/base/caller.h"
 #include "common/bson/number.h"
 
 static bool value_matches(struct match *match, const struct schema *s, const struct element *value);
-
-/* As in filter_match.c. */
-static bool goes_on(struct match *match, size_t bytes)
-{
-    return caller_still_waits(caller_steps_of(bytes), match->err) || !match_fail(match);
-}
 
 static bool is_within(int64_t n, int64_t min, int64_t max)
 {
@@ -133,7 +126,7 @@ static bool has_field(struct bytes document, struct bytes name)
 static bool has_fields(struct match *match, struct bytes document, const struct schema_name_list *list)
 {
     for (size_t i = 0; i < list->n; i++) {
-        if (!goes_on(match, document.len) || !has_field(document, list->names[i]))
+        if (!match_goes_on(match, document.len) || !has_field(document, list->names[i]))
             return false;
     }
     return true;
@@ -145,7 +138,7 @@ static bool field_matches(struct match *match, const struct schema *s, const str
     bool listed = false;
     for (const struct schema_property *p = s->properties; p; p = p->next) {
         if (!bytes_equal(p->name, name)) {
-            if (!goes_on(match, 0))
+            if (!match_goes_on(match, 0))
                 return false;
             continue;
         }
@@ -179,7 +172,7 @@ static bool object_matches(struct match *match, const struct schema *s, const st
     if (!is_within(n, s->min_properties, s->max_properties))
         return false;
     for (const struct schema_property *p = s->dependencies; p; p = p->next) {
-        if (!goes_on(match, value->value.len))
+        if (!match_goes_on(match, value->value.len))
             return false;
         if (has_field(value->value, p->name) &&
             !(has_fields(match, value->value, &p->names) && (!p->schema || value_matches(match, p->schema, value))))
@@ -213,7 +206,7 @@ static bool is_in_enumeration(struct match *match, const struct schema *s, const
 /* Recursion descends the schema: bounded by MAX_NESTING. */
 static bool value_matches(struct match *match, const struct schema *s, const struct element *value)
 {
-    if (match->failed || !goes_on(match, 0))
+    if (match->failed || !match_goes_on(match, 0))
         return false;
     if (s->types && !(s->types & type_bit(value->type)))
         return false;

@@ -184,7 +184,7 @@ static int compare_sorted(const void *x, const void *y, void *ctx)
     size_t bytes = (a->e.value.len + b->e.value.len) * (push->n_keys + 1);
     if (sorting->failed || !caller_still_waits(caller_steps_of(bytes), sorting->err)) {
         sorting->failed = true;
-        return (a->was > b->was) - (a->was < b->was);
+        return 0; /* at which every sort stops looking further, where another order than before could lead it astray */
     }
     if (push->n_keys == 0) {
         order = value_compare_elements(&a->e, &b->e);

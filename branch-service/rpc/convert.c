@@ -42,17 +42,13 @@ static struct bytes hash_request(const char *method, const ProtobufCMessage *req
     return bytes_of(canonical, sizeof *canonical);
 }
 
-static bool call_is_over(void *call)
-{
-    return rpc_call_cancelled(call);
-}
-
 void convert_write(struct rpc_call *call, const char *method, const ProtobufCMessage *whole, Argon__Branch__V1__WriteOptions **write,
                    struct arena *arena, struct write_request *request)
 {
     Argon__Branch__V1__WriteOptions *options = *write;
     const int64_t deadline = convert_deadline(call);
-    *request = (struct write_request) { .request_id = "", .actor = "", .deadline = deadline, .caller = { call_is_over, call, deadline } };
+    *request =
+        (struct write_request) { .request_id = "", .actor = "", .deadline = deadline, .caller = { rpc_call_is_over, call, deadline } };
     if (options) {
         request->request_id = options->request_id;
         request->since_lsn = options->since_lsn;
@@ -73,7 +69,7 @@ struct read_options convert_read(struct rpc_call *call, const Argon__Branch__V1_
         .as_of_time = options ? options->as_of_time : 0,
         .stale_ok = options && options->stale_ok,
         .deadline = convert_deadline(call),
-        .caller = { call_is_over, call },
+        .caller = { rpc_call_is_over, call },
     };
 }
 

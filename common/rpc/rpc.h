@@ -151,6 +151,7 @@ void rpc_stop_waiting(void);
 struct arena *rpc_call_arena(struct rpc_call *call);
 int64_t rpc_call_deadline(const struct rpc_call *call); /* monotonic microseconds, NO_DEADLINE if none */
 bool rpc_call_cancelled(const struct rpc_call *call);   /* cancelled, timed out or connection lost */
+bool rpc_call_is_over(void *call);                      /* the same, as a struct caller asks */
 /* Value of a request header, or NULL; lives as long as the call. */
 const char *rpc_call_metadata(const struct rpc_call *call, const char *key);
 /* Adds a trailer; copied. Before the call ends. */

@@ -373,6 +373,11 @@ bool rpc_call_cancelled(const struct rpc_call *call)
     return atomic_load(&call->cancelled) || (call->deadline != NO_DEADLINE && clock_monotonic_micros() >= call->deadline);
 }
 
+bool rpc_call_is_over(void *call)
+{
+    return rpc_call_cancelled(call);
+}
+
 const char *rpc_call_metadata(const struct rpc_call *call, const char *key)
 {
     const grpc_metadata *found = metadata_find(&call->metadata, key);

@@ -57,11 +57,6 @@ static void run_call(struct rpc_call *call)
     rpc_fail(call, &err);
 }
 
-static bool is_over(void *call)
-{
-    return rpc_call_cancelled(call);
-}
-
 static void *run_worker(void *ctx)
 {
     struct worker_pool *pool = ctx;
@@ -79,7 +74,7 @@ static void *run_worker(void *ctx)
         pool->busy++;
         pool->streams_running += stream;
         mutex_unlock(&pool->lock);
-        const struct caller caller = { .is_gone = is_over, .ctx = call, .deadline = call->deadline };
+        const struct caller caller = { .is_gone = rpc_call_is_over, .ctx = call, .deadline = call->deadline };
         trace_set(&call->trace);
         caller_set(&caller);
         run_call(call);

@@ -39,6 +39,13 @@ static void show_errors(struct answer *answer, Argon__Branch__V1__ItemError *con
     answer->shown.n_errors = n;
 }
 
+struct argon_written client_inserted(const Argon__Branch__V1__InsertManyResponse *response)
+{
+    return (struct argon_written) {
+        .inserted = response->inserted, .skipped = response->skipped, .replaced = response->replaced, .lsn = response->lsn
+    };
+}
+
 /* What is not refused is inserted, one after the other. */
 static uint64_t show_inserted(const ProtobufCMessage *message, void *out)
 {
@@ -51,9 +58,7 @@ static uint64_t show_inserted(const ProtobufCMessage *message, void *out)
             index++;
         ids[i] = (struct argon_indexed_id) { index, client_shown(response->inserted_ids[i], answer->format) };
     }
-    answer->shown.written = (struct argon_written) {
-        .inserted = response->inserted, .skipped = response->skipped, .replaced = response->replaced, .lsn = response->lsn
-    };
+    answer->shown.written = client_inserted(response);
     answer->shown.inserted_ids = ids;
     answer->shown.n_inserted_ids = response->n_inserted_ids;
     show_errors(answer, response->errors, response->n_errors);

@@ -21,9 +21,7 @@ static const Argon__Branch__V1__OnDuplicate on_duplicates[] = {
 static uint64_t show_inserted(const ProtobufCMessage *message, void *out)
 {
     const Argon__Branch__V1__InsertManyResponse *response = (const void *)message;
-    *(struct argon_written *)out = (struct argon_written) {
-        .inserted = response->inserted, .skipped = response->skipped, .replaced = response->replaced, .lsn = response->lsn
-    };
+    *(struct argon_written *)out = client_inserted(response);
     return response->lsn;
 }
 

@@ -70,6 +70,7 @@ CHECKED bool client_list(const struct argon_document *from, size_t n, struct are
 Argon__Branch__V1__Format client_format(enum argon_format format);
 /* data NULL when absent. */
 struct argon_document client_shown(const Argon__Branch__V1__Document *document, enum argon_format format);
+struct argon_written client_inserted(const Argon__Branch__V1__InsertManyResponse *response);
 /* Makes the answer of a call: sends it, and shows its response. NULL: error says why. */
 struct argon_answer *client_answer(struct argon_client *client, struct client_call *call, enum argon_format format,
                                    struct argon_error *error);

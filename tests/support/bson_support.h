@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <bson/bson.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/bson/ejson.h"
@@ -29,6 +30,19 @@ static inline bson_t *bson_of_text(const char *text)
     bson_t *copy = bson_copy(&document);
     bson_destroy(&document);
     return copy;
+}
+
+/* {name: [0, 1, ... n - 1]} within a document. */
+static inline void append_numbers(bson_t *document, const char *name, int n)
+{
+    char key[16];
+    bson_t array;
+    bson_append_array_begin(document, name, -1, &array);
+    for (int i = 0; i < n; i++) {
+        int len = snprintf(key, sizeof key, "%d", i);
+        bson_append_int32(&array, key, len, i);
+    }
+    bson_append_array_end(document, &array);
 }
 
 /* Freed with free. */

@@ -82,19 +82,6 @@ static void is_refused(attempt_fn *attempt, int code)
         fail_msg("expected code %d, got %d: %s", code, outcome.code, outcome.message);
 }
 
-/* {name: [0, 1, ... n - 1]} within a document. */
-static void append_numbers(bson_t *document, const char *name, int n)
-{
-    char key[16];
-    bson_t array;
-    bson_append_array_begin(document, name, -1, &array);
-    for (int i = 0; i < n; i++) {
-        int len = snprintf(key, sizeof key, "%d", i);
-        bson_append_int32(&array, key, len, i);
-    }
-    bson_append_array_end(document, &array);
-}
-
 /* The same document or array n levels down: {name: {name: ... {}}}; raw, as no parser lets it through. */
 static void nest(struct buffer *out, uint8_t type, const char *name, int levels)
 {

@@ -30,18 +30,6 @@ static void append_fields(bson_t *document, int n, bool backwards)
     }
 }
 
-static void append_numbers(bson_t *document, const char *name, int n)
-{
-    char key[16];
-    bson_t array;
-    bson_append_array_begin(document, name, -1, &array);
-    for (int i = 0; i < n; i++) {
-        int len = snprintf(key, sizeof key, "%d", i);
-        bson_append_int32(&array, key, len, i);
-    }
-    bson_append_array_end(document, &array);
-}
-
 static void append_texts(bson_t *document, const char *name, int n, const char *format)
 {
     char key[16], text[32];

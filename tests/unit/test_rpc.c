@@ -403,10 +403,6 @@ static void a_request_that_unpacks_beyond_the_arena_is_refused(void **state)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
-    rpc_init();
-#define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         WITH_SERVER(unary_calls_are_answered),
         WITH_SERVER(an_empty_request_and_an_inline_answer),
@@ -428,7 +424,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(request_bytes_over_the_budget_are_refused_as_not_applied),
         WITH_SERVER(a_request_that_unpacks_beyond_the_arena_is_refused),
     };
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    rpc_shutdown();
-    return failed;
+    return toy_main(argc, argv, tests, ARRAY_LEN(tests));
 }

@@ -323,10 +323,6 @@ static void signals_and_stops_end_the_wait(void **state)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
-    rpc_init();
-#define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         WITH_SERVER(a_second_server_on_the_port_is_refused),
         WITH_SERVER(every_method_needs_its_row),
@@ -338,7 +334,5 @@ int main(int argc, char **argv)
         WITH_SERVER(stopping_under_load_leaves_callers_with_unavailable),
         cmocka_unit_test(signals_and_stops_end_the_wait),
     };
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    rpc_shutdown();
-    return failed;
+    return toy_main(argc, argv, tests, ARRAY_LEN(tests));
 }

@@ -500,10 +500,6 @@ static void draining_ends_a_receiver_at_once(void **state)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
-    rpc_init();
-#define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         WITH_SERVER(streams_deliver_every_message_in_order),
         WITH_SERVER(a_stream_that_fails_delivers_what_came_before),
@@ -525,7 +521,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(both_sides_of_a_stream_talk),
         cmocka_unit_test(draining_ends_a_receiver_at_once),
     };
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    rpc_shutdown();
-    return failed;
+    return toy_main(argc, argv, tests, ARRAY_LEN(tests));
 }

@@ -508,3 +508,13 @@ void find_free_address(char *address, size_t size)
     rpc_server_free(server);
     toy_stop(&toy);
 }
+
+int toy_main(int argc, char **argv, const struct CMUnitTest *tests, size_t n)
+{
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    rpc_init();
+    int failed = _cmocka_run_group_tests("tests", tests, n, NULL, NULL);
+    rpc_shutdown();
+    return failed;
+}

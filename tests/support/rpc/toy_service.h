@@ -2,6 +2,12 @@
 #ifndef ARGON_TESTS_SUPPORT_RPC_TOY_SERVICE_H
 #define ARGON_TESTS_SUPPORT_RPC_TOY_SERVICE_H
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
 #include <stdatomic.h>
 
 #include "argon/wal/v1/wal.pb-c.h"
@@ -92,5 +98,9 @@ void pending_done(void *ctx, const struct error *failure, struct bytes encoded);
 void pending_append(struct pending *pending, struct rpc_client *client, const char *project, int64_t patience);
 void pending_wait(struct pending *pending);
 void find_free_address(char *address, size_t size);
+
+#define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+/* A whole program: all tests, or those that its argument names. */
+int toy_main(int argc, char **argv, const struct CMUnitTest *tests, size_t n);
 
 #endif

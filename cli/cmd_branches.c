@@ -363,7 +363,7 @@ static bool branches_delete(struct cli *cli, struct error *err)
 
 static const struct config_option create_options[] = {
     { "from", 0, CONFIG_STRING, &options.from, "main", NULL, 0, 0, "BRANCH", "the parent" },
-    { "at-lsn", 0, CONFIG_UINT, &options.at_lsn, NULL, NULL, 0, 0, "LSN", "start from the parent's state at this LSN, not from its head" },
+    { "at-lsn", 0, CONFIG_UINT, &options.at_lsn, NULL, NULL, 1, 0, "LSN", "start from the parent's state at this LSN, not from its head" },
     { "at-time", 0, CONFIG_STRING, &options.at_time, NULL, NULL, 0, 0, "TIME", "from its state at this time: " WHEN_HELP },
     { "use-wal", 0, CONFIG_BOOL, &options.use_wal, NULL, NULL, 0, 0, NULL, "in the log, whatever the flags say" },
     { "base", 0, CONFIG_STRING, &options.base, NULL, NULL, 0, 0, "ID",

@@ -9,7 +9,8 @@ static struct {
 } options;
 
 static const struct config_option rows[] = {
-    { "at-lsn", 0, CONFIG_UINT, &options.at_lsn, NULL, NULL, 0, 0, "LSN", "the state at this LSN, not the newest" },
+    /* not 0: to the service that is now, and nobody who writes it means that */
+    { "at-lsn", 0, CONFIG_UINT, &options.at_lsn, NULL, NULL, 1, 0, "LSN", "the state at this LSN, not the newest" },
     { "at-time", 0, CONFIG_STRING, &options.at_time, NULL, NULL, 0, 0, "TIME", "the state at this time: " WHEN_HELP },
     { "stale-ok", 0, CONFIG_BOOL, &options.stale_ok, NULL, NULL, 0, 0, NULL, "what the replica has, without asking the log" },
 };

@@ -64,6 +64,18 @@ def test_an_endpoint_where_nobody_listens(cluster, argon):
     assert "127.0.0.1:1" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["docs", "find", "c"], ["docs", "count", "c"], ["export", "-c", "c"], ["collections", "list"], ["branches", "create", "early"]],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_the_state_before_all_writes_is_not_the_present(cluster, argon, command):
+    argon.insert_many("p", "c", [{"_id": 1}])
+    result = cluster.argon(*command, "-p", "p", "--at-lsn", "0", check=False)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "--at-lsn: 0 is outside 1.." in result.stderr
+
+
 def test_a_repetition_that_nobody_answered_stays_unknown(cluster, argon):
     """The first copy may have been applied: that the second was never sent says nothing of it."""
     cluster.wal.kill()

@@ -90,13 +90,24 @@ static bool read_field(struct arena *arena, const struct places *places, const s
 
 static bool read_fields(struct arena *arena, const struct places *places, struct bytes fields, struct error *err)
 {
+    /* a filter that was forgotten is not one for all documents */
+    const struct {
+        const char *name;
+        document **place;
+    } needed[] = {
+        { "document", places->document }, { "filter", places->filter }, { "update", places->update }, { "replacement", places->replacement }
+    };
     struct element_reader reader;
     struct element field;
-    element_reader_init(&reader, fields);
-    while (element_next(&reader, &field))
+    for (element_reader_init(&reader, fields); element_next(&reader, &field);)
         if (!read_field(arena, places, &field, err))
             return false;
-    return true;
+    for (size_t i = 0; i < ARRAY_LEN(needed); i++)
+        if (needed[i].place && !element_find(fields, needed[i].name, strlen(needed[i].name), &field))
+            return error_set(err, ERROR_INVALID_ARGUMENT, "it has no field '%s'", needed[i].name);
+    if (!places->update || cli_check_update(*places->update, !*places->update, *places->n_pipeline, "replaceOne", err))
+        return true;
+    return error_wrap(err, "'update'");
 }
 
 /* ---- operations ------------------------------------------------------------------------------------- */

@@ -98,6 +98,18 @@ bool cli_documents(struct cli *cli, const char *what, const char *json, Argon__B
     return true;
 }
 
+bool cli_check_update(const Argon__Branch__V1__Document *update, bool is_pipeline, size_t n_stages, const char *instead, struct error *err)
+{
+    struct element_reader reader;
+    struct element first;
+    if (is_pipeline)
+        return n_stages > 0 || error_set(err, ERROR_INVALID_ARGUMENT, "the pipeline has no stages");
+    element_reader_init(&reader, bytes_of(update->bson.data, update->bson.len));
+    if (element_next(&reader, &first) && element_name_is_operator(&first))
+        return true;
+    return error_set(err, ERROR_INVALID_ARGUMENT, "it has no operators such as $set; to replace a whole document there is %s", instead);
+}
+
 bool cli_hint(struct cli *cli, const char *text, Argon__Branch__V1__QueryOptions *options, struct error *err)
 {
     if (text[strspn(text, " \t\r\n")] != '{') {

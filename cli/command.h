@@ -97,6 +97,10 @@ CHECKED bool cli_document(struct cli *cli, const char *what, const char *json, A
 /* An array of documents, such as a pipeline, likewise. */
 CHECKED bool cli_documents(struct cli *cli, const char *what, const char *json, Argon__Branch__V1__Document ***documents, size_t *n,
                            struct error *err);
+/* To the service an update without operators is a replacement, and who forgot the $set has lost a document then. Here, as in
+ * MongoDB's shell, `instead` is for that. INVALID_ARGUMENT, likewise for a pipeline without stages. */
+CHECKED bool cli_check_update(const Argon__Branch__V1__Document *update, bool is_pipeline, size_t n_stages, const char *instead,
+                              struct error *err);
 /* The text of --hint: the name of an index, or its keys as a document; "" is none. */
 CHECKED bool cli_hint(struct cli *cli, const char *text, Argon__Branch__V1__QueryOptions *options, struct error *err);
 /* For commands of many writes that choose their ids by themselves. INVALID_ARGUMENT when --request-id or --since-lsn is given. */

@@ -62,13 +62,16 @@ struct change {
 static bool fill(struct cli *cli, struct change *change, const char *update_name, struct error *err)
 {
     const char *update = update_name ? cli->args[2] : NULL;
-    bool is_pipeline = update && update[strspn(update, " \t\r\n")] == '[' && strcmp(update_name, "UPDATE") == 0;
+    bool may_be_pipeline = update && strcmp(update_name, "UPDATE") == 0;
+    bool is_pipeline = may_be_pipeline && update[strspn(update, " \t\r\n")] == '[';
     *change = (struct change) { .options = ARGON__BRANCH__V1__QUERY_OPTIONS__INIT };
     if (!cli_target(cli, cli->args[0], &change->target, err) || !cli_document(cli, "FILTER", cli->args[1], &change->filter, err))
         return false;
     if (update && !(is_pipeline ? cli_documents(cli, update_name, update, &change->pipeline, &change->n_pipeline, err)
                                 : cli_document(cli, update_name, update, &change->update, err)))
         return false;
+    if (may_be_pipeline && !cli_check_update(&change->update, is_pipeline, change->n_pipeline, "replace or find-one-and-replace", err))
+        return error_wrap(err, "%s", update_name);
     if (given(options.let) && !cli_document(cli, "--let", options.let, &change->let, err))
         return false;
     if (given(options.sort) && !cli_document(cli, "--sort", options.sort, &change->sort, err))

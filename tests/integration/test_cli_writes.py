@@ -66,6 +66,14 @@ def test_an_insert_that_stops_at_a_duplicate(cluster, argon):
     assert "fail, skip, replace, stop" in docs(cluster, "insert", "{}", "--on-duplicate", "odd", status=2, output="table")
 
 
+@pytest.mark.parametrize("command", ["update", "find-one-and-update"])
+@pytest.mark.parametrize("update, said", [('{"a": 1}', "find-one-and-replace"), ("{}", "$set"), ("[]", "no stages"), (" [ ] ", "no stages")])
+def test_an_update_that_forgot_its_operator_replaces_nothing(cluster, argon, command, update, said):
+    docs(cluster, "insert", '{"_id": 1, "precious": true}')
+    assert said in docs(cluster, command, '{"_id": 1}', update, status=2, output="table")
+    assert found(cluster) == [{"_id": 1, "precious": True}]
+
+
 @pytest.mark.parametrize("hint", ["by_n", '{"n": 1}'])
 def test_a_wal_branch_takes_a_hint_and_needs_none(cluster, argon, hint, tmp_path):
     docs(cluster, "insert", '{"_id": 1, "n": 1}')
@@ -134,6 +142,14 @@ def test_bulk_write_says_what_failed(cluster, argon):
         ('{"updateOne": {"filter": {}, "update": {}, "upsert": 1}}', "neither true nor false"),
         ('{"updateOne": {"filter": {}, "update": {}, "arrayFilters": {}}}', "no array"),
         ('{"deleteOne": {"filter": {}', ""),
+        ('{"deleteMany": {}}', "no field 'filter'"),
+        ('{"updateMany": {"update": {"$set": {"a": 1}}}}', "no field 'filter'"),
+        ('{"updateOne": {"filter": {}}}', "no field 'update'"),
+        ('{"replaceOne": {"filter": {}}}', "no field 'replacement'"),
+        ('{"insertOne": {}}', "no field 'document'"),
+        ('{"updateOne": {"filter": {}, "update": {"a": 1}}}', "replaceOne"),
+        ('{"updateOne": {"filter": {}, "update": {}}}', "replaceOne"),
+        ('{"updateMany": {"filter": {}, "update": []}}', "no stages"),
     ],
 )
 def test_a_file_of_operations_that_cannot_be_read(cluster, argon, line, said):

@@ -9,8 +9,11 @@
 
 int64_t convert_deadline(const struct rpc_call *call)
 {
-    int64_t deadline = rpc_call_deadline(call);
-    return deadline == NO_DEADLINE ? clock_monotonic_micros() + DEFAULT_DEADLINE_MICROS : deadline;
+    const int64_t deadline = rpc_call_deadline(call), now = clock_monotonic_micros();
+    if (deadline == NO_DEADLINE)
+        return now + DEFAULT_DEADLINE_MICROS;
+    const int64_t rest = deadline > now ? deadline - now : 0;
+    return deadline - (rest < 8 * ANSWER_TIME_MICROS ? rest / 8 : ANSWER_TIME_MICROS);
 }
 
 /* ---- requests --------------------------------------------------------------------------------------- */

@@ -16,6 +16,11 @@
 /* A call without a deadline gets this one. */
 #define DEFAULT_DEADLINE_MICROS (30 * (int64_t)1000000)
 
+/* What of a client's time is kept for the answer: one that comes behind its deadline is never seen, and gRPC's "Deadline
+ * Exceeded" tells nobody that it is the log that is away. An eighth where there is little. */
+#define ANSWER_TIME_MICROS (200 * (int64_t)1000)
+
+/* Until when a call may wait. */
 int64_t convert_deadline(const struct rpc_call *call);
 
 /* `whole` is the request as sent and `write` its options: the hash covers the method and everything but them. Borrows the call as the

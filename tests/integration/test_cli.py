@@ -76,6 +76,15 @@ def test_the_state_before_all_writes_is_not_the_present(cluster, argon, command)
     assert "--at-lsn: 0 is outside 1.." in result.stderr
 
 
+@pytest.mark.parametrize("command", [["docs", "find", "c"], ["docs", "count", "c"], ["docs", "insert", "c", "{}"], ["projects", "list"]], ids=" ".join)
+def test_a_log_that_is_away_is_named(cluster, argon, command):
+    argon.insert_many("p", "c", [{"_id": 1}])
+    cluster.wal.kill()
+    result = cluster.argon(*command, "-p", "p", "--timeout", "1s", check=False)
+    assert result.returncode == 6
+    assert cluster.wal.address in result.stderr, result.stderr
+
+
 def test_a_repetition_that_nobody_answered_stays_unknown(cluster, argon):
     """The first copy may have been applied: that the second was never sent says nothing of it."""
     cluster.wal.kill()

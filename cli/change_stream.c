@@ -39,7 +39,7 @@ bool change_stream_find_lsn(struct cli *cli, uint64_t time, uint64_t *lsn, struc
 
 bool change_stream_open(struct change_stream *stream, struct cli *cli, const Argon__Branch__V1__WatchRequest *request, struct error *err)
 {
-    if (!cli_reach_branch(cli, request->project, request->branch, err))
+    if (!cli_reach_branch(cli, request->project, request->branch, false, err))
         return false;
     *stream = (struct change_stream) { .cli = cli, .request = *request, .through_lsn = request->after_lsn };
     return true;

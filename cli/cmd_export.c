@@ -22,8 +22,8 @@ static bool export_to(struct cli *cli, FILE *file, uint64_t *n, uint64_t *lsn, s
         return false;
     request.target = &target;
     request.read = &read;
-    bool ok =
-        find_stream_print(cli, BRANCH_METHOD("Documents", "Find"), &request.base, &target, &out, lsn, err) && output_finish(&out, err);
+    bool ok = find_stream_print(cli, BRANCH_METHOD("Documents", "Find"), &request.base, &target, read.stale_ok, &out, lsn, err) &&
+              output_finish(&out, err);
     *n = out.items;
     output_destroy(&out);
     return ok;

@@ -143,7 +143,7 @@ static bool materialize(struct cli *cli, struct error *err)
     uint64_t timeout = cli->options->timeout;
     int64_t deadline = timeout ? clock_monotonic_micros() + (int64_t)timeout : NO_DEADLINE;
     do {
-        ok = cli_reach_branch(cli, request.project, request.branch, err);
+        ok = cli_reach_branch(cli, request.project, request.branch, read.stale_ok, err);
         if (!ok)
             break;
         ok = run_stream(&m, &request, err);

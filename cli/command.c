@@ -130,8 +130,24 @@ bool cli_refuse_request_id(const struct cli *cli, struct error *err)
     return true;
 }
 
-bool cli_reach_branch(struct cli *cli, const char *project, const char *branch, struct error *err)
+static bool reach_stale_branch(struct cli *cli, const char *project, const char *branch, struct error *err)
 {
+    Argon__Branch__V1__ListCollectionsRequest request = ARGON__BRANCH__V1__LIST_COLLECTIONS_REQUEST__INIT;
+    Argon__Branch__V1__ReadOptions read = ARGON__BRANCH__V1__READ_OPTIONS__INIT;
+    ProtobufCMessage *message;
+    request.project = (char *)project;
+    request.branch = (char *)branch;
+    request.read = &read;
+    request.page_size = 1;
+    read.stale_ok = true;
+    return connection_read(&cli->connection, BRANCH_METHOD("Collections", "ListCollections"), &request.base,
+                           &argon__branch__v1__list_collections_response__descriptor, &cli->arena, &message, err);
+}
+
+bool cli_reach_branch(struct cli *cli, const char *project, const char *branch, bool stale_ok, struct error *err)
+{
+    if (stale_ok)
+        return reach_stale_branch(cli, project, branch, err);
     Argon__Branch__V1__GetBranchRequest request = ARGON__BRANCH__V1__GET_BRANCH_REQUEST__INIT;
     request.project = (char *)project;
     request.name = (char *)branch;

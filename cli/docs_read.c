@@ -108,8 +108,8 @@ bool docs_find(struct cli *cli, struct error *err)
     Argon__Branch__V1__FindRequest request;
     struct query query;
     uint64_t lsn;
-    return fill_find(cli, &query, &request, err) &&
-           find_stream_print(cli, BRANCH_METHOD("Documents", "Find"), &request.base, &query.target, &cli->out, &lsn, err);
+    return fill_find(cli, &query, &request, err) && find_stream_print(cli, BRANCH_METHOD("Documents", "Find"), &request.base, &query.target,
+                                                                      query.read.stale_ok, &cli->out, &lsn, err);
 }
 
 bool docs_aggregate(struct cli *cli, struct error *err)
@@ -117,8 +117,8 @@ bool docs_aggregate(struct cli *cli, struct error *err)
     Argon__Branch__V1__AggregateRequest request;
     struct query query;
     uint64_t lsn;
-    return fill_aggregate(cli, &query, &request, err) &&
-           find_stream_print(cli, BRANCH_METHOD("Documents", "Aggregate"), &request.base, &query.target, &cli->out, &lsn, err);
+    return fill_aggregate(cli, &query, &request, err) && find_stream_print(cli, BRANCH_METHOD("Documents", "Aggregate"), &request.base,
+                                                                           &query.target, query.read.stale_ok, &cli->out, &lsn, err);
 }
 
 /* Of Count or EstimatedCount. */

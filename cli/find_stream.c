@@ -22,12 +22,12 @@ static bool print(void *ctx, struct bytes document, struct error *err)
 }
 
 bool find_stream_print(struct cli *cli, const char *method, const ProtobufCMessage *request, const Argon__Branch__V1__Target *target,
-                       struct output *out, uint64_t *lsn, struct error *err)
+                       bool stale_ok, struct output *out, uint64_t *lsn, struct error *err)
 {
     struct printing printing = { .out = out };
     *lsn = 0;
     /* without a deadline it would wait for ever for a service that is not there */
-    if (!cli_reach_branch(cli, target->project, target->branch, err) ||
+    if (!cli_reach_branch(cli, target->project, target->branch, stale_ok, err) ||
         (!find_read(cli, method, request, print, &printing, lsn, err) && !output_failed(out)))
         return false;
     begin(&printing);

@@ -85,6 +85,22 @@ def test_a_log_that_is_away_is_named(cluster, argon, command):
     assert cluster.wal.address in result.stderr, result.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["docs", "find", "c"], ["docs", "aggregate", "c", "[]"], ["docs", "count", "c"], ["export", "-c", "c"], ["materialize"]],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_stale_reads_need_no_log(cluster, argon, command):
+    argon.insert_many("p", "c", [{"_id": 1}])
+    assert json.loads(cluster.argon("docs", "count", "c", "-p", "p", "-o", "json").stdout)["count"] == 1
+    cluster.wal.kill()
+    read = cluster.argon(*command, "-p", "p", "--stale-ok", "--timeout", "5s", check=False)
+    assert read.returncode == 0, read.stderr
+    assert "1" in read.stdout
+    gone = cluster.argon(*command, "-p", "p", "-b", "nope", "--stale-ok", "--timeout", "5s", check=False)
+    assert gone.returncode == 3 and "branch 'nope' does not exist" in gone.stderr
+
+
 def test_a_repetition_that_nobody_answered_stays_unknown(cluster, argon):
     """The first copy may have been applied: that the second was never sent says nothing of it."""
     cluster.wal.kill()

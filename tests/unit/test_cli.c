@@ -356,6 +356,18 @@ static void on_get_status(void *service, struct rpc_call *call, const ProtobufCM
     rpc_reply(call, &response.base);
 }
 
+/* None, of any branch: but whether the log is asked for them matters. */
+static void on_list_collections(void *service, struct rpc_call *call, const ProtobufCMessage *message)
+{
+    (void)service;
+    const Argon__Branch__V1__ListCollectionsRequest *request = (const void *)message;
+    Argon__Branch__V1__ListCollectionsResponse response = ARGON__BRANCH__V1__LIST_COLLECTIONS_RESPONSE__INIT;
+    if (request->read && request->read->stale_ok)
+        rpc_reply(call, &response.base);
+    else
+        fail_with(call, ERROR_UNIMPLEMENTED, "not here");
+}
+
 static void on_other(void *service, struct rpc_call *call, const ProtobufCMessage *message)
 {
     (void)service;
@@ -450,6 +462,13 @@ static const struct rpc_method migration_methods[] = {
     RPC_STREAM("ConfirmMigration", on_confirm_migration),
     RPC_STREAM("RollbackMigration", on_rollback_migration),
 };
+static const struct rpc_method collection_methods[] = {
+    RPC_UNARY("ListCollections", on_list_collections),
+    RPC_UNARY("CreateCollection", on_other),
+    RPC_UNARY("RenameCollection", on_other),
+    RPC_UNARY("DropCollection", on_other),
+    RPC_UNARY("SetIndexes", on_other),
+};
 static const struct rpc_method admin_methods[] = {
     RPC_UNARY("GetStatus", on_get_status), RPC_UNARY("GetConfig", on_other),   RPC_UNARY("ListConfig", on_other),
     RPC_UNARY("SetConfig", on_other),      RPC_UNARY("UnsetConfig", on_other),
@@ -496,6 +515,8 @@ static int start_service(void **state)
         rpc_server_add(server, &argon__branch__v1__migrations__descriptor, migration_methods, ARRAY_LEN(migration_methods), NULL, &err));
     assert_true(
         rpc_server_add(server, &argon__branch__v1__documents__descriptor, document_methods, ARRAY_LEN(document_methods), NULL, &err));
+    assert_true(
+        rpc_server_add(server, &argon__branch__v1__collections__descriptor, collection_methods, ARRAY_LEN(collection_methods), NULL, &err));
     assert_true(rpc_server_add(server, &argon__branch__v1__admin__descriptor, admin_methods, ARRAY_LEN(admin_methods), NULL, &err));
     assert_true(rpc_server_start(server, &err));
     ssize_t n = readlink("/proc/self/exe", program, sizeof program - 16);

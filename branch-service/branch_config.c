@@ -118,6 +118,8 @@ static bool check(const struct service_program *program, struct error *err)
     if (!features_use_options(&config->features, &parsing->flags, parsing->flag_rows, program->origins + N_OPTIONS, err))
         return false;
     parsing->flags.enabled = config->features.enabled; /* for --print-config: the default depends on --mongodb */
+    if (!rpc_check_target(config->wal, err))
+        return service_wrap_option(program, "wal", err);
     return check_mongodb(config->mongodb, err) || service_wrap_option(program, "mongodb", err);
 }
 

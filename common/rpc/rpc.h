@@ -225,6 +225,8 @@ struct rpc_call_options {
     size_t n_metadata;
 };
 
+/* INVALID_ARGUMENT when the target cannot be an address; of several addresses only rpc_client_open looks at each. */
+CHECKED bool rpc_check_target(const char *target, struct error *err);
 CHECKED bool rpc_client_open(const struct rpc_client_options *options, struct rpc_client **client, struct error *err);
 void rpc_client_close(struct rpc_client *client); /* after all its calls have ended; NULL is fine */
 

@@ -11,12 +11,27 @@
 
 enum { MAX_ADDRESS = 300 };
 
-static bool split(const char *address, char *host, char *port, struct error *err)
+static bool is_port(const char *text)
+{
+    size_t len = strlen(text);
+    return len >= 1 && len <= 5 && strspn(text, "0123456789") == len && atoi(text) >= 1 && atoi(text) <= 65535;
+}
+
+/* gRPC would make up a port, or take what is left of one that is too large. */
+static bool check_address(const char *address, struct error *err)
 {
     const char *colon = strrchr(address, ':');
-    size_t len = colon ? (size_t)(colon - address) : 0;
-    if (!colon || len == 0 || !colon[1] || strlen(colon + 1) >= 16)
-        return error_set(err, ERROR_INVALID_ARGUMENT, "'%s' is not HOST:PORT", address);
+    if (colon && colon > address && !strchr(address, '/') && is_port(colon + 1))
+        return true;
+    return error_set(err, ERROR_INVALID_ARGUMENT, "'%s' is not HOST:PORT", address);
+}
+
+static bool split(const char *address, char *host, char *port, struct error *err)
+{
+    if (!check_address(address, err))
+        return false;
+    const char *colon = strrchr(address, ':');
+    size_t len = (size_t)(colon - address);
     if (address[0] == '[' && address[len - 1] == ']' && len > 2) {
         address++;
         len -= 2;
@@ -69,10 +84,25 @@ static bool join(const char *addresses, int family, char **target, struct error 
     return ok;
 }
 
+static bool is_for_grpc(const char *given)
+{
+    static const char *const schemes[] = { "dns:/", "ipv4:", "ipv6:", "unix:", "unix-abstract:" };
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++)
+        if (strncmp(given, schemes[i], strlen(schemes[i])) == 0)
+            return true;
+    return false;
+}
+
+bool rpc_check_target(const char *given, struct error *err)
+{
+    return is_for_grpc(given) || strchr(given, ',') || check_address(given, err);
+}
+
 bool target_resolve(const char *given, char **target, struct error *err)
 {
-    bool for_grpc = strncmp(given, "ipv4:", 5) == 0 || strncmp(given, "ipv6:", 5) == 0 || strstr(given, "://");
-    if (for_grpc || !strchr(given, ',')) {
+    if (!rpc_check_target(given, err))
+        return false;
+    if (is_for_grpc(given) || !strchr(given, ',')) {
         *target = mem_strdup(given);
         return true;
     }

@@ -101,6 +101,13 @@ def test_stale_reads_need_no_log(cluster, argon, command):
     assert gone.returncode == 3 and "branch 'nope' does not exist" in gone.stderr
 
 
+@pytest.mark.parametrize("endpoint", ["", "nowhere", "127.0.0.1:99999", "http://127.0.0.1:7800", "127.0.0.1:7800,"])
+def test_an_endpoint_that_is_no_address(cluster, argon, endpoint):
+    result = cluster.argon("projects", "list", "--endpoint", endpoint, check=False)
+    assert result.returncode == 2
+    assert f"endpoint {endpoint}: " in result.stderr and "is not HOST:PORT" in result.stderr
+
+
 def test_a_repetition_that_nobody_answered_stays_unknown(cluster, argon):
     """The first copy may have been applied: that the second was never sent says nothing of it."""
     cluster.wal.kill()

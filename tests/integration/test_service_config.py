@@ -62,7 +62,7 @@ def test_every_option_has_a_variable(program):
     assert len(rows) > 15
     for option, variable, kind, *_ in rows:
         option = option.lstrip("| `")
-        if kind in ("text", "URI") and option not in ("listen", "metrics-address", "log-level", "wal-cutoff", "mongodb"):
+        if kind in ("text", "URI") and option not in ("listen", "metrics-address", "log-level", "wal-cutoff", "mongodb", "wal"):
             printed = settings(run(program, *DATA[program], "--print-config", **{variable: "thisone"}).stdout)
             assert printed[option][1] == variable or DATA[program][:1] == [f"--{option}"], option
             continue
@@ -95,6 +95,7 @@ def test_what_is_wrong_is_named_where_it_stands(tmp_path):
     for line, message in (
         ("log-level: loud", "log-level: 'loud' is none of"),
         ("listen: nowhere", "listen: listen address 'nowhere' is not HOST:PORT"),
+        ("wal: nowhere", "wal: 'nowhere' is not HOST:PORT"),
         ("mongodb: http://x", "mongodb: "),
         ("mongodb: mongodb://h/bad.name", "mongodb: "),
         ("grace: soon", "grace: 'soon' is not a duration"),

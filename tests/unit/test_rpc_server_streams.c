@@ -322,6 +322,24 @@ static void a_connection_carries_so_many_calls_at_a_time(void **state)
     stop(&f);
 }
 
+static void an_address_has_a_host_and_a_port(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const wrong[] = { "",          "nowhere",   "127.0.0.1",       "127.0.0.1:",      "127.0.0.1:0",
+                                         ":7700",     "host:http", "127.0.0.1:65536", "127.0.0.1:99999", "http://127.0.0.1:7700",
+                                         "host:7700/" };
+    static const char *const right[] = { "wal:7700",         "127.0.0.1:65535",   "[::1]:7700",         "dns:///wal:7700",
+                                         "ipv4:127.0.0.1:1", "unix:/tmp/nothing", "127.0.0.1:1,[::1]:2" };
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        struct rpc_client *client;
+        assert_false(rpc_client_open(&(struct rpc_client_options) { .target = wrong[i], .max_message_bytes = MIB }, &client, &f->err));
+        assert_int_equal(f->err.code, ERROR_INVALID_ARGUMENT);
+        assert_non_null(strstr(f->err.message, "is not HOST:PORT"));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(right); i++)
+        assert_true(rpc_check_target(right[i], &f->err));
+}
+
 static void several_addresses_are_served_in_order_or_in_turn(void **state)
 {
     struct fixture *f = *state;
@@ -516,6 +534,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_stalled_reader_of_a_parked_stream_is_cut_off),
         cmocka_unit_test(an_old_connection_goes_and_calls_go_on),
         cmocka_unit_test(a_connection_carries_so_many_calls_at_a_time),
+        WITH_SERVER(an_address_has_a_host_and_a_port),
         WITH_SERVER(several_addresses_are_served_in_order_or_in_turn),
         WITH_SERVER(a_notified_reader_sees_every_message_and_the_end),
         cmocka_unit_test(both_sides_of_a_stream_talk),

@@ -4,6 +4,7 @@
 #include "cli/cmd_export.h"
 #include "cli/command.h"
 #include "cli/find_stream.h"
+#include "cli/interrupt.h"
 #include "cli/read_state.h"
 #include "cli/whole_file.h"
 
@@ -29,6 +30,24 @@ static bool export_to(struct cli *cli, FILE *file, uint64_t *n, uint64_t *lsn, s
     return ok;
 }
 
+static struct whole_file file; /* until the end of the program: a signal can come whenever */
+
+static void farewell(void *ctx)
+{
+    (void)ctx;
+    whole_file_unlink(&file);
+    fputs("argon: interrupted; nothing was exported\n", stderr);
+}
+
+static bool open_file(const char *path, struct error *err)
+{
+    interrupt_begin(farewell, NULL);
+    interrupt_hold();
+    bool ok = whole_file_open(&file, path, false, err);
+    interrupt_release();
+    return ok;
+}
+
 static bool run_export(struct cli *cli, struct error *err)
 {
     const char *path = cli->n_args > 0 ? cli->args[0] : "-";
@@ -44,14 +63,13 @@ static bool run_export(struct cli *cli, struct error *err)
         return true;
     }
 
-    struct whole_file file;
-    if (!whole_file_open(&file, path, false, err))
+    if (!open_file(path, err))
         return false;
-    if (!export_to(cli, file.stream, &n, &lsn, err)) {
+    bool ok = export_to(cli, file.stream, &n, &lsn, err);
+    interrupt_hold(); /* and never released: what comes now ends the program by itself */
+    if (!ok)
         whole_file_abandon(&file);
-        return false;
-    }
-    if (!whole_file_commit(&file, err))
+    if (!ok || !whole_file_commit(&file, err))
         return false;
     const struct field fields[] = { FIELD_STRING("file", path), FIELD_U64("documents", n), FIELD_U64("lsn", lsn) };
     char sentence[512];

@@ -6,6 +6,7 @@
 #include "cli/cmd_export.h"
 #include "cli/dump/dump_writer.h"
 #include "cli/find_documents.h"
+#include "cli/interrupt.h"
 #include "cli/name_list.h"
 #include "cli/progress.h"
 #include "cli/read_state.h"
@@ -28,6 +29,45 @@ struct export
     const char *current;
     uint64_t documents;
 };
+
+/* ---- Ctrl-C ------------------------------------------------------------------------------------------- */
+
+static struct dump_writer *unfinished;
+
+static void farewell(void *ctx)
+{
+    (void)ctx;
+    dump_writer_unlink(unfinished);
+    fputs("argon: interrupted; nothing was exported\n", stderr);
+}
+
+static bool open_writer(struct export *export, const struct dump_writer_options *of, struct error *err)
+{
+    interrupt_begin(farewell, NULL);
+    interrupt_hold();
+    bool ok = dump_writer_open(of, export->collections, export->n, &export->writer, err);
+    unfinished = ok ? export->writer : NULL;
+    interrupt_release();
+    return ok;
+}
+
+static bool begin_collection(struct export *export, size_t i, struct error *err)
+{
+    interrupt_hold();
+    bool ok = dump_writer_begin(export->writer, i, err);
+    interrupt_release();
+    return ok;
+}
+
+static bool end_collection(struct export *export, struct error *err)
+{
+    interrupt_hold();
+    bool ok = dump_writer_end(export->writer, err);
+    interrupt_release();
+    return ok;
+}
+
+/* ---- the collections ---------------------------------------------------------------------------------- */
 
 static bool take_document(void *ctx, struct bytes document, struct error *err)
 {
@@ -83,9 +123,9 @@ static bool write_all(struct export *export, struct error *err)
 {
     for (size_t i = 0; i < export->n; i++) {
         export->current = export->collections[i].name;
-        if (!dump_writer_begin(export->writer, i, err) ||
+        if (!begin_collection(export, i, err) ||
             !find_documents(export->cli, export->current, export->branch.lsn, 0, take_document, export, err) ||
-            !dump_writer_end(export->writer, err))
+            !end_collection(export, err))
             return false;
     }
     return true;
@@ -104,11 +144,12 @@ bool export_mongodump_run(struct cli *cli, struct error *err)
     };
     if (!writer.database)
         return error_out_of_memory(err);
-    if (!dump_writer_open(&writer, export.collections, export.n, &export.writer, err))
+    if (!open_writer(&export, &writer, err))
         return false;
     progress_begin(&export.progress, false);
     bool ok = write_all(&export, err);
     progress_end(&export.progress);
+    interrupt_hold(); /* and never released: what comes now ends the program by itself */
     if (!ok) {
         dump_writer_abandon(export.writer);
         return false;

@@ -18,7 +18,7 @@ const struct help_exit_code help_exit_codes[HELP_EXIT_CODES] = {
     { CLI_EXIT_UNAVAILABLE, "UNAVAILABLE, DEADLINE_EXCEEDED" },
     { CLI_EXIT_EXHAUSTED, "RESOURCE_EXHAUSTED" },
     { CLI_EXIT_DATA_LOSS, "DATA_LOSS" },
-    { CLI_EXIT_INTERRUPTED, "watch or log --follow ended by Ctrl-C (SIGINT)" },
+    { CLI_EXIT_INTERRUPTED, "watch, log --follow or an export to a file ended by Ctrl-C (SIGINT)" },
     { CLI_EXIT_TERMINATED, "the same by SIGTERM" },
 };
 

@@ -1,5 +1,5 @@
-/* Ctrl-C and SIGTERM in a command that goes on for ever: they end the program between two pieces of output, never
- * inside one, with exit code 130 or 143. A second one kills.
+/* Ctrl-C and SIGTERM in a command that goes on for ever, or has something to clear away: they end the program between two pieces of output,
+ * never inside one, with exit code 130 or 143. A second one kills.
  *
  * Threads    the farewell runs on a thread of its own, while nobody holds.
  */

@@ -29,7 +29,8 @@ bool whole_file_open(struct whole_file *file, const char *path, bool is_private,
     mode_t mode = 0;
     int fd = -1;
     bool exists = stat(path, &status) == 0;
-    opened.path = exists ? realpath(path, NULL) : mem_strdup(path);
+    /* what stands behind /dev/stdout or /dev/fd/63, a pipe, has no path of its own */
+    opened.path = exists && S_ISREG(status.st_mode) ? realpath(path, NULL) : mem_strdup(path);
     if (!opened.path) {
         error_set_errno(err, code_of(errno), errno, "cannot open '%s'", path);
         goto failed;
@@ -104,12 +105,17 @@ bool whole_file_commit(struct whole_file *file, struct error *err)
     return ok;
 }
 
+void whole_file_unlink(const struct whole_file *file)
+{
+    if (file->temporary)
+        unlink(file->temporary);
+}
+
 void whole_file_abandon(struct whole_file *file)
 {
     if (file->stream)
         fclose(file->stream);
-    if (file->temporary)
-        unlink(file->temporary);
+    whole_file_unlink(file);
     free(file->temporary);
     free(file->path);
     *file = (struct whole_file) { 0 };

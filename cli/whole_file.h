@@ -19,5 +19,7 @@ CHECKED bool whole_file_open(struct whole_file *file, const char *path, bool is_
 /* Either ends it. After commit the file survives a power cut. */
 CHECKED bool whole_file_commit(struct whole_file *file, struct error *err);
 void whole_file_abandon(struct whole_file *file);
+/* Of a program that ends at once, on any thread: leaves nothing on the disk, and touches nothing else. */
+void whole_file_unlink(const struct whole_file *file);
 
 #endif

@@ -283,6 +283,15 @@ bool dump_writer_commit(struct dump_writer *writer, struct error *err)
     return ok;
 }
 
+void dump_writer_unlink(struct dump_writer *writer)
+{
+    if (!writer)
+        return;
+    whole_file_unlink(&writer->archive);
+    if (writer->folder[0])
+        remove_folder(writer);
+}
+
 void dump_writer_abandon(struct dump_writer *writer)
 {
     if (!writer)

@@ -28,5 +28,7 @@ CHECKED bool dump_writer_end(struct dump_writer *writer, struct error *err);
 /* Either ends it. After commit the dump survives a power cut. */
 CHECKED bool dump_writer_commit(struct dump_writer *writer, struct error *err);
 void dump_writer_abandon(struct dump_writer *writer); /* NULL is fine */
+/* Of a program that ends at once, on any thread, but not beside one of the others: leaves nothing of the dump on the disk. */
+void dump_writer_unlink(struct dump_writer *writer); /* NULL is fine */
 
 #endif

@@ -4,11 +4,13 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 
 import pytest
 
-from harness import BIN
+from gate import Gate
+from harness import BIN, wait_until
 
 
 def lines(text):
@@ -162,6 +164,33 @@ def test_export_to_a_full_disk_is_a_failure(cluster, argon):
         env={**os.environ, "ARGON_ENDPOINT": cluster.branches[0].address}, timeout=60,
     )
     assert result.returncode != 0 and result.stderr
+
+
+@pytest.mark.parametrize("path", ["/dev/stdout", "/dev/fd/1"])
+def test_export_into_a_pipe(cluster, argon, path):
+    """As bash's >(gzip > x.gz) is one."""
+    argon.insert_many("p", "c", [{"_id": 1}])
+    assert cluster.argon("export", "-p", "p", "-c", "c", path).stdout.startswith('{"_id":1}\n')
+
+
+@pytest.mark.parametrize("command", [["export", "-c", "c"], ["export", "mongodump"], ["export", "mongodump", "--archive"]], ids=" ".join)
+def test_an_interrupted_export_leaves_nothing(cluster, argon, tmp_path, command):
+    folder = tmp_path / "exported"
+    folder.mkdir()
+    argon.insert_many("p", "c", [{"_id": i, "x": "y" * 1000} for i in range(5000)])
+    gate = Gate(cluster.branches[0].address)
+    gate.shut(after=1 << 20)
+    process = subprocess.Popen(
+        [str(BIN / "argon"), *command, "-p", "p", str(folder / "out")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "ARGON_ENDPOINT": gate.address},
+    )
+    wait_until(gate.is_held, "the export to be in the middle")
+    wait_until(lambda: any(path.is_file() for path in folder.rglob("*")), "its file")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    gate.close()
+    assert process.returncode == 130 and errors == "argon: interrupted; nothing was exported\n"
+    assert [path for path in folder.rglob("*") if path.is_file() or path.name.startswith(".")] == []
 
 
 def test_deleting_asks_on_a_terminal(cluster, argon):

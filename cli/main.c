@@ -132,6 +132,10 @@ static enum cli_exit dispatch(int argc, char **argv)
 {
     bool wants_help = config_wants_help(argc, argv);
     const char *word = take_word(&argc, argv, find_word(argc, argv, &(struct config_table) { 0 }));
+    if (word && strcmp(word, help_group.name) == 0 && find_word(argc, argv, &(struct config_table) { 0 })) {
+        wants_help = true; /* argon help docs find */
+        word = take_word(&argc, argv, find_word(argc, argv, &(struct config_table) { 0 }));
+    }
     const struct command_group *group = word ? program_find_group(word) : NULL;
     if (!group) {
         if (wants_help && !word) {
@@ -144,11 +148,18 @@ static enum cli_exit dispatch(int argc, char **argv)
                 return CLI_EXIT_OK;
             }
         if (word)
-            fprintf(stderr, "argon: INVALID_ARGUMENT: there is no command '%s'\n", word);
-        help_print_program(stderr);
+            fprintf(stderr, "argon: INVALID_ARGUMENT: there is no command '%s'\nSee: argon --help\n", word);
+        else
+            help_print_program(stderr);
         return CLI_EXIT_USAGE;
     }
     const struct command *command = find_command(group, &argc, argv);
+    int unknown = command ? 0 : find_word(argc, argv, &(struct config_table) { 0 });
+    if (unknown) {
+        fprintf(stderr, "argon: INVALID_ARGUMENT: there is no command '%s %s'\nSee: argon %s --help\n", group->name, argv[unknown],
+                group->name);
+        return CLI_EXIT_USAGE;
+    }
     if (wants_help) {
         if (command)
             help_print_command(stdout, group, command);

@@ -623,6 +623,10 @@ static void help_stands_at_every_level(void **state)
     }
     assert_runs("$A branches create --help", 0);
     assert_has(out, "--at-lsn LSN");
+    assert_runs("$A help branches create", 0);
+    assert_has(out, "--at-lsn LSN");
+    assert_runs("$A help docs", 0);
+    assert_has(out, "Usage: argon docs COMMAND");
     assert_runs("$A --version", 0);
     assert_has(out, "argon " ARGON_VERSION "\n");
 }
@@ -633,7 +637,16 @@ static void wrong_usage_is_code_2(void **state)
     assert_runs("$A", 2);
     assert_runs("$A nonsense", 2);
     assert_has(errors, "'nonsense'");
-    assert_runs("$A branches nonsense", 2);
+    assert_runs("$A branches nonsense -p shop", 2);
+    assert_string_equal(errors, "argon: INVALID_ARGUMENT: there is no command 'branches nonsense'\nSee: argon branches --help\n");
+    assert_runs("$A docs fnid --help", 2);
+    assert_has(errors, "'docs fnid'");
+    assert_runs("$A docs", 2);
+    assert_has(errors, "which of the docs commands?");
+    assert_runs("$A help docs fnid", 2);
+    assert_has(errors, "'docs fnid'");
+    assert_runs("$A help nonsense", 2);
+    assert_has(errors, "'nonsense'");
     assert_runs("$A branches get", 2);
     assert_runs("$A branches get a b", 2);
     assert_runs("$A branches get a --frobnicate", 2);

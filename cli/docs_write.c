@@ -125,6 +125,8 @@ bool docs_update(struct cli *cli, struct error *err)
     Argon__Branch__V1__UpdateRequest request = ARGON__BRANCH__V1__UPDATE_REQUEST__INIT;
     struct change change;
     ProtobufCMessage *message;
+    if (options.many && given(options.sort))
+        return error_set(err, ERROR_INVALID_ARGUMENT, "--sort says which match is the first, and --many is for all of them");
     if (!fill(cli, &change, "UPDATE", err))
         return false;
     request.target = &change.target;

@@ -35,6 +35,8 @@ def test_update_upserts_filters_arrays_and_sorts(cluster, argon):
         {"_id": 3, "n": 8, "hit": True},
         {"_id": 4, "new": 1},
     ]
+    refused = docs(cluster, "update", "{}", '{"$set": {"a": 1}}', "--many", "--sort", '{"n": 1}', status=2, output="table")
+    assert "--sort" in refused and "--many" in refused
     assert "inserted" in docs(cluster, "update", '{"_id": 5}', '{"$set": {"a": 1}}', "--upsert", output="table")
 
 

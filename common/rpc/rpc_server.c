@@ -305,8 +305,12 @@ static bool bind_port(struct rpc_server *server, struct error *err)
     grpc_server_credentials_release(credentials);
     if (server->port > 0)
         return true;
-    const char *taken = strerror(EADDRINUSE);
-    return error_set(err, ERROR_UNAVAILABLE, "cannot listen on '%s': %s", server->listen, strstr(report, taken) ? taken : report);
+    static const int reasons[] = { EADDRINUSE, EACCES, EADDRNOTAVAIL };
+    const char *reason = report;
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+        if (strstr(report, strerror(reasons[i])))
+            reason = strerror(reasons[i]);
+    return error_set(err, ERROR_UNAVAILABLE, "cannot listen on '%s': %s", server->listen, reason);
 }
 
 bool rpc_server_start(struct rpc_server *server, struct error *err)

@@ -29,6 +29,13 @@ static void a_second_server_on_the_port_is_refused(void **state)
     assert_non_null(strstr(f->err.message, "Address already in use"));
     rpc_server_free(second);
     assert_true(append(f, "p"));
+
+    options.listen = "192.0.2.1:7700"; /* of TEST-NET-1: no machine has it */
+    assert_true(rpc_server_new(&options, &second, &f->err));
+    assert_true(rpc_server_add(second, &argon__wal__v1__wal__descriptor, toy_methods, ARRAY_LEN(toy_methods), &f->toy, &f->err));
+    assert_false(rpc_server_start(second, &f->err));
+    assert_string_equal(f->err.message, "cannot listen on '192.0.2.1:7700': Cannot assign requested address");
+    rpc_server_free(second);
 }
 
 static void every_method_needs_its_row(void **state)

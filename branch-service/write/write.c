@@ -161,6 +161,7 @@ static enum try_outcome follow_earlier(struct write *write, const struct log_req
         return TRY_FAILED;
     if (earlier->step.last)
         return rebuild_answer(write, earlier, &answer, result, err);
+    write->tries++; /* the next one looks at the log first: what this replica has may be older than that step */
     return step_forward(write, earlier->step.step, earlier->step.last_document_id, earlier->last_lsn, &answer, err);
 }
 

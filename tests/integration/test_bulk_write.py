@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from argon.branch.v1 import branch_pb2
-from harness import in_parallel, not_applied
+from harness import Process, in_parallel, not_applied
 from test_outcomes_under_attack import Gate, gate, gated  # noqa: F401 (fixtures)
 from test_steps import before_append, steps
 
@@ -119,6 +119,35 @@ def test_two_copies_at_the_same_time(cluster, argon):
     assert one == two
     check_mixed(one)
     check_documents(argon, one)
+
+
+def test_the_first_step_was_that_of_a_copy(cluster, argon, gate, gated):
+    """It made the collection after this replica had looked at the branch, and before it asked what became of the request."""
+    argon.insert("p", "other", {})
+    since = argon.head("p")
+    stopping = Gate(cluster.wal.address)
+    process = Process(cluster.directory, "branch", ["--wal", stopping.address]).start()
+    cluster.branches.append(process)
+    copy = cluster.client(process)
+    copy.head("p")
+    gated.head("p")
+    asked = []
+
+    def look(name, request):
+        if name == "GetHead" and request.request_id and not asked:
+            asked.append(request.request_id)
+            stopping.refuse_after(1)
+            with pytest.raises(grpc.RpcError) as error:
+                send(copy, mixed(), "r", since, timeout=2, unordered=True)
+            assert "900 documents are done" in error.value.details()
+        return False
+
+    gate.refuses = look
+    answer = send(gated, mixed(), "r", since, unordered=True)
+    stopping.close()
+    assert asked == [b"r"]
+    check_mixed(answer)
+    check_documents(argon, answer)
 
 
 def test_an_update_of_many_is_cut_where_the_step_is_full(argon, gate, gated):

@@ -71,9 +71,13 @@ CHECKED bool expression_let(struct bytes let, const struct expression_variables 
 
 /* May a user name a variable so? */
 CHECKED bool expression_check_variable_name(const char *name, size_t len, struct error *err);
+/* Of a field in a document: not empty, without a dollar in front and without dots. */
+CHECKED bool expression_check_field_name(const struct element *field, struct error *err);
 
 /* The operators there are, from 0 on; NULL behind the last. */
 const char *expression_operator_name(size_t index);
+/* Is the field's name that of one, also of one that is refused? */
+bool expression_has_operator(const struct element *field);
 
 static inline bool value_is_missing(const struct element *value)
 {

@@ -18,7 +18,7 @@ struct parser {
     const struct expression_scope *scope;
     struct error *err;
     bool typed; /* inclusion or exclusion is decided */
-    bool has_elem_match;
+    bool has_elem_match, has_slice;
     unsigned depth;
 };
 
@@ -161,13 +161,16 @@ static bool add_slice(struct parser *p, const struct path *path, const struct el
         if (!slice_number(p, &first, &skip) || !slice_number(p, &second, &limit))
             return false;
         if (limit <= 0)
-            return query_error(p->err, 28729, "the limit of $slice must be positive");
+            return query_error(p->err, 28724, "the limit of $slice must be positive");
+    } else if (!element_is_number(spec)) {
+        return query_error(p->err, 28667, "$slice only supports numbers and [skip, limit] arrays");
     } else if (!slice_number(p, spec, &skip)) {
         return false;
     }
     struct projection_field *field = place_field(p, path, false);
     if (!field)
         return false;
+    p->has_slice = true;
     field->action = FIELD_SLICE;
     field->skip = skip;
     field->limit = limit;
@@ -201,23 +204,6 @@ static bool add_elem_match(struct parser *p, const struct path *path, const stru
     return ok;
 }
 
-/* "path.$" */
-static bool add_positional(struct parser *p, const struct element *field)
-{
-    struct projection *projection = p->projection;
-    struct path *path = &projection->positional;
-    if (projection->has_positional)
-        return query_error(p->err, 31276, "Cannot specify more than one positional projection per query");
-    if (p->has_elem_match)
-        return query_error(p->err, 31256, "Cannot specify positional operator and $elemMatch");
-    if (!value_is_true(field) || !(element_is_number(field) || field->type == BSON_TYPE_BOOL))
-        return query_error(p->err, 31395, "positional projection cannot be used with exclusion");
-    if (!path_parse(field->name, field->name_len - 2, &projection->arena, path, p->err))
-        return false;
-    projection->has_positional = true;
-    return keep_or_drop(p, path, true);
-}
-
 /* ---- fields ---- */
 
 static bool check_path(struct parser *p, const struct path *path)
@@ -228,11 +214,48 @@ static bool check_path(struct parser *p, const struct path *path)
             return path->n == 1 ? query_error(p->err, 40352, "FieldPath cannot be constructed with empty string")
                                 : query_error(p->err, 15998, "FieldPath field names may not be empty strings");
         if (c->name[0] == '$')
-            return p->kind == PROJECTION_FIND && c->len == 1
-                       ? query_error(p->err, 31394, "positional projection may only be used at the end of a path: %s", path->text)
-                       : query_error(p->err, 16410, "FieldPath field names may not start with '$': '%s'", path->text);
+            return query_error(p->err, 16410, "FieldPath field names may not start with '$': '%s'", path->text);
     }
     return true;
+}
+
+static bool is_positional(const char *name, size_t len)
+{
+    return len >= 2 && memcmp(name + len - 2, ".$", 2) == 0;
+}
+
+/* A dollar in a path is the positional one of a query, at its end; in $addFields it is just wrong. */
+static bool check_dollars(struct parser *p, const char *name, size_t len)
+{
+    if (p->kind == PROJECTION_PROJECT && is_positional(name, len))
+        return query_error(p->err, 31324, "Cannot use positional projection in aggregation projection");
+    if (p->kind != PROJECTION_ADD_FIELDS && memmem(name, len, ".$.", 3))
+        return query_error(p->err, 31394, "positional projection may only be used at the end of a path: %.*s", utf8_fit(name, len, 80),
+                           name);
+    return true;
+}
+
+/* "path.$", of which the path is given */
+static bool add_positional(struct parser *p, const char *text, size_t len, const struct element *spec)
+{
+    struct projection *projection = p->projection;
+    struct path *path = &projection->positional;
+    if (spec->type == BSON_TYPE_DOCUMENT)
+        return query_error(p->err, 31271, "positional projection cannot be used with an expression or sub object");
+    if (!element_is_number(spec) && spec->type != BSON_TYPE_BOOL)
+        return query_error(p->err, 31308, "positional projection cannot be used with a literal");
+    if (!value_is_true(spec))
+        return query_error(p->err, 31395, "positional projection cannot be used with exclusion");
+    if (projection->has_positional)
+        return query_error(p->err, 31276, "Cannot specify more than one positional projection per query");
+    if (p->has_elem_match)
+        return query_error(p->err, 31256, "Cannot specify positional operator and $elemMatch");
+    if (len == 0)
+        return query_error(p->err, 5392900, "Projection on field .$ is invalid");
+    if (!path_parse(text, len, &projection->arena, path, p->err) || !check_path(p, path))
+        return false;
+    projection->has_positional = true;
+    return keep_or_drop(p, path, true);
 }
 
 static bool add_fields(struct parser *p, const char *prefix, struct bytes spec);
@@ -251,15 +274,17 @@ static bool add_value(struct parser *p, const struct path *path, const struct el
         return p->kind == PROJECTION_ADD_FIELDS
                    ? compute(p, path, spec)
                    : query_error(p->err, 51270, "An empty sub-projection is not a valid value. Found empty object at path %s", path->text);
-    if (!element_name_is_operator(&first))
-        return add_fields(p, path->text, spec->value);
     bool alone = !element_next(&reader, &(struct element) { 0 });
+    if (!element_name_is_operator(&first) || (p->kind != PROJECTION_ADD_FIELDS && !alone))
+        return add_fields(p, path->text, spec->value);
     if (p->kind == PROJECTION_FIND && alone && element_is_named(&first, "$slice", 6))
         return add_slice(p, path, spec, &first);
     if (p->kind == PROJECTION_FIND && alone && element_is_named(&first, "$elemMatch", 10))
         return add_elem_match(p, path, &first);
     if (element_is_named(&first, "$meta", 5))
         return query_error(p->err, MONGO_COMMAND_NOT_SUPPORTED, "$meta is not supported");
+    if (p->kind != PROJECTION_ADD_FIELDS && !expression_has_operator(&first) && !element_is_named(&first, "$elemMatch", 10))
+        return query_error(p->err, 31325, "Unknown expression %.*s", utf8_fit(first.name, first.name_len, 80), first.name);
     return compute(p, path, spec);
 }
 
@@ -268,9 +293,8 @@ static bool add_one(struct parser *p, const char *prefix, const struct element *
     struct arena *arena = &p->projection->arena;
     size_t before = prefix ? strlen(prefix) + 1 : 0;
     struct path path;
-    bool positional = e->name_len > 2 && memcmp(e->name + e->name_len - 2, ".$", 2) == 0;
-    if (p->kind == PROJECTION_FIND && !prefix && positional)
-        return add_positional(p, e);
+    if (!check_dollars(p, e->name, e->name_len))
+        return false;
     char *text = arena_alloc(arena, before + e->name_len + 1);
     if (!text)
         return no_memory(p);
@@ -279,6 +303,8 @@ static bool add_one(struct parser *p, const char *prefix, const struct element *
         text[before - 1] = '.';
     }
     memcpy(text + before, e->name, e->name_len + 1);
+    if (p->kind == PROJECTION_FIND && is_positional(e->name, e->name_len))
+        return add_positional(p, text, before + e->name_len - 2, e);
     return path_parse(text, before + e->name_len, arena, &path, p->err) && check_path(p, &path) && add_value(p, &path, e);
 }
 
@@ -306,7 +332,7 @@ static bool decide(struct parser *p)
     path_component_init(&name, id, 3);
     struct projection_field *field = find_field(&projection->root, &name);
     if (!p->typed)
-        projection->inclusion = p->has_elem_match || (field && field->action == FIELD_INCLUDE);
+        projection->inclusion = (p->has_elem_match && !p->has_slice) || (field && field->action == FIELD_INCLUDE);
     if (projection->inclusion && !field) {
         if (!(field = add_field(p, &projection->root, &name)))
             return false;
@@ -353,7 +379,8 @@ static bool unset_one(struct parser *p, const struct element *e)
     if (e->type != BSON_TYPE_UTF8)
         return query_error(p->err, 31120, "$unset specification must be a string or an array containing only string values");
     struct bytes text = element_string(e);
-    return path_parse((const char *)text.data, text.len, &p->projection->arena, &path, p->err) && check_path(p, &path) &&
+    return check_dollars(p, (const char *)text.data, text.len) &&
+           path_parse((const char *)text.data, text.len, &p->projection->arena, &path, p->err) && check_path(p, &path) &&
            keep_or_drop(p, &path, false);
 }
 

@@ -428,15 +428,20 @@ const struct expression *compile_op(struct compiler *c, const struct element *sp
     return compile_arguments(c, spec, node) && check_count(c, node->op, node->n) ? node : NULL;
 }
 
-static bool check_field_name(struct compiler *c, const struct element *field)
+bool expression_has_operator(const struct element *field)
+{
+    return find_op(field) || is_refused(field);
+}
+
+bool expression_check_field_name(const struct element *field, struct error *err)
 {
     if (field->name_len == 0)
-        return query_error(c->err, 15998, "FieldPath field names may not be empty strings");
+        return query_error(err, 15998, "FieldPath field names may not be empty strings");
     if (field->name[0] == '$')
-        return query_error(c->err, 16410, "FieldPath field names may not start with '$': '%.*s'",
-                           utf8_fit(field->name, field->name_len, 80), field->name);
+        return query_error(err, 16410, "FieldPath field names may not start with '$': '%.*s'", utf8_fit(field->name, field->name_len, 80),
+                           field->name);
     if (memchr(field->name, '.', field->name_len))
-        return query_error(c->err, 16412, "FieldPath field names may not contain '.': '%.*s'", utf8_fit(field->name, field->name_len, 80),
+        return query_error(err, 16412, "FieldPath field names may not contain '.': '%.*s'", utf8_fit(field->name, field->name_len, 80),
                            field->name);
     return true;
 }
@@ -472,7 +477,7 @@ static bool compile_values(struct compiler *c, const struct element *spec, struc
     arena_init(&arena, MAX_COMPILED_BYTES);
     element_reader_init(&reader, spec->value);
     for (size_t i = 0; ok && element_next(&reader, &e); i++) {
-        ok = check_field_name(c, &e) && check_once(c, &names, &arena, &e) && (node->args[i] = compile_operand(c, &e));
+        ok = expression_check_field_name(&e, c->err) && check_once(c, &names, &arena, &e) && (node->args[i] = compile_operand(c, &e));
         node->names[i] = e.name;
     }
     arena_destroy(&arena);

@@ -201,6 +201,8 @@ static bool compile_facet(struct pipeline *pipeline, const struct element *spec,
         *last = facet;
         last = &facet->next;
         facet->name = e.name;
+        if (!expression_check_field_name(&e, err))
+            return false;
         if (e.type != BSON_TYPE_ARRAY)
             return query_error(err, 40170, "arguments to $facet must be arrays, %.*s is type %s", utf8_fit(e.name, e.name_len, 80), e.name,
                                element_type_name(e.type));

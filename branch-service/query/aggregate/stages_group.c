@@ -211,7 +211,9 @@ static bool add_accumulators(struct pipeline *pipeline, struct bytes fields, str
     struct element e;
     element_reader_init(&reader, fields);
     while (element_next(&reader, &e)) {
-        if (!group->id && element_is_named(&e, "_id", 3)) {
+        if (element_is_named(&e, "_id", 3)) {
+            if (group->id)
+                return query_error(err, 15948, "a group's _id may only be specified once");
             if (!expression_compile(&e, pipeline->scope, &pipeline->arena, &group->id, err))
                 return false;
             continue;

@@ -32,8 +32,9 @@ size_t filter_memory(const struct filter *filter); /* bytes, its patterns aside 
 CHECKED bool filter_matches(const struct filter *filter, struct bytes document, bool *matches, struct error *err);
 
 /* Of a document that matches: which element of an array did it, for the `$` of updates and projections. It is
- * the index in the outermost array on the way, of the last condition that went through one; conditions within
- * $or, $nor and $not don't count. False: none did. */
+ * the index in the outermost array on the way, of the last condition that went through one, in MongoDB's order of
+ * conditions. Those within $nor and $not don't count, nor those within $or but for one alone, and equalities of one path, which
+ * are an $in. False: none did. */
 bool filter_match_position(const struct filter *filter, struct bytes document, int64_t *array_index);
 
 /* When only documents with one certain _id can match: its encoded key (borrowed). Other conditions may

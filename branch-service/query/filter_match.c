@@ -1,5 +1,6 @@
 #include "branch-service/query/expression.h"
 #include "branch-service/query/filter_node.h"
+#include "branch-service/query/filter_ops.h"
 #include "branch-service/query/json_schema.h"
 #include "branch-service/query/query_error.h"
 
@@ -157,40 +158,113 @@ bool filter_matches(const struct filter *filter, struct bytes document, bool *ma
     return true;
 }
 
-static void find_position(struct match *match, const struct filter_node *node, struct bytes document, int64_t *index)
+/* ---- which element of an array it was ---------------------------------------------------------------- */
+
+/* MongoDB asks conditions in an order of its own, whatever theirs in the filter: by operator and then by path. The last
+ * that comes through an array has its say. */
+struct position {
+    int64_t index; /* NO_INDEX: none yet */
+    size_t rank;
+    const char *path;
+};
+
+enum { RANK_ELEMENT_DOCUMENT, RANK_ELEMENT_VALUE, RANK_PREDICATES };
+
+static size_t rank_of(const struct filter_node *node)
 {
-    struct visit visit = { .match = match, .node = node, .element = NO_INDEX };
+    return node->kind == NODE_ELEMENT_DOCUMENT ? RANK_ELEMENT_DOCUMENT
+           : node->kind == NODE_ELEMENT_VALUE  ? RANK_ELEMENT_VALUE
+                                               : RANK_PREDICATES + filter_node_rank(node);
+}
+
+static void find_on_path(struct visit *visit, const struct path *path, size_t rank, struct bytes document, path_visit_fn *how,
+                         struct position *last)
+{
     int64_t outer = NO_INDEX;
+    visit->element = NO_INDEX;
+    (void)path_visit_position(path, document, how, visit, &outer);
+    int64_t index = outer != NO_INDEX ? outer : visit->element;
+    if (index == NO_INDEX || (last->index != NO_INDEX && (rank < last->rank || (rank == last->rank && strcmp(path->text, last->path) < 0))))
+        return;
+    *last = (struct position) { .index = index, .rank = rank, .path = path->text };
+}
+
+/* What all or one of one comes to. */
+static const struct filter_node *simplify(const struct filter *filter, const struct filter_node *node)
+{
+    while ((node->kind == NODE_AND || node->kind == NODE_OR) && node + 1 < node_end(filter, node) &&
+           node_end(filter, node + 1) == node_end(filter, node))
+        node++;
+    return node;
+}
+
+/* As of an $in: one of the conditions holds for the value. */
+static bool visit_any_child(const struct element *value, void *ctx)
+{
+    const struct visit *visit = ctx;
+    const struct filter *filter = visit->match->filter;
+    const struct filter_node *end = node_end(filter, visit->node);
+    for (const struct filter_node *child = visit->node + 1; child < end; child = node_end(filter, child)) {
+        struct visit one = { .match = visit->match, .node = simplify(filter, child) };
+        if (visit_predicate(value, &one))
+            return true;
+    }
+    return false;
+}
+
+/* Of an $or: the path that all of its conditions are equalities of; or NULL. */
+static const struct path *path_of_list(const struct filter *filter, const struct filter_node *node)
+{
+    const struct filter_node *end = node_end(filter, node);
+    const struct path *path = NULL;
+    for (const struct filter_node *child = node + 1; child < end; child = node_end(filter, child)) {
+        const struct filter_node *condition = simplify(filter, child);
+        if (!filter_node_is_equality(condition) || (path && strcmp(condition->path.text, path->text) != 0))
+            return NULL;
+        path = &condition->path;
+    }
+    return path;
+}
+
+static void find_position(struct match *match, const struct filter_node *node, struct bytes document, struct position *last)
+{
+    static const struct value_list two = { .n = 2 };
+    static const struct filter_node list = { .kind = NODE_PREDICATE, .matches = match_list, .prepared = &two };
+    node = simplify(match->filter, node);
+    struct visit visit = { .match = match, .node = node };
     const struct filter_node *end = node_end(match->filter, node);
+    const struct path *path;
     switch (node->kind) {
+    case NODE_OR:
+        if ((path = path_of_list(match->filter, node)))
+            find_on_path(&visit, path, rank_of(&list), document, visit_any_child, last);
+        return;
     case NODE_AND:
         for (const struct filter_node *child = node + 1; child < end && !match->failed && match_goes_on(match, document.len);
              child = node_end(match->filter, child))
-            find_position(match, child, document, index);
+            find_position(match, child, document, last);
         return;
     case NODE_PREDICATE:
         if (!node->negated)
-            (void)path_visit_position(&node->path, document, visit_predicate, &visit, &outer);
-        break;
+            find_on_path(&visit, &node->path, rank_of(node), document, visit_predicate, last);
+        return;
     case NODE_ELEMENT_VALUE:
     case NODE_ELEMENT_DOCUMENT:
-        (void)path_visit_position(&node->path, document, visit_elements, &visit, &outer);
-        break;
+        find_on_path(&visit, &node->path, rank_of(node), document, visit_elements, last);
+        return;
     default:
         return;
     }
-    if (outer != NO_INDEX || visit.element != NO_INDEX)
-        *index = outer != NO_INDEX ? outer : visit.element;
 }
 
 bool filter_match_position(const struct filter *filter, struct bytes document, int64_t *array_index)
 {
     struct error unsaid; /* it has matched: what fails now failed then */
     struct match match = { .filter = filter, .err = &unsaid };
-    int64_t index = NO_INDEX;
-    find_position(&match, filter->nodes, document, &index);
-    if (match.failed || index == NO_INDEX)
+    struct position last = { .index = NO_INDEX };
+    find_position(&match, filter->nodes, document, &last);
+    if (match.failed || last.index == NO_INDEX)
         return false;
-    *array_index = index;
+    *array_index = last.index;
     return true;
 }

@@ -407,3 +407,34 @@ const char *filter_op_name(size_t i)
 {
     return i < ARRAY_LEN(ops) ? ops[i].name : NULL;
 }
+
+/* An $in of one is what it has. */
+static value_matches_fn *simplest(const struct filter_node *node)
+{
+    const struct value_list *list = node->prepared;
+    if (node->matches != match_list || list->n + list->n_regexes != 1)
+        return node->matches;
+    return list->n ? match_equal : match_regex;
+}
+
+size_t filter_node_rank(const struct filter_node *node)
+{
+    static value_matches_fn *const order[] = {
+        match_size,          match_equal,          match_less_equal,   match_less,           match_greater,
+        match_greater_equal, match_regex,          match_mod,          match_exists,         match_list,
+        match_bits_all_set,  match_bits_all_clear, match_bits_any_set, match_bits_any_clear, match_type,
+    };
+    value_matches_fn *matches = simplest(node);
+    size_t rank = 0;
+    while (rank < ARRAY_LEN(order) && order[rank] != matches)
+        rank++;
+    return rank;
+}
+
+bool filter_node_is_equality(const struct filter_node *node)
+{
+    if (node->kind != NODE_PREDICATE || node->negated)
+        return false;
+    value_matches_fn *matches = simplest(node);
+    return matches == match_regex || (matches == match_equal && node->operand.type != BSON_TYPE_REGEX);
+}

@@ -21,6 +21,11 @@ const struct filter_op *filter_op_find(const char *name, size_t len);
 const char *filter_operator_name(size_t i);
 const char *filter_op_name(size_t i); /* of this table */
 
+/* Where a predicate stands among those of other operators when MongoDB brings the conditions of a filter in order. */
+size_t filter_node_rank(const struct filter_node *node);
+/* Is it an equality, or a regular expression for strings? MongoDB makes one $in of those on one path in an $or. */
+bool filter_node_is_equality(const struct filter_node *node);
+
 /* {a: v} and {a: /regex/}, which are written without an operator. */
 extern const struct filter_op filter_equality, filter_regex_value;
 

@@ -224,6 +224,23 @@ static bool is_positional(const char *name, size_t len)
     return len >= 2 && memcmp(name + len - 2, ".$", 2) == 0;
 }
 
+static bool not_alone(struct parser *p, const struct element *operator)
+{
+    return query_error(p->err, 40181, "an expression specification must contain exactly one field, the name of the expression: '%.*s'",
+                       utf8_fit(operator->name, operator->name_len, 80), operator->name);
+}
+
+/* What $addFields has in a document: names and no paths. */
+static bool check_inner_name(struct parser *p, const struct element *e)
+{
+    if (e->name_len > 0 && e->name[0] == '$')
+        return not_alone(p, e);
+    if (memchr(e->name, '.', e->name_len))
+        return query_error(p->err, 40183, "cannot use dotted field name '%.*s' in a sub object", utf8_fit(e->name, e->name_len, 80),
+                           e->name);
+    return true;
+}
+
 /* A dollar in a path is the positional one of a query, at its end; in $addFields it is just wrong. */
 static bool check_dollars(struct parser *p, const char *name, size_t len)
 {
@@ -277,9 +294,11 @@ static bool add_value(struct parser *p, const struct path *path, const struct el
     bool alone = !element_next(&reader, &(struct element) { 0 });
     if (!element_name_is_operator(&first) || (p->kind != PROJECTION_ADD_FIELDS && !alone))
         return add_fields(p, path->text, spec->value);
-    if (p->kind == PROJECTION_FIND && alone && element_is_named(&first, "$slice", 6))
+    if (!alone)
+        return not_alone(p, &first);
+    if (p->kind == PROJECTION_FIND && element_is_named(&first, "$slice", 6))
         return add_slice(p, path, spec, &first);
-    if (p->kind == PROJECTION_FIND && alone && element_is_named(&first, "$elemMatch", 10))
+    if (p->kind == PROJECTION_FIND && element_is_named(&first, "$elemMatch", 10))
         return add_elem_match(p, path, &first);
     if (element_is_named(&first, "$meta", 5))
         return query_error(p->err, MONGO_COMMAND_NOT_SUPPORTED, "$meta is not supported");
@@ -293,7 +312,7 @@ static bool add_one(struct parser *p, const char *prefix, const struct element *
     struct arena *arena = &p->projection->arena;
     size_t before = prefix ? strlen(prefix) + 1 : 0;
     struct path path;
-    if (!check_dollars(p, e->name, e->name_len))
+    if (!check_dollars(p, e->name, e->name_len) || (prefix && p->kind == PROJECTION_ADD_FIELDS && !check_inner_name(p, e)))
         return false;
     char *text = arena_alloc(arena, before + e->name_len + 1);
     if (!text)

@@ -306,13 +306,15 @@ static bool compile_union(struct pipeline *pipeline, const struct element *spec,
     } else if (spec->type == BSON_TYPE_DOCUMENT) {
         element_reader_init(&reader, spec->value);
         while (element_next(&reader, &e)) {
-            if (element_is_named(&e, "coll", 4) && e.type == BSON_TYPE_UTF8)
+            bool is_coll = element_is_named(&e, "coll", 4);
+            if (!is_coll && !element_is_named(&e, "pipeline", 8))
+                return query_error(err, 40415, "$unionWith does not understand '%.*s'", utf8_fit(e.name, e.name_len, 80), e.name);
+            if (e.type != (is_coll ? BSON_TYPE_UTF8 : BSON_TYPE_ARRAY))
+                return query_error(err, MONGO_TYPE_MISMATCH, "'%s' of $unionWith is of type %s", e.name, element_type_name(e.type));
+            if (is_coll)
                 with->collection = element_string(&e);
-            else if (element_is_named(&e, "pipeline", 8) && e.type == BSON_TYPE_ARRAY)
-                stages = e.value;
             else
-                return query_error(err, MONGO_FAILED_TO_PARSE, "$unionWith does not understand '%.*s'", utf8_fit(e.name, e.name_len, 80),
-                                   e.name);
+                stages = e.value;
         }
     }
     if (!with->collection.len)

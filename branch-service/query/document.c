@@ -61,9 +61,7 @@ static bool check_id_names(const struct element *value, struct error *err)
 bool document_check_storable(struct bytes document, struct element *id, struct error *err)
 {
     struct element_reader reader;
-    struct element field, found = { .name = NULL }, refused;
-    if (!check_names(document, &refused))
-        return refuse_name(&refused, "", err);
+    struct element field, found = { .name = NULL };
     element_reader_init(&reader, document);
     while (element_next(&reader, &field)) {
         if (!element_is_named(&field, "_id", 3))
@@ -78,6 +76,14 @@ bool document_check_storable(struct bytes document, struct element *id, struct e
     }
     *id = found;
     return true;
+}
+
+bool document_check_replacement(struct bytes document, struct element *id, struct error *err)
+{
+    struct element refused;
+    if (!check_names(document, &refused))
+        return refuse_name(&refused, "", err);
+    return document_check_storable(document, id, err);
 }
 
 void document_write(struct builder *out, const struct element *id, struct bytes document)

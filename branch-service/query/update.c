@@ -48,7 +48,7 @@ static bool compile_replacement(struct update *update, const struct update_optio
 {
     if (options->many)
         return query_error(err, MONGO_FAILED_TO_PARSE, "a replacement changes one document only: use operators such as $set for many");
-    return document_check_storable(update->spec, &update->id, err);
+    return document_check_replacement(update->spec, &update->id, err);
 }
 
 static bool compile_pipeline(struct update *update, const struct update_options *options, struct error *err)

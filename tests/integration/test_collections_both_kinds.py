@@ -259,7 +259,7 @@ INSERTS = {
     "too large": (filled(LARGEST + 1), INVALID),
     "array id": ({"_id": [1]}, INVALID),
     "regex id": ({"_id": bson.Regex("a")}, INVALID),
-    "dollar field": ({"_id": 1, "$a": 1}, INVALID),
+    "dollar field": ({"_id": 1, "$a": 1}, 1),
     "dollar field inside": ({"_id": 1, "a": {"$b": 1}}, 1),
     "dotted field": ({"_id": 1, "a.b": 1}, 1),
     "empty field": ({"_id": 1, "": 1}, 1),

@@ -490,11 +490,11 @@ static void documents_are_prepared(void **state)
     prepared_is("{\"_id\":1,\"a\":{\"$x\":1},\"a.b\":1,\"\":1}", "{\"_id\":1,\"a\":{\"$x\":1},\"a.b\":1,\"\":1}");
     prepared_is("{\"_id\":{\"$ref\":\"c\",\"$id\":1,\"$db\":\"d\"}}", "{\"_id\":{\"$ref\":\"c\",\"$id\":1,\"$db\":\"d\"}}");
     prepared_is("{\"_id\":1,\"$ref\":\"c\",\"$id\":1}", "{\"_id\":1,\"$ref\":\"c\",\"$id\":1}");
-    refuses_to_prepare("{\"_id\":1,\"$x\":1}", "the dollar ($) prefixed field '$x' is not valid for storage");
-    refuses_to_prepare("{\"$id\":1}", "'$id' is not valid");
-    refuses_to_prepare("{\"$ref\":\"c\"}", "'$ref' is not valid");
-    refuses_to_prepare("{\"$ref\":1,\"$id\":1}", "'$ref' is not valid");
-    refuses_to_prepare("{\"$ref\":\"c\",\"$id\":1,\"x\":1,\"$db\":\"d\"}", "'$db' is not valid");
+    prepared_is("{\"_id\":1,\"$x\":1,\"$id\":1,\"$ref\":1,\"$inc\":{\"a\":1}}",
+                "{\"_id\":1,\"$x\":1,\"$id\":1,\"$ref\":1,\"$inc\":{\"a\":1}}");
+    refuses_to_prepare("{\"_id\":{\"$id\":1}}", "'$id' in '_id' is not valid");
+    refuses_to_prepare("{\"_id\":{\"$ref\":1,\"$id\":1}}", "'$ref' in '_id' is not valid");
+    refuses_to_prepare("{\"_id\":{\"$ref\":\"c\",\"$id\":1,\"x\":1,\"$db\":\"d\"}}", "'$db' in '_id' is not valid");
     refuses_to_prepare("{\"_id\":{\"a\":[{\"$x\":1}]}}", "the dollar ($) prefixed field '$x' in '_id' is not valid for storage");
     refuses_to_prepare("{\"_id\":[1]}", "the '_id' value cannot be of type array");
     refuses_to_prepare("{\"_id\":{\"$undefined\":true}}", "cannot be of type undefined");

@@ -78,12 +78,10 @@ bool document_check_storable(struct bytes document, struct element *id, struct e
     return true;
 }
 
-bool document_check_replacement(struct bytes document, struct element *id, struct error *err)
+bool document_check_in_place(struct bytes document, struct error *err)
 {
     struct element refused;
-    if (!check_names(document, &refused))
-        return refuse_name(&refused, "", err);
-    return document_check_storable(document, id, err);
+    return check_names(document, &refused) || refuse_name(&refused, "", err);
 }
 
 void document_write(struct builder *out, const struct element *id, struct bytes document)

@@ -48,7 +48,7 @@ static bool compile_replacement(struct update *update, const struct update_optio
 {
     if (options->many)
         return query_error(err, MONGO_FAILED_TO_PARSE, "a replacement changes one document only: use operators such as $set for many");
-    return document_check_replacement(update->spec, &update->id, err);
+    return document_check_storable(update->spec, &update->id, err);
 }
 
 static bool compile_pipeline(struct update *update, const struct update_options *options, struct error *err)
@@ -211,6 +211,19 @@ static bool write_changed(const struct update *update, struct bytes document, bo
     return false;
 }
 
+static bool check_in_place(const struct update *update, struct error *err)
+{
+    switch (update->kind) {
+    case UPDATE_OPERATORS:
+        return update_spec_check_in_place(&update->operators, err);
+    case UPDATE_REPLACEMENT:
+        return document_check_in_place(update->spec, err);
+    case UPDATE_PIPELINE:
+        return true;
+    }
+    return false;
+}
+
 /* The new image, in the builder. */
 static bool write_image(const struct update *update, struct bytes document, bool inserting, struct builder *builder, struct bytes *image,
                         struct error *err)
@@ -219,7 +232,11 @@ static bool write_image(const struct update *update, struct bytes document, bool
         return builder_failed(builder) ? finish(builder, image, err) : false;
     if (!finish(builder, image, err))
         return false;
-    if (update->kind == UPDATE_REPLACEMENT || bytes_equal(*image, document))
+    if (bytes_equal(*image, document))
+        return true;
+    if (!inserting && !check_in_place(update, err))
+        return false;
+    if (update->kind == UPDATE_REPLACEMENT)
         return true;
     bool can_nest = update->kind == UPDATE_PIPELINE || update->operators.can_nest;
     return (update->kind == UPDATE_PIPELINE || check_id_is_kept(document, *image, err)) && (!can_nest || check_nesting(*image, err));

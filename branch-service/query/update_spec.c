@@ -54,18 +54,22 @@ static bool check_placeholders(const struct path *path, const struct array_filte
     return true;
 }
 
-/* Deeper ones may be stored; and what cannot be there can be taken away. */
-static bool check_dollar(const struct path *path, const struct update_op *op, struct error *err)
+/* Deeper ones may be stored, and all of them in a new document; and what cannot be there can be taken away. */
+static void note_dollar(struct update_spec *spec, const struct update_action *action)
 {
-    const struct path_component *top = &path->components[0];
-    if (op->missing != UPDATE_CREATES || path->text[0] != '$')
+    if (action->path.text[0] == '$' && action->op->missing == UPDATE_CREATES && !action->op->on_insert_only && !spec->dollar)
+        spec->dollar = action->path.text;
+}
+
+bool update_spec_check_in_place(const struct update_spec *spec, struct error *err)
+{
+    if (!spec->dollar)
         return true;
-    bool dbref = bytes_equal(bytes_of(top->name, top->len), bytes_of("$id", 3)) ||
-                 bytes_equal(bytes_of(top->name, top->len), bytes_of("$ref", 4)) ||
-                 bytes_equal(bytes_of(top->name, top->len), bytes_of("$db", 3));
+    struct bytes name = bytes_of(spec->dollar, strcspn(spec->dollar, "."));
+    bool dbref = bytes_equal(name, bytes_of("$id", 3)) || bytes_equal(name, bytes_of("$ref", 4)) || bytes_equal(name, bytes_of("$db", 3));
     return query_error(err, dbref ? MONGO_INVALID_DBREF : MONGO_DOLLAR_PREFIXED_FIELD_NAME,
-                       "the dollar ($) prefixed field '%.*s' in '%.*s' is not valid for storage", utf8_fit(top->name, top->len, SHOWN),
-                       top->name, utf8_fit(path->text, strlen(path->text), SHOWN), path->text);
+                       "the dollar ($) prefixed field '%.*s' in '%.*s' is not valid for storage", utf8_fit(spec->dollar, name.len, SHOWN),
+                       spec->dollar, utf8_fit(spec->dollar, strlen(spec->dollar), SHOWN), spec->dollar);
 }
 
 /* How many levels of documents and arrays a value has; recursion is bounded by MAX_NESTING. */
@@ -97,9 +101,9 @@ static bool add_action(struct update_spec *spec, const struct update_op *op, con
         return false;
     *action = (struct update_action) { .op = op, .argument = *argument };
     if (!path_parse((const char *)path.data, path.len, compiler->arena, &action->path, err) || !check_names(&action->path, err) ||
-        !check_placeholders(&action->path, &spec->filters, &positional, &action->elements_depth, err) ||
-        !check_dollar(&action->path, op, err))
+        !check_placeholders(&action->path, &spec->filters, &positional, &action->elements_depth, err))
         return false;
+    note_dollar(spec, action);
     if (!op->compile(compiler, action, err))
         return query_wrap(err, "%s of '%.*s'", op->name, utf8_fit(argument->name, argument->name_len, SHOWN), argument->name);
     spec->depends_on_document |= positional;

@@ -115,14 +115,12 @@ static void specs_are_refused_by_name(void **state)
     refuses_spec("{\"$set\":{\"b\":1},\"$nosuch\":{\"a\":1}}", "the update operator '$nosuch' is not supported");
     refuses_spec("{\"$set\":{\"a\":1},\"b\":1}", "unknown modifier: 'b'");
     refuses_spec("{\"$set\":{\"a\":1},\"b\":1}", "must contain atomic operators only");
-    refuses_spec("{\"a\":1,\"$set\":{\"b\":1}}", "the dollar ($) prefixed field '$set' is not valid for storage");
     refuses_spec("{\"$set\":\"x\"}", "$set has a value of type string");
     refuses_spec("{\"$set\":{\"$[].a\":1}}", "'$[]' cannot be in the first position in path '$[].a'");
     refuses_spec("{\"$unset\":{\"a.$[e].b\":1}}", "no array filter found for identifier 'e' in path 'a.$[e].b'");
     refuses_spec("{\"$rename\":{\"a\":1}}", "$rename of 'a': the 'to' field must be a string");
     refuses_spec("{\"$pull\":{\"a\":{\"$nosuch\":1}}}", "$pull of 'a': ");
     refuses_spec("{\"$push\":{\"a.b\":{\"$each\":[],\"$slice\":1.5}}}", "$push of 'a.b': the value for $slice must be an integer");
-    refuses_spec("{\"$set\":{\"$a.b\":1}}", "the dollar ($) prefixed field '$a' in '$a.b' is not valid for storage");
     refuses_spec("{\"$set\":{\"\":1}}", "an empty update path is not valid");
     refuses_spec("{\"$set\":{\"a..b\":1}}", "the update path 'a..b' contains an empty field name");
     refuses_spec("{\"$set\":{\"a.b\":1},\"$inc\":{\"a\":1}}", "updating the path 'a.b' would create a conflict at 'a'");

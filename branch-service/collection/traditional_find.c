@@ -169,7 +169,7 @@ static bool explain_aggregate(struct traditional_find *find, const struct aggreg
     struct mongo_plan plan;
     return !spec->explained ||
            (mongo_explain_aggregate(find->operation.mongo, find->operation.record.database, name, stages, options, deadline, &plan, err) &&
-            fill_work(find, &plan, documents_pipeline_sorts(spec->pipeline), err));
+            fill_work(find, &plan, documents_pipeline_sorts(spec->pipeline) > 0, err));
 }
 
 bool traditional_find(struct registry *registry, const struct collection_path *path, const struct find_spec *spec,

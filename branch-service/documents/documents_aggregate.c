@@ -56,13 +56,13 @@ static bool next_of_source(void *ctx, struct bytes *document, bool *found, struc
 
 /* The pipeline filters by itself: of the filter only the bounds on _id are used. */
 static struct document_iterator open_source(const struct aggregation *aggregation, const struct tree *documents,
-                                            const struct filter *filter, uint64_t *examined)
+                                            const struct filter *filter, int id_direction, uint64_t *examined)
 {
     struct source *source = mem_zalloc(sizeof *source);
-    document_walk_begin(&source->walk, documents, filter, false, aggregation->caller);
+    document_walk_begin(&source->walk, documents, filter, id_direction < 0, aggregation->caller);
     source->walk.filter = NULL;
     source->examined = examined;
-    return (struct document_iterator) { next_of_source, free, source };
+    return (struct document_iterator) { next_of_source, free, source, id_direction };
 }
 
 /* The branch by its id, not by its name: that may have come to mean another one. */
@@ -100,7 +100,7 @@ static bool open_beside(void *ctx, struct bytes name, const struct filter *filte
         beside->next = aggregation->beside;
         aggregation->beside = beside;
     }
-    *iterator = open_source(aggregation, beside->documents, filter, NULL);
+    *iterator = open_source(aggregation, beside->documents, filter, 1, NULL);
     return true;
 }
 
@@ -165,16 +165,15 @@ static const struct find_functions functions = { .next = next_document, .settle 
 
 /* ---- beginning --------------------------------------------------------------------------------------- */
 
-bool documents_pipeline_sorts(struct bytes pipeline)
+size_t documents_pipeline_sorts(struct bytes pipeline)
 {
     struct element_reader reader;
     struct element stage;
+    size_t n = 0;
     element_reader_init(&reader, pipeline);
-    while (element_next(&reader, &stage)) {
-        if (element_find(stage.value, "$sort", 5, &stage))
-            return true;
-    }
-    return false;
+    while (element_next(&reader, &stage))
+        n += element_find(stage.value, "$sort", 5, &stage);
+    return n;
 }
 
 bool documents_compile_pipeline(const struct aggregate_spec *spec, struct query_context *context, struct pipeline **pipeline,
@@ -192,9 +191,11 @@ bool documents_compile_pipeline(const struct aggregate_spec *spec, struct query_
 static bool start(struct aggregation *aggregation, struct bytes stages, struct error *err)
 {
     const struct filter *filter = pipeline_first_match(aggregation->pipeline);
+    const int direction = pipeline_id_direction(aggregation->pipeline);
+    const size_t sorts = documents_pipeline_sorts(stages);
     aggregation->base.lsn = aggregation->target.lsn;
     documents_note_access(&aggregation->base.work, aggregation->target.documents, filter);
-    aggregation->base.work.order = documents_pipeline_sorts(stages) ? FIND_SORTED : FIND_AS_WALKED;
+    aggregation->base.work.order = sorts > (direction ? 1 : 0) ? FIND_SORTED : direction ? FIND_ORDERED_BY_ID : FIND_AS_WALKED;
     aggregation->environment = (struct pipeline_environment) {
         .open = open_beside,
         .goes_on = goes_on,
@@ -204,7 +205,8 @@ static bool start(struct aggregation *aggregation, struct bytes stages, struct e
         .now = aggregation->context.now,
         .memory_bytes = PIPELINE_MEMORY_BYTES,
     };
-    struct document_iterator source = open_source(aggregation, aggregation->target.documents, filter, &aggregation->base.work.examined);
+    struct document_iterator source =
+        open_source(aggregation, aggregation->target.documents, filter, direction ? direction : 1, &aggregation->base.work.examined);
     return pipeline_start(aggregation->pipeline, source, &aggregation->environment, &aggregation->run, err) || query_wrap(err, "pipeline");
 }
 

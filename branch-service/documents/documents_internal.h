@@ -49,8 +49,8 @@ CHECKED bool documents_check_path(const struct collection_path *path, struct err
 struct pipeline;
 CHECKED bool documents_compile_pipeline(const struct aggregate_spec *spec, struct query_context *context, struct pipeline **pipeline,
                                         struct error *err);
-/* Whether a stage is a $sort. */
-bool documents_pipeline_sorts(struct bytes pipeline);
+/* How many of its stages are a $sort. */
+size_t documents_pipeline_sorts(struct bytes pipeline);
 /* How a walk with this filter goes. */
 void documents_note_access(struct find_work *work, const struct tree *documents, const struct filter *filter);
 

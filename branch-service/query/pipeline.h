@@ -21,6 +21,7 @@ struct document_iterator {
     bool (*next)(void *ctx, struct bytes *document, bool *found, struct error *err);
     void (*close)(void *ctx); /* may be NULL */
     void *ctx;
+    int id_direction; /* 1 or -1: they come in the order of _id, upwards or downwards; 0: in any */
 };
 
 /* What stages ask of their surroundings. */
@@ -47,6 +48,10 @@ void pipeline_free(struct pipeline *pipeline); /* NULL is fine */
 
 /* What the first stage filters by, so that the source may leave out what cannot match; NULL: nothing. */
 const struct filter *pipeline_first_match(const struct pipeline *pipeline);
+
+/* 1 or -1: the pipeline sorts by _id alone before anything but $match, and needs no memory for it when the source comes in
+ * this direction; 0: it does not. */
+int pipeline_id_direction(const struct pipeline *pipeline);
 
 /* The run owns the source from the call on, also when it fails. The pipeline and the environment are borrowed. */
 CHECKED bool pipeline_start(const struct pipeline *pipeline, struct document_iterator source,

@@ -29,7 +29,7 @@ static bool open_other(void *ctx, struct bytes collection, const struct filter *
     (void)err;
     *source = *(struct source *)ctx;
     source->next = 0;
-    *iterator = (struct document_iterator) { next, free, source };
+    *iterator = (struct document_iterator) { .next = next, .close = free, .ctx = source };
     return true;
 }
 

@@ -94,6 +94,10 @@ PIPELINES = {
     "behind another stage": ([{"$skip": 1}, {"$match": {"_id": {"$lt": 30}}}], "SCAN", N + 10, 29, "NONE"),
     "a sort": ([{"$match": {"_id": 3}}, {"$sort": {"n": 1}}], "ID_LOOKUP", 1, 1, "SORTED"),
     "a limit": ([{"$limit": 3}], "SCAN", 3, 3, "NONE"),
+    "the first": ([{"$sort": {"_id": 1}}, {"$limit": 3}], "SCAN", 3, 3, "ID"),
+    "the last of a range": ([{"$match": {"_id": {"$lt": 30}}}, {"$match": {"n": 3}}, {"$sort": {"_id": -1}}, {"$limit": 1}], "ID_RANGES", 7, 1, "ID"),
+    "sorted twice": ([{"$sort": {"_id": -1}}, {"$limit": 3}, {"$sort": {"n": 1}}], "SCAN", 3, 3, "SORTED"),
+    "an order behind another stage": ([{"$limit": 4}, {"$sort": {"_id": -1}}, {"$limit": 2}], "SCAN", 4, 2, "SORTED"),
 }
 
 
@@ -104,6 +108,35 @@ def test_explain_aggregate(numbers, name):
     names = branch_pb2.Access.Name(answer.access), branch_pb2.Order.Name(answer.order)
     assert names == (f"ACCESS_{access}", f"ORDER_{order}")
     assert (answer.examined, answer.returned) == (examined, returned)
+
+
+ORDERED = {
+    "downwards": ([{"$match": {"_id": {"$gte": 3, "$lt": 7}}}, {"$sort": {"_id": -1}}, {"$project": {"_id": 1}}], [6, 5, 4, 3]),
+    "behind a limit": ([{"$match": {"_id": {"$lt": 7}}}, {"$limit": 3}, {"$sort": {"_id": -1}}, {"$project": {"_id": 1}}], [2, 1, 0]),
+    "of a lookup": (
+        [
+            {"$match": {"_id": 3}},
+            {"$lookup": {"from": "c", "let": {"n": "$n"}, "as": "like", "pipeline": [
+                {"$match": {"_id": {"$gt": 0, "$lt": 35}}},
+                {"$match": {"$expr": {"$eq": ["$n", "$$n"]}}},
+                {"$sort": {"_id": -1}},
+            ]}},
+            {"$unwind": "$like"},
+            {"$project": {"_id": "$like._id"}},
+        ],
+        [33, 23, 13, 3],
+    ),
+    "of a union": (
+        [{"$match": {"_id": 1}}, {"$unionWith": {"coll": "c", "pipeline": [{"$match": {"_id": {"$lt": 3}}}, {"$sort": {"_id": 1}}]}}, {"$project": {"_id": 1}}],
+        [1, 0, 1, 2],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ORDERED)
+def test_a_pipeline_in_the_order_of_ids(numbers, name):
+    pipeline, ids = ORDERED[name]
+    assert [document["_id"] for document in aggregate(numbers, *pipeline)] == ids
 
 
 def test_explain_is_of_one_query(argon):

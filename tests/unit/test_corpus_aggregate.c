@@ -58,7 +58,7 @@ static struct document_iterator documents_of(struct bytes array)
 {
     struct collection *collection = calloc(1, sizeof *collection);
     element_reader_init(&collection->reader, array);
-    return (struct document_iterator) { next_of_collection, close_collection, collection };
+    return (struct document_iterator) { .next = next_of_collection, .close = close_collection, .ctx = collection };
 }
 
 static bool open_collection(void *ctx, struct bytes name, const struct filter *filter, struct document_iterator *iterator,

@@ -15,7 +15,7 @@
 enum { DOCUMENTS = 2000, DOCUMENT_BYTES = 4000 };
 
 struct surroundings {
-    int next;
+    int next; /* they come by their _id, upwards */
     char text[DOCUMENT_BYTES + 64];
     bson_t document; /* of the source, when next > 0 */
     int64_t held, most, limit;
@@ -75,7 +75,8 @@ static bool run(struct surroundings *s, const char *stages)
     if (!pipeline_compile(array.value, NULL, &pipeline, &err))
         fail_msg("%s: %s", stages, err.message);
     const struct pipeline_environment environment = { .goes_on = goes_on, .returned = returned, .ctx = s, .memory_bytes = 100 * MIB };
-    assert_true(pipeline_start(pipeline, (struct document_iterator) { next_document, close_source, s }, &environment, &running, &err));
+    const struct document_iterator source = { next_document, close_source, s, 1 };
+    assert_true(pipeline_start(pipeline, source, &environment, &running, &err));
     while (ok && found)
         ok = pipeline_next(running, &document, &found, &err);
     if (!ok)
@@ -88,6 +89,9 @@ static bool run(struct surroundings *s, const char *stages)
 
 static const char *const gathering[] = {
     "[{\"$sort\":{\"s\":-1}}]",
+    "[{\"$sort\":{\"_id\":-1}}]",
+    "[{\"$sort\":{\"_id\":1,\"s\":1}}]",
+    "[{\"$addFields\":{\"_id\":{\"$multiply\":[\"$_id\",-1]}}},{\"$sort\":{\"_id\":1}}]",
     "[{\"$sample\":{\"size\":100000}}]",
     "[{\"$group\":{\"_id\":\"$_id\",\"all\":{\"$push\":\"$$ROOT\"}}}]",
     "[{\"$bucketAuto\":{\"groupBy\":\"$_id\",\"buckets\":100}}]",
@@ -126,6 +130,7 @@ static void stages_that_stream_hold_little(void **state)
         "[{\"$match\":{\"_id\":{\"$gt\":5}}},{\"$addFields\":{\"t\":\"$s\"}},{\"$skip\":3},{\"$limit\":1500},{\"$unset\":\"s\"}]",
         "[{\"$unwind\":\"$s\"},{\"$replaceWith\":{\"s\":\"$s\"}},{\"$project\":{\"s\":1}}]",
         "[{\"$sort\":{\"_id\":-1}},{\"$limit\":5}]",
+        "[{\"$match\":{\"s\":{\"$gt\":\"\"}}},{\"$sort\":{\"_id\":1}}]", /* the order of the source */
     };
     for (size_t i = 0; i < ARRAY_LEN(streaming); i++) {
         struct surroundings s = { 0 };

@@ -43,9 +43,19 @@ static size_t sort_memory(const struct stage_run *run)
     return sorter_memory(run->state);
 }
 
+/* The stages before it only leave documents out. */
+static bool keeps_order(const struct stage_run *run)
+{
+    return !run || (strcmp(run->stage->op->name, "$match") == 0 && keeps_order(run->upstream));
+}
+
+/* Without a state: they come in order. */
 static bool start_sort(struct stage_run *run, struct error *err)
 {
     const struct sort_spec *sort = run->stage->spec;
+    const int direction = sort_id_direction(sort->sort);
+    if (direction && direction == run->owner->source.id_direction && keeps_order(run->upstream))
+        return true;
     const struct stage *next = run->stage->next;
     int64_t skip = number_of_stage(next, "$skip"), limit = number_of_stage(skip ? next->next : next, "$limit"), both;
     (void)err;
@@ -63,6 +73,8 @@ static void stop_sort(struct stage_run *run)
 
 static bool next_sort(struct stage_run *run, struct bytes *document, bool *found, struct error *err)
 {
+    if (!run->state)
+        return upstream_next(run, document, found, err);
     while (!run->gathered) {
         if (!upstream_next(run, document, found, err))
             return false;
@@ -72,6 +84,14 @@ static bool next_sort(struct stage_run *run, struct bytes *document, bool *found
     }
     *found = sorter_next(run->state, document);
     return true;
+}
+
+int pipeline_id_direction(const struct pipeline *pipeline)
+{
+    const struct stage *stage = pipeline->first;
+    while (stage && strcmp(stage->op->name, "$match") == 0)
+        stage = stage->next;
+    return stage && stage->op->next == next_sort ? sort_id_direction(((const struct sort_spec *)stage->spec)->sort) : 0;
 }
 
 /* ---- $sample: a reservoir, in the end in random order ---- */

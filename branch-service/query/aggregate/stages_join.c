@@ -223,7 +223,7 @@ static bool open_foreign(struct stage_run *run, struct bytes document, struct do
         free(foreign);
         return false;
     }
-    *source = (struct document_iterator) { next_foreign, close_foreign, foreign };
+    *source = (struct document_iterator) { next_foreign, close_foreign, foreign, foreign->documents.id_direction };
     return true;
 }
 

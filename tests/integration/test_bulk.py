@@ -76,7 +76,7 @@ BAD = [
     branch_pb2.Document(json="{"),
     branch_pb2.Document(),
     branch_pb2.Document(json='{"_id": [1]}'),
-    branch_pb2.Document(json='{"$set": {"a": 1}}'),
+    branch_pb2.Document(json='{"_id": {"$x": 1}}'),
 ]
 
 

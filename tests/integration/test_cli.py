@@ -183,6 +183,7 @@ def test_an_interrupted_export_leaves_nothing(cluster, argon, tmp_path, command)
     process = subprocess.Popen(
         [str(BIN / "argon"), *command, "-p", "p", str(folder / "out")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "ARGON_ENDPOINT": gate.address},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell ignores it for what it runs in the background
     )
     wait_until(gate.is_held, "the export to be in the middle")
     wait_until(lambda: any(path.is_file() for path in folder.rglob("*")), "its file")

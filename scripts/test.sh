@@ -36,20 +36,16 @@ say "unit tests of what is concurrent, under ThreadSanitizer"
 TSAN_OPTIONS="ignore_noninstrumented_modules=1" ctest --test-dir "$root/build/tsan" --output-on-failure -j 2 -R "$concurrent"
 
 build fuzz fuzz_targets
-for corpus in "$root"/tests/fuzz/corpus/*; do
-  say "$(basename "$corpus"), ${FUZZ_SECONDS:-5} seconds"
-  found=$(mktemp -d)
-  (cd "$found" && "$root/build/fuzz/tests/$(basename "$corpus")" -max_total_time="${FUZZ_SECONDS:-5}" "$found" "$corpus")
-  rm -rf "$found"
-done
+say "each fuzz target for ${FUZZ_SECONDS:-5} seconds, behind its corpus"
+ls "$root/tests/fuzz/corpus" | xargs -P 2 -I{} "$root/tests/fuzz/run.sh" {} "${FUZZ_SECONDS:-5}"
 
 build release wal-service/all branch-service/all cli/all client/all bench/all
 if grep -l ARGON_TEST_MIGRATION "$root"/build/release/bin/*-service "$root/build/release/bin/argon"; then die "what is released does what is for tests alone"; fi
 say "integration tests, real processes built with sanitizers"
-# three files at a time: much of their time is waiting for what waits in earnest; those of scale measure memory, and go alone
-ARGON_BIN=$root/build/asan/bin "$root/tests/integration/run.sh" -m "not scale" -n 3 --dist loadfile
+# four files at a time: much of their time is waiting for what waits in earnest; those of scale measure memory, and go as released
+ARGON_BIN=$root/build/asan/bin "$root/tests/integration/run.sh" -m "not scale" -n 4 --dist loadfile
 say "integration tests, as released"
-ARGON_BIN=$root/build/release/bin "$root/tests/integration/run.sh" -m "scale"
+ARGON_BIN=$root/build/release/bin "$root/tests/integration/run.sh" -m "scale" -n 2 --dist loadfile
 say "manifests, and the checker of what clients of a cluster saw"
 ARGON_BIN=$root/build/release/bin PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q -p no:cacheprovider "$root/tests/kubernetes"
 say "clients in Python, Node, Go and C, and grpcurl: every RPC"

@@ -9,6 +9,7 @@
 
 #include "tests/support/faulty_disk.h"
 #include "tests/support/segment_fixture.h"
+#include "tests/support/thinning.h"
 
 static const char *const PROJECTS[2] = { "shop", "blog" };
 
@@ -108,7 +109,7 @@ static void at_every_step(void **state, enum fault fault, unsigned lost)
 {
     uint64_t step = 1;
     while (live_through(*state, fault, step, lost))
-        step++;
+        step += TRY_ONE_IN;
     assert_true(step > 60); /* the fault did meet a life worth the name */
 }
 
@@ -153,7 +154,7 @@ static void recovery_can_be_killed_at_every_step(void **state)
     }
     directory_image_load(&image, directory->path);
     bool struck = true;
-    for (uint64_t step = 1; struck; step++) {
+    for (uint64_t step = 1; struck; step += TRY_ONE_IN) {
         for (unsigned lost = 0; lost <= 256; lost += 128) {
             struct promise promise = before;
             directory_image_store(&image, directory);

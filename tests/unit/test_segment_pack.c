@@ -15,6 +15,7 @@
 
 #include "tests/support/faulty_disk.h"
 #include "tests/support/segment_fixture.h"
+#include "tests/support/thinning.h"
 #include "wal-service/store/segment_pack.h"
 #include "wal-service/store/segment_verify.h"
 
@@ -316,7 +317,7 @@ static void at_every_step(void **state, enum fault fault, unsigned lost)
     const struct temp_directory *directory = *state;
     bool struck = true;
     uint64_t step;
-    for (step = 1; struck; step++) {
+    for (step = 1; struck; step += TRY_ONE_IN) {
         struct faulty_disk disk;
         uint64_t possible;
         temp_directory_empty(directory);

@@ -11,6 +11,7 @@
 #include "common/base/memory.h"
 #include "tests/support/sample_frames.h"
 #include "tests/support/segment_fixture.h"
+#include "tests/support/thinning.h"
 
 static const char *const PROJECTS[] = { "shop", "blog", "wiki" };
 
@@ -226,7 +227,7 @@ static void a_footer_damaged_at_any_byte_is_made_again(void **state)
     struct log_store *memory = make_log(*state, &image);
     size_t len = directory_image_find(&image, FIRST_FOOTER)->len;
     assert_in_range(len, 500, 1500);
-    for (size_t at = 0; at < len; at++) {
+    for (size_t at = 0; at < len; at += TRY_ONE_IN) {
         directory_image_store(&image, *state);
         fixture_poke(*state, FIRST_FOOTER, at, (uint8_t)(directory_image_find(&image, FIRST_FOOTER)->data[at] ^ (1 + at % 255)));
         expect_rebuilt(*state, &image, memory, false);

@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/base/sync.h"
+#include "tests/support/thinning.h"
 
 static struct memory_budget budget;
 
@@ -295,7 +296,7 @@ static void an_empty_tree_has_nothing(void **state)
 static void every_generation_equals_its_model(void **state)
 {
     (void)state;
-    enum { GENERATIONS = 400, KEPT = 24 };
+    enum { GENERATIONS = 400 / TRY_ONE_IN, KEPT = 24 };
     for (unsigned universe = 64; universe <= 65536; universe *= 32) {
         uint64_t random = 88172645463325252u + universe;
         struct tree *tree = empty_tree();

@@ -264,7 +264,8 @@ bool update_insert(const struct update *update, struct bytes filter, bson_t *out
     builder_init(&equal);
     builder_init(&builder);
     bool ok = update_write_equalities(filter, update->kind == UPDATE_REPLACEMENT, &equal, err) && finish(&equal, &start, err) &&
-              write_image(update, start, true, &builder, &image, err) && document_prepare(image, out, err);
+              write_image(update, start, true, &builder, &image, err) && check_nesting(image, err) && /* the filter's paths nest, too */
+              document_prepare(image, out, err);
     builder_destroy(&equal);
     builder_destroy(&builder);
     return ok;

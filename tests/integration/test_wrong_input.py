@@ -71,6 +71,7 @@ WRONG_WRITES = {
     "atomic bulk with a wrong update": (INVALID, "operation 1", lambda a: bulk(a, ONE_INSERT, {"update_one": {"update": {"json": '{"$nosuch": {"n": 1}}'}}}, atomic=True)),
     "bulk of too many": (INVALID, "100000", lambda a: bulk(a, *[{"delete_one": {}}] * 100_001)),
     "update of 10,000 levels": (INVALID, "", lambda a: a.rpc.UpdateOne(target=a.target("p", "c"), update={"json": '{"$set":{"a":' + '{"a":' * 10_000 + "1" + "}" * 10_002})),
+    "upsert that nests with its filter": (INVALID, "100", lambda a: update(a, SET, upsert=True, filter=a.document({"_id": 9, ".".join("a" * 100): {"b": 1}}))),
     "pipeline of 10,000 levels": (INVALID, "", lambda a: update(a, pipeline=[{"json": '{"$set":{"a":' + '{"$not":' * 10_000 + "1" + "}" * 10_002}])),
     "unknown project": (NOT_FOUND, "project 'nope' does not exist", lambda a: a.insert("nope", "c", {})),
     "unknown branch": (NOT_FOUND, "branch 'nope' does not exist", lambda a: a.insert("p", "c", {}, branch="nope")),

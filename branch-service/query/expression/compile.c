@@ -72,6 +72,12 @@ const struct element *expression_constant(const struct expression *e)
     return e->evaluate == evaluate_constant ? &e->constant : NULL;
 }
 
+bool expression_is_no_array(const struct expression *e, bool null_is_fine)
+{
+    const struct element *value = expression_constant(e);
+    return value && value->type != BSON_TYPE_ARRAY && !(null_is_fine && is_nullish(value));
+}
+
 static const struct expression *constant(struct compiler *c, const struct element *value)
 {
     struct expression *node = new_node(c, evaluate_constant);
@@ -219,15 +225,17 @@ static bool check_name(struct compiler *c, const char *name, size_t len, bool de
 {
     const char *what = defined_by_user ? "user variable name" : "variable name";
     if (len == 0)
-        return query_error(c->err, 16869, "empty variable names are not allowed");
+        return query_error(c->err, MONGO_FAILED_TO_PARSE, "empty variable names are not allowed");
     if (defined_by_user && len == 7 && memcmp(name, "CURRENT", 7) == 0)
         return true;
     bool good = (name[0] >= 'a' && name[0] <= 'z') || (name[0] & 0x80) || (!defined_by_user && name[0] >= 'A' && name[0] <= 'Z');
     if (!good)
-        return query_error(c->err, 16867, "'%.*s' starts with an invalid character for a %s", utf8_fit(name, len, 80), name, what);
+        return query_error(c->err, MONGO_FAILED_TO_PARSE, "'%.*s' starts with an invalid character for a %s", utf8_fit(name, len, 80), name,
+                           what);
     for (size_t i = 1; i < len; i++) {
         if (!is_name_character(name[i]))
-            return query_error(c->err, 16868, "'%.*s' contains an invalid character for a %s", utf8_fit(name, len, 80), name, what);
+            return query_error(c->err, MONGO_FAILED_TO_PARSE, "'%.*s' contains an invalid character for a %s", utf8_fit(name, len, 80),
+                               name, what);
     }
     return true;
 }
@@ -328,9 +336,11 @@ static bool check_count(struct compiler *c, const struct expression_op *op, size
     if ((int)n >= op->min && (int)n <= op->max)
         return true;
     if (op->min == op->max)
-        return query_error(c->err, 16020, "Expression %s takes exactly %d arguments. %zu were passed in.", op->name, op->min, n);
+        return query_error(c->err, op->wrong_count ? op->wrong_count : 16020,
+                           "Expression %s takes exactly %d arguments. %zu were passed in.", op->name, op->min, n);
     if (op->max == MANY)
-        return query_error(c->err, op->too_few ? op->too_few : 28667, "%s needs at least %d arguments, had: %zu", op->name, op->min, n);
+        return query_error(c->err, op->wrong_count ? op->wrong_count : 28667, "%s needs at least %d arguments, had: %zu", op->name, op->min,
+                           n);
     return query_error(c->err, 28667, "Expression %s takes at least %d arguments, and at most %d, but %zu were passed in.", op->name,
                        op->min, op->max, n);
 }
@@ -425,7 +435,9 @@ const struct expression *compile_op(struct compiler *c, const struct element *sp
         return node->op->compile(c, spec, node) ? node : NULL;
     if (node->op->fields)
         return compile_fields(c, spec, node) ? node : NULL;
-    return compile_arguments(c, spec, node) && check_count(c, node->op, node->n) ? node : NULL;
+    if (!compile_arguments(c, spec, node) || !check_count(c, node->op, node->n))
+        return NULL;
+    return !node->op->check || node->op->check(c, node) ? node : NULL;
 }
 
 bool expression_has_operator(const struct element *field)

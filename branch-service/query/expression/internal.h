@@ -40,7 +40,7 @@ struct expression_op {
     apply_fn *apply;       /* either this */
     evaluate_fn *evaluate; /* or this, for those that do not evaluate all of their arguments once */
     int variant;           /* which of several that are alike */
-    int too_few;           /* error code where it is not the usual one */
+    int wrong_count;       /* error code where it is not the usual one */
     bool by_chance;        /* another value each time */
     /* named: "input!16880 as in!16882"; arguments stand in this order, and those with a number must be given,
      * or else that is the error's code */
@@ -48,6 +48,8 @@ struct expression_op {
     int not_document, unknown_field; /* error codes */
     /* for those that compile in their own way: makes the node's arguments */
     bool (*compile)(struct compiler *compiler, const struct element *spec, struct expression *node);
+    /* positional: what MongoDB knows of constant arguments before it evaluates, with other codes than then */
+    bool (*check)(struct compiler *compiler, const struct expression *node);
 };
 
 struct expression_ops {
@@ -74,6 +76,8 @@ bool find_fields(struct compiler *compiler, const struct expression_op *op, cons
 /* May a user name a variable so? */
 bool check_variable_name(struct compiler *compiler, const char *name, size_t len);
 
+/* A constant that is no array, nor null where that may stand? */
+bool expression_is_no_array(const struct expression *e, bool null_is_fine);
 /* What its value depends on; 0: always the same, and it can be evaluated when it is compiled. */
 enum { READS_DOCUMENT = 1, READS_VARIABLES = 2, READS_CHANCE = 4 };
 unsigned expression_reads(const struct expression *e);

@@ -64,7 +64,7 @@ static bool apply_concat_arrays(struct run *run, const struct expression *e, con
 static bool apply_slice(struct run *run, const struct expression *e, const struct element *args, struct element *out)
 {
     int32_t from, n = 0;
-    if (is_nullish(&args[0]) || is_nullish(&args[1]) || (e->n > 2 && is_nullish(&args[2])))
+    if (is_nullish(&args[0]) || is_nullish(&args[1]))
         return make_null(out);
     if (args[0].type != BSON_TYPE_ARRAY)
         return fail(run, 28724, "First argument to $slice must be an array, but is of type: %s", element_type_name(args[0].type));
@@ -73,6 +73,8 @@ static bool apply_slice(struct run *run, const struct expression *e, const struc
     if (!exact_int32(&args[1], &from))
         return fail(run, 28726, "Second argument to $slice can't be represented as a 32-bit integer");
     if (e->n > 2) {
+        if (is_nullish(&args[2]))
+            return make_null(out);
         if (!element_is_number(&args[2]))
             return fail(run, 28727, "Third argument to $slice must be numeric, but is of type: %s", element_type_name(args[2].type));
         if (!exact_int32(&args[2], &n))
@@ -138,6 +140,15 @@ static bool apply_index_of_array(struct run *run, const struct expression *e, co
             return make_int32(run, i, out);
     }
     return make_int32(run, -1, out);
+}
+
+static bool check_index_of_array(struct compiler *c, const struct expression *node)
+{
+    bool constant = true;
+    for (size_t i = 0; i < node->n; i++)
+        constant &= expression_constant(node->args[i]) != NULL;
+    return constant || !expression_is_no_array(node->args[0], true) ||
+           query_error(c->err, 50809, "First operand of $indexOfArray must be an array");
 }
 
 static bool apply_range(struct run *run, const struct expression *e, const struct element *args, struct element *out)
@@ -266,7 +277,7 @@ static const struct expression_op ops[] = {
     { "$slice", 2, 3, .apply = apply_slice },
     { "$size", 1, 1, .apply = apply_size },
     { "$in", 2, 2, .apply = apply_in },
-    { "$indexOfArray", 2, 4, .apply = apply_index_of_array },
+    { "$indexOfArray", 2, 4, .apply = apply_index_of_array, .check = check_index_of_array },
     { "$range", 2, 3, .apply = apply_range },
     { "$reverseArray", 1, 1, .apply = apply_reverse_array },
     { "$isArray", 1, 1, .apply = apply_is_array },

@@ -140,7 +140,7 @@ static bool to_decimal(struct run *run, const struct element *value, struct elem
 
 static bool to_string(struct run *run, const struct element *value, struct element *out)
 {
-    char hex[25];
+    char hex[25], number[32];
     struct bytes text;
     int64_t millis;
     switch (value->type) {
@@ -153,10 +153,12 @@ static bool to_string(struct run *run, const struct element *value, struct eleme
     case BSON_TYPE_DATE_TIME:
         return date_argument(run, value, &millis) &&
                date_format(run, bytes_of_string("%Y-%m-%dT%H:%M:%S.%LZ"), millis, &time_zone_utc, out);
+    case BSON_TYPE_DOUBLE:
+        text_of_double(element_double(value), number);
+        return make_text(run, number, out);
     case BSON_TYPE_UTF8:
     case BSON_TYPE_INT32:
     case BSON_TYPE_INT64:
-    case BSON_TYPE_DOUBLE:
     case BSON_TYPE_DECIMAL128:
         return text_of_value(run, value, &text) && make_string(run, text, out);
     default:
@@ -229,7 +231,7 @@ static bool find_conversion(struct run *run, const struct element *to, const str
     }
     if (*found || !is_string(to))
         return true;
-    for (int type = 1; type <= 20; type++) {
+    for (int type = 0; type <= 20; type++) { /* 0: "missing", which $type says, is a type as well */
         if (bytes_equal(element_string(to), bytes_of_string(element_type_name((uint8_t)(type == 20 ? 127 : type)))))
             return true;
     }
@@ -265,14 +267,14 @@ static bool apply_to(struct run *run, const struct expression *e, const struct e
 static const struct expression_op ops[] = {
     { "$convert", .evaluate = evaluate_convert, .fields = "input!9 to!9 onError onNull", .not_document = MONGO_FAILED_TO_PARSE,
       .unknown_field = MONGO_FAILED_TO_PARSE },
-    { "$toBool", 1, 1, .apply = apply_to, .variant = 0 },
-    { "$toInt", 1, 1, .apply = apply_to, .variant = 1 },
-    { "$toLong", 1, 1, .apply = apply_to, .variant = 2 },
-    { "$toDouble", 1, 1, .apply = apply_to, .variant = 3 },
-    { "$toString", 1, 1, .apply = apply_to, .variant = 4 },
-    { "$toDecimal", 1, 1, .apply = apply_to, .variant = 5 },
-    { "$toObjectId", 1, 1, .apply = apply_to, .variant = 6 },
-    { "$toDate", 1, 1, .apply = apply_to, .variant = 7 },
+    { "$toBool", 1, 1, .apply = apply_to, .wrong_count = 50723, .variant = 0 },
+    { "$toInt", 1, 1, .apply = apply_to, .wrong_count = 50723, .variant = 1 },
+    { "$toLong", 1, 1, .apply = apply_to, .wrong_count = 50723, .variant = 2 },
+    { "$toDouble", 1, 1, .apply = apply_to, .wrong_count = 50723, .variant = 3 },
+    { "$toString", 1, 1, .apply = apply_to, .wrong_count = 50723, .variant = 4 },
+    { "$toDecimal", 1, 1, .apply = apply_to, .wrong_count = 50723, .variant = 5 },
+    { "$toObjectId", 1, 1, .apply = apply_to, .wrong_count = 50723, .variant = 6 },
+    { "$toDate", 1, 1, .apply = apply_to, .wrong_count = 50723, .variant = 7 },
 };
 
 const struct expression_ops ops_convert = { ops, ARRAY_LEN(ops) };

@@ -9,8 +9,8 @@ static bool compile_let(struct compiler *c, const struct element *spec, struct e
     struct element_reader reader;
     if (!find_fields(c, node->op, spec, found))
         return false;
-    if (found[0].type != BSON_TYPE_DOCUMENT)
-        return query_error(c->err, 16874, "invalid parameter: expected an object (vars)");
+    if (found[0].type != BSON_TYPE_DOCUMENT && found[0].type != BSON_TYPE_ARRAY) /* whose indexes are no names */
+        return query_error(c->err, 10065, "invalid parameter: expected an object (vars)");
     size_t n = count_elements(&found[0]);
     struct expression_scope *scopes = arena_alloc(c->arena, (n + 1) * sizeof *scopes);
     if (!scopes || !compile_args_alloc(c, n + 1, node))
@@ -56,7 +56,7 @@ static struct expression_scope *scope_of_as(struct compiler *c, const struct ele
     if (as->type == 0)
         return scope;
     if (as->type != BSON_TYPE_UTF8) {
-        query_error(c->err, 14, "'as' must be a string, found: %s", element_type_name(as->type));
+        query_error(c->err, MONGO_FAILED_TO_PARSE, "'as' must be a string, found: %s", element_type_name(as->type));
         return NULL;
     }
     scope->name = (const char *)element_string(as).data;
@@ -129,6 +129,10 @@ static bool evaluate_filter(struct run *run, const struct expression *e, struct 
         return make_null(out);
     if (input.type != BSON_TYPE_ARRAY)
         return fail(run, 28651, "input to $filter must be an array not %s", element_type_name(input.type));
+    if (count_elements(&input) == 0) { /* the limit is not looked at then */
+        *out = input;
+        return true;
+    }
     if (!filter_limit(run, e, &limit))
         return false;
     struct expression_binding binding = { .outer = run->bindings };
@@ -197,6 +201,7 @@ static const struct expression_op ops[] = {
     { "$reduce", .evaluate = evaluate_reduce, .compile = compile_reduce, .fields = "input!40077 initialValue!40078 in!40079",
       .not_document = 40075, .unknown_field = 40076 },
     { "$literal", .compile = compile_literal },
+    { "$const", .compile = compile_literal }, /* its old name */
 };
 
 const struct expression_ops ops_iterate = { ops, ARRAY_LEN(ops) };

@@ -149,7 +149,7 @@ static const struct expression_op ops[] = {
     { "$or", 0, MANY, .evaluate = evaluate_and_or, .variant = true },
     { "$not", 1, 1, .apply = apply_not },
     { "$cond", .evaluate = evaluate_cond, .compile = compile_cond, .fields = "if!17080 then!17081 else!17082", .unknown_field = 17083 },
-    { "$ifNull", 2, MANY, .evaluate = evaluate_if_null, .too_few = 1257300 },
+    { "$ifNull", 2, MANY, .evaluate = evaluate_if_null, .wrong_count = 1257300 },
     { "$switch", .evaluate = evaluate_switch, .compile = compile_switch, .fields = "branches default", .not_document = 40060,
       .unknown_field = 40067 },
 };

@@ -89,7 +89,11 @@ static bool apply_get_field(struct run *run, const struct expression *e, const s
 
 static bool compile_set_field(struct compiler *c, const struct element *spec, struct expression *node)
 {
-    return compile_fields(c, spec, node) && check_constant_name(c, node, 4161108, 4161106, 4161107);
+    if (!compile_fields(c, spec, node))
+        return false;
+    if (!node->args[INPUT]) /* misses last of all */
+        return query_error(c->err, 4161109, "Missing 'input' parameter to %s", node->op->name);
+    return check_constant_name(c, node, 4161108, 4161106, 4161107);
 }
 
 /* variant: it is $unsetField */
@@ -207,10 +211,10 @@ static const struct expression_op ops[] = {
     { "$mergeObjects", 0, MANY, .apply = apply_merge_objects },
     { "$getField", .apply = apply_get_field, .compile = compile_get_field, .fields = "field!3041702 input!3041703",
       .unknown_field = 3041701 },
-    { "$setField", .apply = apply_set_field, .compile = compile_set_field, .fields = "field!4161102 input!4161109 value!4161103",
+    { "$setField", .apply = apply_set_field, .compile = compile_set_field, .fields = "field!4161102 input value!4161103",
       .not_document = 4161100, .unknown_field = 4161101 },
-    { "$unsetField", .apply = apply_set_field, .compile = compile_set_field, .fields = "field!4161102 input!4161109",
-      .not_document = 4161100, .unknown_field = 4161101, .variant = true },
+    { "$unsetField", .apply = apply_set_field, .compile = compile_set_field, .fields = "field!4161102 input", .not_document = 4161100,
+      .unknown_field = 4161101, .variant = true },
     { "$objectToArray", 1, 1, .apply = apply_object_to_array },
     { "$arrayToObject", 1, 1, .apply = apply_array_to_object },
 };

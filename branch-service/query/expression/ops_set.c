@@ -90,11 +90,22 @@ static bool apply_set_equals(struct run *run, const struct expression *e, const 
             return false;
         if (i == 0)
             continue;
-        equal &= first.n == other.n;
+        equal = first.n == other.n;
         for (size_t j = 0; equal && j < first.n; j++)
             equal = value_compare_elements(&first.items[j], &other.items[j]) == 0;
+        if (!equal) /* the rest may be no arrays */
+            break;
     }
     return make_bool(equal, out);
+}
+
+static bool check_set_equals(struct compiler *c, const struct expression *node)
+{
+    for (size_t i = 0; i < node->n; i++) {
+        if (expression_is_no_array(node->args[i], false))
+            return query_error(c->err, 5887502, "All operands of $setEquals must be arrays; that at %zu is none", i);
+    }
+    return true;
 }
 
 static bool apply_set_is_subset(struct run *run, const struct expression *e, const struct element *args, struct element *out)
@@ -107,6 +118,12 @@ static bool apply_set_is_subset(struct run *run, const struct expression *e, con
             return make_bool(false, out);
     }
     return make_bool(true, out);
+}
+
+static bool check_set_is_subset(struct compiler *c, const struct expression *node)
+{
+    return expression_constant(node->args[0]) || !expression_is_no_array(node->args[1], false) ||
+           query_error(c->err, 17311, "both operands of $setIsSubset must be arrays; the second is none");
 }
 
 /* variant: the value that decides, false for "all" */
@@ -147,6 +164,13 @@ static bool direction_of(struct compiler *c, const struct element *spec, int cod
     return true;
 }
 
+static bool check_sort_path(struct compiler *c, const struct element *field)
+{
+    const char *name = field->name;
+    bool empty = field->name_len == 0 || name[0] == '.' || name[field->name_len - 1] == '.' || memmem(name, field->name_len, "..", 2);
+    return !empty || query_error(c->err, 2942505, "$sortArray: a name in a path of 'sortBy' is empty");
+}
+
 static bool compile_sort_array(struct compiler *c, const struct element *spec, struct expression *node)
 {
     struct element found[2], e;
@@ -165,7 +189,7 @@ static bool compile_sort_array(struct compiler *c, const struct element *spec, s
     if (by_fields) {
         element_reader_init(&reader, found[1].value);
         for (size_t i = 0; element_next(&reader, &e); i++) {
-            if (!direction_of(c, &e, 2942505, &order->keys[i].direction) ||
+            if (!direction_of(c, &e, 2942505, &order->keys[i].direction) || !check_sort_path(c, &e) ||
                 !path_parse(e.name, e.name_len, c->arena, &order->keys[i].path, c->err))
                 return false;
         }
@@ -216,8 +240,8 @@ static const struct expression_op ops[] = {
     { "$setUnion", 0, MANY, .apply = apply_set_union },
     { "$setIntersection", 0, MANY, .apply = apply_set_intersection },
     { "$setDifference", 2, 2, .apply = apply_set_difference },
-    { "$setEquals", 2, MANY, .apply = apply_set_equals, .too_few = 17045 },
-    { "$setIsSubset", 2, 2, .apply = apply_set_is_subset },
+    { "$setEquals", 2, MANY, .apply = apply_set_equals, .wrong_count = 17045, .check = check_set_equals },
+    { "$setIsSubset", 2, 2, .apply = apply_set_is_subset, .check = check_set_is_subset },
     { "$allElementsTrue", 1, 1, .apply = apply_elements_true, .variant = false },
     { "$anyElementTrue", 1, 1, .apply = apply_elements_true, .variant = true },
     { "$sortArray", .apply = apply_sort_array, .compile = compile_sort_array, .fields = "input!2942502 sortBy!2942503",

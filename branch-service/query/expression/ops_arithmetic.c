@@ -94,7 +94,10 @@ static bool subtract_from_date(struct run *run, const struct element *args, stru
     bool is_date = args[1].type == BSON_TYPE_DATE_TIME;
     if (!is_date && !element_is_number(&args[1]))
         return fail(run, MONGO_TYPE_MISMATCH, "can't $subtract %s from Date", element_type_name(args[1].type));
-    by = is_date ? element_int64(&args[1]) : int64_of(&args[1]);
+    if (is_date)
+        by = element_int64(&args[1]);
+    else if (!long_of(run, &args[1], &by))
+        return false;
     if (__builtin_sub_overflow(element_int64(&args[0]), by, &result))
         return fail(run, MONGO_OVERFLOW, "date overflow in $subtract");
     return is_date ? make_int64(run, result, out) : make_date(run, result, out);
@@ -186,10 +189,11 @@ static bool apply_mod(struct run *run, const struct expression *e, const struct 
         return fail(run, decimal ? 5733415 : 16610, "can't $mod by zero");
     if (decimal)
         return make_decimal(run, decimal128_modulo(decimal_of(&args[0]), decimal_of(&args[1])), out);
-    /* a double that is whole counts as an integer on the right, but not on the left */
-    int64_t divisor;
-    if (args[0].type == BSON_TYPE_DOUBLE || !exact_int64(&args[1], &divisor))
+    /* a double that is a whole number of 32 bits counts as an integer on the right, but not on the left */
+    int32_t narrow;
+    if (args[0].type == BSON_TYPE_DOUBLE || (args[1].type == BSON_TYPE_DOUBLE && !exact_int32(&args[1], &narrow)))
         return make_double(run, fmod(double_of(&args[0]), double_of(&args[1])), out);
+    int64_t divisor = int64_of(&args[1]);
     int64_t left = divisor == -1 ? 0 : element_integer(&args[0]) % divisor;
     bool wide = args[0].type == BSON_TYPE_INT64 || args[1].type == BSON_TYPE_INT64;
     return wide ? make_int64(run, left, out) : make_int(run, left, out);

@@ -93,6 +93,8 @@ static bool apply_round(struct run *run, const struct expression *e, const struc
     if (!element_is_number(&args[0]))
         return fail(run, 51081, "%s only supports numeric types, not %s", e->op->name, element_type_name(args[0].type));
     if (e->n > 1) {
+        if (!element_is_number(&args[1]))
+            return fail(run, 16004, "can't convert from BSON type %s to long", element_type_name(args[1].type));
         if (!exact_int32(&args[1], &places))
             return fail(run, 51082, "precision argument to %s must be an integral value", e->op->name);
         if (places < -20 || places > 100)
@@ -144,7 +146,7 @@ static bool apply_logarithm(struct run *run, const struct expression *e, const s
         return done;
     if (sign_of(&args[0]) <= 0 && !is_nan(&args[0]))
         return fail(run, e->op->variant, "%s's argument must be a positive number", e->op->name);
-    if (args[0].type == BSON_TYPE_DECIMAL128)
+    if (args[0].type == BSON_TYPE_DECIMAL128 && !is_nan(&args[0])) /* whose logarithm is a double */
         return make_decimal(run, decimal_function(of_ten ? MATH_LOG10 : MATH_LN, decimal_of(&args[0])), out);
     double value = double_of(&args[0]);
     return make_double(run, of_ten ? log10(value) : log(value), out);
@@ -165,7 +167,7 @@ static bool apply_log(struct run *run, const struct expression *e, const struct 
         return fail(run, 28758, "$log's argument must be a positive number");
     if (!is_nan(&args[1]) && (sign_of(&args[1]) <= 0 || value_compare_elements(&args[1], &one) == 0))
         return fail(run, 28759, "$log's base must be a positive number not equal to 1");
-    if (wider_type(args[0].type, args[1].type) == BSON_TYPE_DECIMAL128)
+    if (wider_type(args[0].type, args[1].type) == BSON_TYPE_DECIMAL128 && !is_nan(&args[0]) && !is_nan(&args[1]))
         return make_decimal(run, decimal_logarithm(decimal_of(&args[0]), decimal_of(&args[1])), out);
     return make_double(run, log(double_of(&args[0])) / log(double_of(&args[1])), out);
 }

@@ -30,14 +30,18 @@ static bool apply_substr_bytes(struct run *run, const struct expression *e, cons
     struct bytes text;
     if (!text_of_value(run, &args[0], &text))
         return false;
-    if (!element_is_number(&args[1]) || args[1].type == BSON_TYPE_DECIMAL128)
+    int64_t from, len;
+    if (!element_is_number(&args[1]))
         return fail(run, 16034, "%s: starting index must be a numeric type (is BSON type %s)", e->op->name,
                     element_type_name(args[1].type));
-    if (!element_is_number(&args[2]) || args[2].type == BSON_TYPE_DECIMAL128)
+    if (!element_is_number(&args[2]))
         return fail(run, 16035, "%s: length must be a numeric type (is BSON type %s)", e->op->name, element_type_name(args[2].type));
-    int64_t from = int64_of(&args[1]), len = int64_of(&args[2]);
+    if (!long_of(run, &args[1], &from))
+        return false;
     if (from < 0)
         return fail(run, 50752, "%s: starting index must be non-negative (got: %lld)", e->op->name, (long long)from);
+    if (!long_of(run, &args[2], &len))
+        return false;
     if ((uint64_t)from >= text.len)
         return make_text(run, "", out);
     size_t left = text.len - (size_t)from, taken = len < 0 || (uint64_t)len > left ? left : (size_t)len;
@@ -148,10 +152,12 @@ static bool has_character(struct run *run, struct bytes set, struct bytes charac
 
 static bool apply_trim(struct run *run, const struct expression *e, const struct element *args, struct element *out)
 {
-    if (is_nullish(&args[0]) || (e->args[1] && is_nullish(&args[1])))
+    if (is_nullish(&args[0]))
         return make_null(out);
     if (!is_string(&args[0]))
         return fail(run, 50699, "%s requires its input to be a string, got a %s", e->op->name, element_type_name(args[0].type));
+    if (e->args[1] && is_nullish(&args[1]))
+        return make_null(out);
     if (e->args[1] && !is_string(&args[1]))
         return fail(run, 50700, "%s requires 'chars' to be a string, got a %s", e->op->name, element_type_name(args[1].type));
     struct bytes text = element_string(&args[0]);

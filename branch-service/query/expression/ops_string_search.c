@@ -50,6 +50,16 @@ bool index_argument(struct run *run, const struct expression *e, const struct el
     return *index >= 0 || fail(run, 40097, "%s requires a nonnegative %s index, found: %d", e->op->name, what, *index);
 }
 
+static int32_t index_of_character(struct bytes text, struct bytes wanted, size_t begin, size_t end, int32_t from)
+{
+    size_t found;
+    if (text.len == 0 && wanted.len == 0)
+        return 0;
+    if (!find_text(text, wanted, begin, &found) || found >= end)
+        return -1;
+    return from + (int32_t)count_characters(bytes_of(text.data + begin, found - begin));
+}
+
 /* variant: indexes are of characters */
 static bool apply_index_of(struct run *run, const struct expression *e, const struct element *args, struct element *out)
 {
@@ -72,9 +82,11 @@ static bool apply_index_of(struct run *run, const struct expression *e, const st
         return make_int32(run, -1, out);
     size_t begin = characters ? skip_characters(text, 0, (size_t)from) : (size_t)from;
     size_t end = characters ? skip_characters(text, 0, (size_t)to) : (size_t)to < text.len ? (size_t)to : text.len;
+    if (characters) /* what begins in front of the end may go beyond it; nothing begins at it, but in an empty string */
+        return make_int32(run, index_of_character(text, wanted, begin, end, from), out);
     if (!find_text(bytes_of(text.data, end), wanted, begin, &found))
         return make_int32(run, -1, out);
-    return make_int32(run, (int32_t)(characters ? count_characters(bytes_of(text.data, found)) : found), out);
+    return make_int32(run, (int32_t)found, out);
 }
 
 enum { INPUT, FIND, REPLACEMENT };

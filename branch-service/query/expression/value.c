@@ -7,6 +7,7 @@
 
 #include "branch-service/query/query_error.h"
 #include "common/base/clock.h"
+#include "common/bson/decimal128_math.h"
 #include "common/bson/iso_date.h"
 #include "common/bson/number.h"
 #include "common/bson/value_compare.h"
@@ -349,6 +350,15 @@ int64_t int64_of(const struct element *e)
     return isnan(value) ? 0 : value > 0 ? INT64_MAX : INT64_MIN;
 }
 
+bool long_of(struct run *run, const struct element *number, int64_t *out)
+{
+    struct element rounded = *number;
+    bool exact;
+    if (number->type == BSON_TYPE_DECIMAL128 && !make_decimal(run, decimal128_round(decimal_of(number), 0, DECIMAL128_HALF_EVEN), &rounded))
+        return false;
+    return number_truncate(&rounded, out, &exact) || fail(run, 31109, "Can't coerce out of range value to long");
+}
+
 bool exact_int64(const struct element *e, int64_t *out)
 {
     bool exact;
@@ -406,7 +416,10 @@ bool text_of_value(struct run *run, const struct element *e, struct bytes *text)
         snprintf(number, sizeof number, "%lld", (long long)element_integer(e));
         break;
     case BSON_TYPE_DOUBLE:
-        text_of_double(element_double(e), number);
+        if (isfinite(element_double(e)))
+            text_of_double(element_double(e), number);
+        else /* shorter than what $toString gives */
+            strcpy(number, isnan(element_double(e)) ? "nan" : element_double(e) < 0 ? "-inf" : "inf");
         break;
     case BSON_TYPE_DECIMAL128:
         raw.low = get_u64(e->value.data);

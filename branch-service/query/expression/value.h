@@ -92,6 +92,8 @@ double double_of_decimal(struct decimal128 value);
 struct decimal128 decimal_of(const struct element *number);
 /* Towards zero, and to the nearest that there is; NaN is 0. */
 int64_t int64_of(const struct element *number);
+/* The same, but a decimal is rounded, half to even, and what does not fit is an error. */
+bool long_of(struct run *run, const struct element *number, int64_t *out);
 /* Is it whole, and does it fit? Any value can be asked. */
 bool exact_int64(const struct element *value, int64_t *out);
 bool exact_int32(const struct element *value, int32_t *out);

@@ -53,8 +53,8 @@ int64_t millis_of(const struct element *e)
         return element_int64(e);
     if (e->type == BSON_TYPE_TIMESTAMP)
         return (int64_t)(get_u64(e->value.data) >> 32) * 1000;
-    const uint8_t *id = e->value.data;
-    return (int64_t)((uint32_t)id[0] << 24 | (uint32_t)id[1] << 16 | (uint32_t)id[2] << 8 | id[3]) * 1000;
+    const uint8_t *id = e->value.data; /* whose seconds are signed in MongoDB: from 2038 on they are before 1970 */
+    return (int64_t)(int32_t)((uint32_t)id[0] << 24 | (uint32_t)id[1] << 16 | (uint32_t)id[2] << 8 | id[3]) * 1000;
 }
 
 bool date_argument(struct run *run, const struct element *e, int64_t *millis)

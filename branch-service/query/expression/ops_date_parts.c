@@ -145,40 +145,54 @@ static bool compile_from_parts(struct compiler *c, const struct element *spec, s
     return true;
 }
 
-static bool apply_from_parts(struct run *run, const struct expression *e, const struct element *args, struct element *out)
+/* The parts from first to last. *null: one of them is; those behind it are not looked at. */
+static bool read_parts(struct run *run, const struct expression *e, const struct element *args, int first, int last, int64_t *v, bool *null)
 {
     static const char *const names[] = { "year",   "month",       "day",         "hour",    "minute",
                                          "second", "millisecond", "isoWeekYear", "isoWeek", "isoDayOfWeek" };
-    int64_t v[F_ZONE] = { 1970, 1, 1, 0, 0, 0, 0, 1970, 1, 1 };
-    const struct time_zone *zone = &time_zone_utc;
-    for (int i = 0; i <= F_ZONE; i++) {
-        if (e->args[i] && is_nullish(&args[i]))
-            return make_null(out);
-    }
-    if (e->args[F_ZONE] && !zone_argument(run, e, &args[F_ZONE], &zone))
-        return false;
-    for (int i = 0; i < F_ZONE; i++) {
+    for (int i = first; i <= last && !*null; i++) {
         if (!e->args[i])
             continue;
+        *null = is_nullish(&args[i]);
+        if (*null)
+            break;
         if (!exact_int64(&args[i], &v[i]))
             return fail(run, 40515, "'%s' must evaluate to an integer, found %s", names[i], element_type_name(args[i].type));
-        if (i == F_YEAR && (v[i] < 1 || v[i] > 9999))
-            return fail(run, 40523, "'year' must evaluate to an integer in the range 1 to 9999, found %lld", (long long)v[i]);
-        if (i == F_ISO_YEAR && (v[i] < 1 || v[i] > 9999))
-            return fail(run, 31095, "'isoWeekYear' must evaluate to an integer in the range 1 to 9999, found %lld", (long long)v[i]);
-        if (i != F_SECOND && i != F_MILLISECOND && (v[i] < -32768 || v[i] > 32767))
+        bool bounded = i != F_YEAR && i != F_ISO_YEAR && i != F_SECOND && i != F_MILLISECOND;
+        if (bounded && (v[i] < -32768 || v[i] > 32767))
             return fail(run, 31034, "'%s' must evaluate to a value in the range [-32768, 32767]; value %lld is not in range", names[i],
                         (long long)v[i]);
-        if (v[i] > INT64_C(1) << 52 || v[i] < -(INT64_C(1) << 52))
+        if (!bounded && i != F_YEAR && i != F_ISO_YEAR && (v[i] > INT64_C(1) << 52 || v[i] < -(INT64_C(1) << 52)))
             return fail(run, MONGO_OVERFLOW, "'%s' is out of the calendar's range", names[i]);
     }
-    if (e->args[F_ISO_YEAR]) {
+    return true;
+}
+
+static bool apply_from_parts(struct run *run, const struct expression *e, const struct element *args, struct element *out)
+{
+    int64_t v[F_ZONE] = { 1970, 1, 1, 0, 0, 0, 0, 1970, 1, 1 };
+    const struct time_zone *zone = &time_zone_utc;
+    bool null = false, iso = e->args[F_ISO_YEAR];
+    /* in MongoDB's order: the time, the zone, the day */
+    if (!read_parts(run, e, args, F_HOUR, F_MILLISECOND, v, &null))
+        return false;
+    null = null || (e->args[F_ZONE] && is_nullish(&args[F_ZONE]));
+    if (!null && e->args[F_ZONE] && !zone_argument(run, e, &args[F_ZONE], &zone))
+        return false;
+    if (!read_parts(run, e, args, iso ? F_ISO_YEAR : F_YEAR, iso ? F_ISO_DAY : F_DAY, v, &null))
+        return false;
+    if (null)
+        return make_null(out);
+    int64_t year = v[iso ? F_ISO_YEAR : F_YEAR];
+    if (year < 1 || year > 9999)
+        return fail(run, iso ? 31095 : 40523, "'%s' must evaluate to an integer in the range 1 to 9999, found %lld",
+                    iso ? "isoWeekYear" : "year", (long long)year);
+    if (iso) {
         struct date_parts jan4;
-        date_take_apart(date_put_together(v[F_ISO_YEAR], 1, 4, 0, 0, 0, 0), &jan4); /* always in week 1 */
-        v[F_YEAR] = v[F_ISO_YEAR];
+        date_take_apart(date_put_together(year, 1, 4, 0, 0, 0, 0), &jan4); /* always in week 1 */
         v[F_DAY] = 4 - (jan4.weekday + 6) % 7 + 7 * (v[F_ISO_WEEK] - 1) + v[F_ISO_DAY] - 1;
     }
-    int64_t local = date_put_together(v[F_YEAR], v[F_MONTH], v[F_DAY], v[F_HOUR], v[F_MINUTE], v[F_SECOND], v[F_MILLISECOND]);
+    int64_t local = date_put_together(year, v[F_MONTH], v[F_DAY], v[F_HOUR], v[F_MINUTE], v[F_SECOND], v[F_MILLISECOND]);
     return make_date(run, time_zone_to_utc(zone, local), out);
 }
 

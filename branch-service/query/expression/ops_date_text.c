@@ -1,5 +1,7 @@
 /* Dates and text: $dateToString, $dateFromString. */
+#include <ctype.h>
 #include <stdio.h>
+#include <strings.h>
 
 #include "branch-service/query/expression/date.h"
 
@@ -132,14 +134,45 @@ static bool take_digits(struct bytes *text, size_t min, size_t max, int64_t *val
     return n >= min;
 }
 
-/* "Z", "+hh", "+hhmm", "+hh:mm"; what is there. */
+/* The usual abbreviations of zones, and the letters of military ones: A is an hour east, Z is UTC, N an hour west. */
+static bool take_zone_name(struct bytes *text, int32_t *seconds)
+{
+    static const struct {
+        const char *name;
+        int hours;
+    } zones[] = { { "UTC", 0 },  { "GMT", 0 },  { "WET", 0 },  { "WEST", 1 }, { "BST", 1 },  { "CET", 1 },
+                  { "CEST", 2 }, { "EET", 2 },  { "EEST", 3 }, { "MSK", 3 },  { "EST", -5 }, { "EDT", -4 },
+                  { "CST", -6 }, { "CDT", -5 }, { "MST", -7 }, { "MDT", -6 }, { "PST", -8 }, { "PDT", -7 } };
+    size_t len = 0;
+    while (len < text->len && isalpha(text->data[len]))
+        len++;
+    struct bytes name = bytes_of(text->data, len);
+    *text = bytes_of(text->data + len, text->len - len);
+    for (size_t i = 0; i < ARRAY_LEN(zones); i++) {
+        if (len == strlen(zones[i].name) && strncasecmp((const char *)name.data, zones[i].name, len) == 0) {
+            *seconds = zones[i].hours * 3600;
+            return true;
+        }
+    }
+    int letter = len == 1 ? toupper(name.data[0]) : 'J';
+    *seconds = 3600 * (letter < 'J' ? letter - 'A' + 1 : letter < 'N' ? letter - 'A' : letter < 'Z' ? 'M' - letter : 0);
+    return letter != 'J';
+}
+
+/* "Z", "EST", "+hh", "+hhmm", "+hh:mm", "GMT+hh:mm"; what is there. */
 static bool take_offset(struct bytes *text, bool *found, int32_t *seconds)
 {
     int64_t hours, minutes = 0;
+    bool greenwich =
+        text->len >= 3 && (strncasecmp((const char *)text->data, "GMT", 3) == 0 || strncasecmp((const char *)text->data, "UTC", 3) == 0);
     *found = true;
     *seconds = 0;
-    if (take(text, 'Z') || take(text, 'z'))
-        return true;
+    if (text->len && isalpha(text->data[0])) {
+        if (!take_zone_name(text, seconds))
+            return false;
+        if (!greenwich || text->len == 0 || (text->data[0] != '+' && text->data[0] != '-'))
+            return true;
+    }
     int sign = take(text, '+') ? 1 : take(text, '-') ? -1 : 0;
     *found = sign != 0;
     if (!*found)
@@ -186,7 +219,8 @@ const char *date_parse(struct bytes text, const struct time_zone *zone, bool zon
     if (take(&text, 'T') || take(&text, 't') || take(&text, ' ')) {
         if (!take_digits(&text, 1, 2, &v[3]) || !take(&text, ':') || !take_digits(&text, 2, 2, &v[4]))
             return wrong;
-        if (take(&text, ':') && (!take_digits(&text, 2, 2, &v[5]) || (take(&text, '.') && !take_fraction(&text, &v[6]))))
+        if ((take(&text, ':') || take(&text, '.')) &&
+            (!take_digits(&text, 2, 2, &v[5]) || (take(&text, '.') && !take_fraction(&text, &v[6]))))
             return wrong;
         (void)take(&text, ' ');
         if (!take_offset(&text, &has_offset, &offset))
@@ -254,7 +288,7 @@ static const char *parse_with_format(struct bytes text, struct bytes format, con
             ok = take_digits(&text, 1, 3, &day_of_year);
             break;
         case 'G':
-            ok = take_digits(&text, 4, 4, &iso_year);
+            ok = take_digits(&text, 1, 4, &iso_year);
             break;
         case 'V':
             ok = take_digits(&text, 1, 2, &iso_week);
@@ -351,9 +385,9 @@ static bool evaluate_from_string(struct run *run, const struct expression *e, st
         if (!check_format(run, element_string(&format), "dGHjLmMSuVYzZbB%"))
             return false;
     }
-    bool zone_given = e->args[ZONE] && !is_nullish(&name);
-    if (zone_given && !zone_argument(run, e, &name, &zone))
+    if (e->args[ZONE] && !is_nullish(&name) && !zone_argument(run, e, &name, &zone))
         return false;
+    bool zone_given = zone != &time_zone_utc; /* UTC goes together with any other in the text */
     if (is_nullish(&text))
         return e->args[ON_NULL] ? evaluate(run, e->args[ON_NULL], out) : make_null(out);
     const char *problem = "it is no string";

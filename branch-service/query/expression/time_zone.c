@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/base/error.h"
 #include "common/bson/iso_date.h"
 
 enum { MAX_NAME = 64, MAX_FILE = 64 * 1024, HEADER = 44, DAY = 86400 };
@@ -192,8 +193,13 @@ static bool read_zone(const char *data, size_t len, struct time_zone *zone)
 /* Letters, digits, "_+-/"; never a way out of the folder. */
 static bool is_zone_name(struct bytes name)
 {
+    static const char *const none[] = { "posix/", "right/", "posixrules", "localtime" }; /* in the folder, but no names */
     if (name.len == 0 || name.len > MAX_NAME || name.data[0] == '/')
         return false;
+    for (size_t i = 0; i < ARRAY_LEN(none); i++) {
+        if (name.len >= strlen(none[i]) && memcmp(name.data, none[i], strlen(none[i])) == 0)
+            return false;
+    }
     for (size_t i = 0; i < name.len; i++) {
         uint8_t c = name.data[i];
         if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("_+-/", c))))
@@ -244,10 +250,12 @@ static bool read_offset(struct bytes name, int32_t *seconds)
 const struct time_zone *time_zone_find(struct bytes name, struct arena *arena)
 {
     int32_t offset;
-    if (bytes_equal(name, bytes_of_string("UTC")) || bytes_equal(name, bytes_of_string("GMT")) || bytes_equal(name, bytes_of_string("Z")))
+    if (bytes_equal(name, bytes_of_string("UTC")))
         return &time_zone_utc;
     if (!read_offset(name, &offset))
         return load_zone(name, arena);
+    if (offset == 0)
+        return &time_zone_utc;
     struct time_zone *zone = arena_zalloc(arena, sizeof *zone);
     if (zone)
         zone->standard = offset;

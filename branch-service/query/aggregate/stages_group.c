@@ -340,11 +340,10 @@ static bool read_constant(struct pipeline *pipeline, const struct element *spec,
     const struct expression *expression;
     if (!expression_compile(spec, pipeline->scope, &pipeline->arena, &expression, err))
         return false;
-    const struct element *value = expression_constant(expression);
-    if (!value)
+    if (expression_reads(expression) != 0)
         return query_error(err, code, "the %s of $bucket must be constant", what);
-    *out = *value;
-    return true;
+    const struct evaluation nothing = { .arena = &pipeline->arena, .document = bytes_of((const uint8_t[]) { 5, 0, 0, 0, 0 }, 5) };
+    return expression_evaluate(expression, &nothing, out, err);
 }
 
 static int rank_of(const struct element *e)
@@ -360,18 +359,20 @@ static bool read_boundaries(struct pipeline *pipeline, const struct element *spe
         return query_error(err, 40200, "the $bucket 'boundaries' field must be an array, but found type: %s",
                            element_type_name(spec->type));
     size_t n = count_elements(spec);
-    if (n < 2)
-        return query_error(err, 40192, "the $bucket 'boundaries' field must have at least 2 values, but found %zu value(s)", n);
-    struct element *boundaries = spec_alloc(pipeline, n * sizeof *boundaries, err);
+    struct element *boundaries = spec_alloc(pipeline, (n + 1) * sizeof *boundaries, err);
     if (!boundaries)
         return false;
     element_reader_init(&reader, spec->value);
     for (size_t i = 0; element_next(&reader, &e); i++) {
         if (!read_constant(pipeline, &e, 40191, "boundaries", &boundaries[i], err))
             return false;
-        if (i > 0 && rank_of(&boundaries[i]) != rank_of(&boundaries[i - 1]))
+    }
+    if (n < 2)
+        return query_error(err, 40192, "the $bucket 'boundaries' field must have at least 2 values, but found %zu value(s)", n);
+    for (size_t i = 1; i < n; i++) {
+        if (rank_of(&boundaries[i]) != rank_of(&boundaries[i - 1]))
             return query_error(err, 40193, "all values in the 'boundaries' option to $bucket must have the same type");
-        if (i > 0 && value_compare_elements(&boundaries[i - 1], &boundaries[i]) >= 0)
+        if (value_compare_elements(&boundaries[i - 1], &boundaries[i]) >= 0)
             return query_error(err, 40194, "the 'boundaries' option to $bucket must be sorted in ascending order");
     }
     bucket->boundaries = boundaries;
@@ -393,7 +394,13 @@ static bool compile_bucket(struct pipeline *pipeline, const struct element *spec
     while (element_next(&reader, &e)) {
         if (element_is_named(&e, "groupBy", 7)) {
             bool path = e.type == BSON_TYPE_UTF8 && element_string(&e).data[0] == '$';
-            if (!path && e.type != BSON_TYPE_DOCUMENT)
+            struct element first;
+            if (e.type == BSON_TYPE_DOCUMENT) {
+                struct element_reader names;
+                element_reader_init(&names, e.value);
+                path = element_next(&names, &first) && element_name_is_operator(&first);
+            }
+            if (!path)
                 return query_error(err, 40202, "The $bucket 'groupBy' field must be defined as a $-prefixed path or an expression object");
             if (!expression_compile(&e, pipeline->scope, &pipeline->arena, &bucket->id, err))
                 return false;

@@ -1,5 +1,6 @@
 #include "branch-service/query/path.h"
 
+#include "branch-service/query/query_error.h"
 #include "common/bson/utf8.h"
 
 struct walk {
@@ -54,6 +55,38 @@ bool path_parse(const char *text, size_t len, struct arena *arena, struct path *
         at += part + 1;
     }
     *path = (struct path) { .text = copy, .n = n, .components = components };
+    return true;
+}
+
+bool field_name_is_reserved(const char *name, size_t len)
+{
+    static const char *const fields[] = { "$id", "$ref", "$db", "$sortKey", "$recordId" };
+    if (len == 0 || name[0] != '$')
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+        if (bytes_equal(bytes_of(name, len), bytes_of_string(fields[i])))
+            return false;
+    }
+    return true;
+}
+
+bool field_path_parse(const char *text, size_t len, struct arena *arena, struct path *path, struct error *err)
+{
+    if (len == 0)
+        return query_error(err, 40352, "FieldPath cannot be constructed with empty string");
+    if (text[len - 1] == '.')
+        return query_error(err, 40353, "FieldPath must not end with a '.'");
+    if (!path_parse(text, len, arena, path, err))
+        return false;
+    for (size_t i = 0; i < path->n; i++) {
+        const struct path_component *name = &path->components[i];
+        if (name->len == 0)
+            return query_error(err, 15998, "FieldPath field names may not be empty strings");
+        if (field_name_is_reserved(name->name, name->len))
+            return query_error(err, 16410, "FieldPath field names may not start with '$': '%.*s'", utf8_fit(text, len, 80), text);
+        if (memchr(name->name, 0, name->len))
+            return query_error(err, 16411, "FieldPath field names may not contain '\\0'");
+    }
     return true;
 }
 

@@ -45,6 +45,11 @@ void path_component_init(struct path_component *component, const char *name, siz
 /* The text is copied. INVALID_ARGUMENT: too many components. */
 CHECKED bool path_parse(const char *text, size_t len, struct arena *arena, struct path *path, struct error *err);
 
+/* The same of a path of field names, as MongoDB has them in sorts, projections and stages; with its codes. */
+CHECKED bool field_path_parse(const char *text, size_t len, struct arena *arena, struct path *path, struct error *err);
+/* A name with a dollar in front that is no field's: but for those of a DBRef, and two that MongoDB's own servers use. */
+bool field_name_is_reserved(const char *name, size_t len);
+
 /* Components in the order in which updates are applied and create fields: numbers by value and before
  * everything else, other names by their bytes. (MongoDB compares a number with a name by bytes, which is no
  * order at all: 9 < 10 < 1a < 9.) */

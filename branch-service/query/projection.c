@@ -206,19 +206,6 @@ static bool add_elem_match(struct parser *p, const struct path *path, const stru
 
 /* ---- fields ---- */
 
-static bool check_path(struct parser *p, const struct path *path)
-{
-    for (size_t i = 0; i < path->n; i++) {
-        const struct path_component *c = &path->components[i];
-        if (c->len == 0)
-            return path->n == 1 ? query_error(p->err, 40352, "FieldPath cannot be constructed with empty string")
-                                : query_error(p->err, 15998, "FieldPath field names may not be empty strings");
-        if (c->name[0] == '$')
-            return query_error(p->err, 16410, "FieldPath field names may not start with '$': '%s'", path->text);
-    }
-    return true;
-}
-
 static bool is_positional(const char *name, size_t len)
 {
     return len >= 2 && memcmp(name + len - 2, ".$", 2) == 0;
@@ -269,7 +256,9 @@ static bool add_positional(struct parser *p, const char *text, size_t len, const
         return query_error(p->err, 31256, "Cannot specify positional operator and $elemMatch");
     if (len == 0)
         return query_error(p->err, 5392900, "Projection on field .$ is invalid");
-    if (!path_parse(text, len, &projection->arena, path, p->err) || !check_path(p, path))
+    if (text[len - 1] == '.')
+        return query_error(p->err, 15998, "FieldPath field names may not be empty strings");
+    if (!field_path_parse(text, len, &projection->arena, path, p->err))
         return false;
     projection->has_positional = true;
     return keep_or_drop(p, path, true);
@@ -324,7 +313,7 @@ static bool add_one(struct parser *p, const char *prefix, const struct element *
     memcpy(text + before, e->name, e->name_len + 1);
     if (p->kind == PROJECTION_FIND && is_positional(e->name, e->name_len))
         return add_positional(p, text, before + e->name_len - 2, e);
-    return path_parse(text, before + e->name_len, arena, &path, p->err) && check_path(p, &path) && add_value(p, &path, e);
+    return field_path_parse(text, before + e->name_len, arena, &path, p->err) && add_value(p, &path, e);
 }
 
 /* Depth: of the spec, which has passed bson_check. */
@@ -399,8 +388,7 @@ static bool unset_one(struct parser *p, const struct element *e)
         return query_error(p->err, 31120, "$unset specification must be a string or an array containing only string values");
     struct bytes text = element_string(e);
     return check_dollars(p, (const char *)text.data, text.len) &&
-           path_parse((const char *)text.data, text.len, &p->projection->arena, &path, p->err) && check_path(p, &path) &&
-           keep_or_drop(p, &path, false);
+           field_path_parse((const char *)text.data, text.len, &p->projection->arena, &path, p->err) && keep_or_drop(p, &path, false);
 }
 
 bool projection_compile_unset(const struct element *spec, struct projection **out, struct error *err)

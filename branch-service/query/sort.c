@@ -58,15 +58,8 @@ static bool add_key(struct sort *sort, const struct element *e, struct error *er
     struct path *path = &sort->keys[sort->n].path;
     if (sort->n == MAX_SORT_KEYS)
         return query_error(err, MONGO_BAD_VALUE, "a sort has at most %d keys", MAX_SORT_KEYS);
-    if (!read_direction(e, &sort->keys[sort->n].direction, err) || !path_parse(e->name, e->name_len, &sort->arena, path, err))
+    if (!read_direction(e, &sort->keys[sort->n].direction, err) || !field_path_parse(e->name, e->name_len, &sort->arena, path, err))
         return false;
-    for (size_t i = 0; i < path->n; i++) {
-        if (path->components[i].len == 0)
-            return path->n == 1 ? query_error(err, 40352, "FieldPath cannot be constructed with empty string")
-                                : query_error(err, 15998, "FieldPath field names may not be empty strings");
-        if (path->components[i].name[0] == '$')
-            return query_error(err, 16410, "FieldPath field names may not start with '$': '%s'", path->text);
-    }
     for (size_t i = 0; i < sort->n; i++) {
         if (strcmp(sort->keys[i].path.text, path->text) == 0)
             return query_error(err, 7472500, "sort key '%s' is duplicated", path->text);

@@ -76,7 +76,6 @@ bool with_nested(struct run *run, struct bytes document, const struct path *path
 bool open_collection(struct stage_run *run, struct bytes name, const struct filter *filter, struct document_iterator *iterator,
                      struct error *err);
 /* The name of a field, perhaps dotted, without a dollar. not_string: the error's code. */
-bool check_field_path(struct bytes name, struct error *err);
 bool read_field_path(struct pipeline *pipeline, const struct element *e, int not_string, struct path *path, struct error *err);
 
 bool fail_gathering(const char *stage, struct error *err); /* error 292 */

@@ -29,19 +29,12 @@ struct lookup_spec {
     struct pipeline *pipeline;     /* may be NULL */
 };
 
-bool check_field_path(struct bytes name, struct error *err)
-{
-    if (name.len == 0)
-        return query_error(err, 40352, "FieldPath cannot be constructed with empty string");
-    return name.data[0] != '$' || query_error(err, 16410, "FieldPath field names may not start with '$'");
-}
-
 bool read_field_path(struct pipeline *pipeline, const struct element *e, int not_string, struct path *path, struct error *err)
 {
     if (e->type != BSON_TYPE_UTF8)
         return query_error(err, not_string, "the argument '%s' must be a string, is type %s", e->name, element_type_name(e->type));
     struct bytes text = element_string(e);
-    return check_field_path(text, err) && path_parse((const char *)text.data, text.len, &pipeline->arena, path, err);
+    return field_path_parse((const char *)text.data, text.len, &pipeline->arena, path, err);
 }
 
 static bool compile_let(struct pipeline *pipeline, const struct element *let, struct lookup_spec *lookup,

@@ -242,9 +242,7 @@ static bool read_unwind_path(struct pipeline *pipeline, const struct element *sp
         return query_error(err, 28812, "no path specified to $unwind stage");
     if (text.data[0] != '$')
         return query_error(err, 28818, "path option to $unwind stage should be prefixed with a '$'");
-    if (text.len == 1)
-        return query_error(err, 16872, "'$' by itself is not a valid FieldPath");
-    return path_parse((const char *)text.data + 1, text.len - 1, &pipeline->arena, path, err);
+    return field_path_parse((const char *)text.data + 1, text.len - 1, &pipeline->arena, path, err);
 }
 
 static bool compile_unwind(struct pipeline *pipeline, const struct element *spec, struct stage *stage, struct error *err)
@@ -276,7 +274,7 @@ static bool compile_unwind(struct pipeline *pipeline, const struct element *spec
             struct bytes text = element_string(&e);
             if (text.data[0] == '$')
                 return query_error(err, 28822, "includeArrayIndex option to $unwind stage should not be prefixed with a '$'");
-            if (!path_parse((const char *)text.data, text.len, &pipeline->arena, &unwind->index, err))
+            if (!field_path_parse((const char *)text.data, text.len, &pipeline->arena, &unwind->index, err))
                 return false;
             unwind->has_index = true;
         } else {

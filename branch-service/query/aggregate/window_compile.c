@@ -275,8 +275,7 @@ static bool read_outputs(struct pipeline *pipeline, const struct element *e, str
     element_reader_init(&reader, e->value);
     while (element_next(&reader, &field)) {
         struct window_output *output = &spec->outputs[spec->n_outputs++];
-        struct bytes name = bytes_of(field.name, field.name_len);
-        if (!check_field_path(name, err) || !path_parse(field.name, field.name_len, &pipeline->arena, &output->path, err))
+        if (!field_path_parse(field.name, field.name_len, &pipeline->arena, &output->path, err))
             return false;
         for (size_t i = 0; i + 1 < spec->n_outputs; i++) {
             if (paths_conflict(&spec->outputs[i].path, &output->path))

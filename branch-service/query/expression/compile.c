@@ -187,23 +187,7 @@ static bool evaluate_op(struct run *run, const struct expression *e, struct elem
 /* The components of a path behind a name; text may be empty. */
 static bool compile_path(struct compiler *c, const char *text, size_t len, struct path *path)
 {
-    if (len == 0)
-        return true;
-    if (text[len - 1] == '.')
-        return query_error(c->err, 40353, "FieldPath must not end with a '.'");
-    if (!path_parse(text, len, c->arena, path, c->err))
-        return false;
-    for (size_t i = 0; i < path->n; i++) {
-        const struct path_component *component = &path->components[i];
-        if (component->len == 0)
-            return query_error(c->err, 15998, "FieldPath field names may not be empty strings");
-        if (component->name[0] == '$')
-            return query_error(c->err, 16410, "FieldPath field names may not start with '$': '%.*s'",
-                               utf8_fit(component->name, component->len, 80), component->name);
-        if (memchr(component->name, 0, component->len))
-            return query_error(c->err, 16411, "FieldPath field names may not contain '\\0'");
-    }
-    return true;
+    return len == 0 || field_path_parse(text, len, c->arena, path, c->err);
 }
 
 static const struct expression_scope *find_variable(const struct compiler *c, const char *name, size_t len, size_t *depth)
@@ -449,7 +433,7 @@ bool expression_check_field_name(const struct element *field, struct error *err)
 {
     if (field->name_len == 0)
         return query_error(err, 15998, "FieldPath field names may not be empty strings");
-    if (field->name[0] == '$')
+    if (field_name_is_reserved(field->name, field->name_len))
         return query_error(err, 16410, "FieldPath field names may not start with '$': '%.*s'", utf8_fit(field->name, field->name_len, 80),
                            field->name);
     if (memchr(field->name, '.', field->name_len))

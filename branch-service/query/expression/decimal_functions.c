@@ -11,7 +11,7 @@
 
 #include "common/base/bytes.h"
 
-enum { TO_NEAREST_EVEN = 0 };
+enum { TO_NEAREST_EVEN = 0, TO_ZERO = 3 };
 
 static BID_UINT128 to_library(struct decimal128 value)
 {
@@ -35,6 +35,14 @@ static BID_UINT128 of_text(char *text)
 {
     _IDEC_flags flags = 0;
     return bid128_from_string(text, TO_NEAREST_EVEN, &flags);
+}
+
+bool decimal_of_text(char *text, struct decimal128 *out)
+{
+    enum { INVALID = 1, OVERFLOW = 8, UNDERFLOW = 16 }; /* as in IEEE's flags of the processor */
+    _IDEC_flags flags = 0;
+    *out = of_library(bid128_from_string(text, TO_ZERO, &flags));
+    return (flags & (INVALID | OVERFLOW | UNDERFLOW)) == 0;
 }
 
 static BID_UINT128 times(BID_UINT128 x, char *factor)

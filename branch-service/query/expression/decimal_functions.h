@@ -26,6 +26,8 @@ enum math_function {
     MATH_TO_DEGREES,
 };
 
+/* Of a number's digits, cut off behind the 34th; false: it is too large or too small. The text is not changed. */
+bool decimal_of_text(char *text, struct decimal128 *out);
 /* NaN where the function is not defined. */
 struct decimal128 decimal_function(enum math_function, struct decimal128 x);
 struct decimal128 decimal_power(struct decimal128 base, struct decimal128 exponent);

@@ -1,9 +1,12 @@
 /* $convert and its short forms. What cannot be converted is error 241, which onError catches. */
+#include <ctype.h>
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
 #include "branch-service/query/expression/date.h"
+#include "branch-service/query/expression/decimal_functions.h"
 #include "branch-service/query/expression/text.h"
 #include "common/bson/number.h"
 
@@ -114,9 +117,54 @@ static bool to_double(struct run *run, const struct element *value, struct eleme
     if (!element_is_number(value))
         return cannot(run, value, BSON_TYPE_DOUBLE);
     number = double_of(value);
-    if (value->type == BSON_TYPE_DECIMAL128 && isinf(number) && decimal128_load(value->value.data).class == DECIMAL128_FINITE)
-        return fail(run, MONGO_CONVERSION_FAILURE, "Conversion would overflow target type in $convert");
+    if (value->type == BSON_TYPE_DECIMAL128) {
+        struct decimal128 decimal = decimal128_load(value->value.data);
+        bool too_small = decimal.coefficient != 0 && fabs(number) < DBL_MIN;
+        if (decimal.class == DECIMAL128_FINITE && (isinf(number) || too_small))
+            return fail(run, MONGO_CONVERSION_FAILURE, "Conversion would overflow target type in $convert");
+    }
     return make_double(run, number, out);
+}
+
+/* "[+-]digits[.digits][e[+-]digits]", with a digit on one side of the point */
+static bool is_decimal_text(struct bytes text)
+{
+    size_t at = 0, digits = 0;
+    at += text.len > 0 && strchr("+-", text.data[0]) != NULL;
+    for (; at < text.len && isdigit(text.data[at]); at++)
+        digits++;
+    at += at < text.len && text.data[at] == '.';
+    for (; at < text.len && isdigit(text.data[at]); at++)
+        digits++;
+    if (digits == 0 || at == text.len || (text.data[at] | 0x20) != 'e')
+        return digits > 0 && at == text.len;
+    at++;
+    at += at < text.len && text.data[at] && strchr("+-", text.data[at]) != NULL;
+    size_t exponent = at;
+    while (at < text.len && isdigit(text.data[at]))
+        at++;
+    return at > exponent && at == text.len;
+}
+
+/* Digits beyond 34 are cut off, as in MongoDB, but what is too large or too small is none. */
+static bool read_decimal(struct run *run, struct bytes text, struct decimal128 *decimal)
+{
+    bson_decimal128_t raw;
+    uint8_t bytes[DECIMAL128_SIZE];
+    if (is_decimal_text(text)) {
+        char *copy = run_alloc(run, text.len + 1);
+        if (!copy)
+            return false;
+        memcpy(copy, text.data, text.len);
+        copy[text.len] = '\0';
+        return decimal_of_text(copy, decimal);
+    }
+    if (text.len == 0 || memchr(text.data, 0, text.len) || !bson_decimal128_from_string((const char *)text.data, &raw))
+        return false;
+    put_u64(bytes, raw.low);
+    put_u64(bytes + 8, raw.high);
+    *decimal = decimal128_load(bytes);
+    return true;
 }
 
 static bool to_decimal(struct run *run, const struct element *value, struct element *out)
@@ -126,14 +174,10 @@ static bool to_decimal(struct run *run, const struct element *value, struct elem
     if (value->type == BSON_TYPE_DATE_TIME)
         return make_decimal(run, decimal128_of_int64(element_int64(value)), out);
     if (is_string(value)) {
-        bson_decimal128_t raw;
-        uint8_t bytes[DECIMAL128_SIZE];
-        struct bytes text = element_string(value);
-        if (text.len == 0 || memchr(text.data, 0, text.len) || !bson_decimal128_from_string((const char *)text.data, &raw))
+        struct decimal128 decimal;
+        if (!read_decimal(run, element_string(value), &decimal))
             return cannot_read(run, value, "Failed to parse string to decimal");
-        put_u64(bytes, raw.low);
-        put_u64(bytes + 8, raw.high);
-        return make_decimal(run, decimal128_load(bytes), out);
+        return make_decimal(run, decimal, out);
     }
     return element_is_number(value) ? make_decimal(run, decimal_of(value), out) : cannot(run, value, BSON_TYPE_DECIMAL128);
 }

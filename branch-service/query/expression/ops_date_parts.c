@@ -41,10 +41,15 @@ static bool compile_part(struct compiler *c, const struct element *spec, struct 
 static bool local_time(struct run *run, const struct expression *e, const struct element *args, bool *null, int64_t *local)
 {
     const struct time_zone *zone = &time_zone_utc;
-    *null = is_nullish(&args[0]) || (e->args[1] && is_nullish(&args[1]));
+    *null = is_nullish(&args[0]);
     if (*null)
         return true;
-    if (!date_argument(run, &args[0], local) || (e->args[1] && !zone_argument(run, e, &args[1], &zone)))
+    if (!date_argument(run, &args[0], local))
+        return false;
+    *null = e->args[1] && is_nullish(&args[1]);
+    if (*null)
+        return true;
+    if (e->args[1] && !zone_argument(run, e, &args[1], &zone))
         return false;
     *local += 1000 * (int64_t)time_zone_offset(zone, *local);
     return true;
@@ -111,12 +116,19 @@ static bool apply_to_parts(struct run *run, const struct expression *e, const st
     struct list list = { 0 };
     int64_t local;
     bool null;
-    if (!local_time(run, e, args, &null, &local))
+    const struct time_zone *zone; /* is looked for first, whatever the date is */
+    if (e->args[1] && is_nullish(&args[1]))
+        return make_null(out);
+    if (e->args[1] && !zone_argument(run, e, &args[1], &zone))
         return false;
-    if (null || (e->args[2] && is_nullish(&args[2])))
+    if (e->args[2] && is_nullish(&args[2]))
         return make_null(out);
     if (e->args[2] && args[2].type != BSON_TYPE_BOOL)
         return fail(run, 40521, "iso8601 must evaluate to a bool, found %s", element_type_name(args[2].type));
+    if (!local_time(run, e, args, &null, &local))
+        return false;
+    if (null)
+        return make_null(out);
     bool iso = e->args[2] && *args[2].value.data;
     date_take_apart(local, &p);
     return add_number(run, &list, iso ? "isoWeekYear" : "year", iso ? p.iso_year : p.year, false) &&

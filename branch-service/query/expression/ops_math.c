@@ -61,7 +61,7 @@ static bool apply_ceil_floor(struct run *run, const struct expression *e, const 
         return make_double(run, up ? ceil(element_double(&args[0])) : floor(element_double(&args[0])), out);
     if (args[0].type == BSON_TYPE_DECIMAL128) {
         struct decimal128 d = decimal128_load(args[0].value.data);
-        return make_decimal(run, d.exponent >= 0 ? d : decimal128_round(d, 0, up ? DECIMAL128_UP : DECIMAL128_DOWN), out);
+        return make_decimal(run, decimal128_round(d, 0, up ? DECIMAL128_UP : DECIMAL128_DOWN), out);
     }
     *out = args[0];
     return true;

@@ -21,14 +21,18 @@ static bool apply_merge_objects(struct run *run, const struct expression *e, con
 {
     struct list list = { 0 };
     struct name_index names = { 0 };
+    struct list objects = { .items = (struct element *)args, .n = e->n };
     struct element_reader reader;
     struct element field;
-    for (size_t i = 0; i < e->n; i++) {
-        if (is_nullish(&args[i]))
+    if (e->n == 1 && args[0].type == BSON_TYPE_ARRAY && !list_of(run, &args[0], &objects)) /* then those in the array */
+        return false;
+    for (size_t i = 0; i < objects.n; i++) {
+        const struct element *object = &objects.items[i];
+        if (is_nullish(object))
             continue;
-        if (args[i].type != BSON_TYPE_DOCUMENT)
-            return fail(run, 40400, "$mergeObjects requires object inputs, but input is of type %s", element_type_name(args[i].type));
-        element_reader_init(&reader, args[i].value);
+        if (object->type != BSON_TYPE_DOCUMENT)
+            return fail(run, 40400, "$mergeObjects requires object inputs, but input is of type %s", element_type_name(object->type));
+        element_reader_init(&reader, object->value);
         while (element_next(&reader, &field)) {
             if (!set_field(run, &list, &names, field.name, field.name_len, &field))
                 return false;

@@ -44,6 +44,11 @@ static bool apply_set_intersection(struct run *run, const struct expression *e, 
             return make_null(out);
         if (!set_of(run, e, &args[i], 17047, i == 0 ? &all : &other))
             return false;
+        if (i > 0 && all.n > other.n) { /* of equal values, that in the smaller set stays */
+            struct list swap = all;
+            all = other;
+            other = swap;
+        }
         size_t kept = 0;
         for (size_t j = 0; i > 0 && j < all.n; j++) {
             if (set_has(&other, &all.items[j]))

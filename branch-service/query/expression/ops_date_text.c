@@ -367,7 +367,7 @@ static bool evaluate_to_string(struct run *run, const struct expression *e, stru
         return make_null(out);
     if (!date_argument(run, &date, &millis))
         return false;
-    const char *usual = zone == &time_zone_utc ? "%Y-%m-%dT%H:%M:%S.%LZ" : "%Y-%m-%dT%H:%M:%S.%L";
+    const char *usual = "%Y-%m-%dT%H:%M:%S.%LZ";
     return date_format(run, e->args[FORMAT] ? element_string(&format) : bytes_of_string(usual), millis, zone, out);
 }
 

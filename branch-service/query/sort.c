@@ -127,7 +127,8 @@ static const struct element undefined_value = { .type = BSON_TYPE_UNDEFINED, .na
 struct walk {
     struct element at[MAX_SORT_KEYS];
     size_t component[MAX_SORT_KEYS];
-    bool done[MAX_SORT_KEYS]; /* at is the value */
+    bool done[MAX_SORT_KEYS];   /* at is the value */
+    bool nested[MAX_SORT_KEYS]; /* at is an array that an index chose in another */
 };
 
 struct search {
@@ -137,22 +138,17 @@ struct search {
     struct error *err;
 };
 
-/* Goes on to the end of the path or the next array that is entered. */
+/* Goes on to the end of the path or the next array. */
 static void follow(const struct path *path, struct walk *walk, size_t key)
 {
     struct element *at = &walk->at[key];
-    while (!walk->done[key]) {
+    while (!walk->done[key] && at->type != BSON_TYPE_ARRAY) {
         size_t i = walk->component[key];
-        if (at->type == BSON_TYPE_ARRAY) {
-            bool indexed = i < path->n && path->components[i].index != NO_INDEX;
-            if (!indexed)
-                return;
-        } else if (i == path->n) {
+        if (i == path->n) {
             walk->done[key] = true;
             return;
         }
-        bool entered = at->type == BSON_TYPE_DOCUMENT || at->type == BSON_TYPE_ARRAY;
-        if (!entered || !element_find(at->value, path->components[i].name, path->components[i].len, at)) {
+        if (at->type != BSON_TYPE_DOCUMENT || !element_find(at->value, path->components[i].name, path->components[i].len, at)) {
             *at = null_value;
             walk->done[key] = true;
             return;
@@ -163,20 +159,46 @@ static void follow(const struct path *path, struct walk *walk, size_t key)
 
 static bool search_keys(struct search *s, struct walk *walk);
 
-/* What an element of the array is for a path that has come to it. */
-static void enter(const struct path *path, const struct element *item, struct walk *walk, size_t key)
+/* What an item of the array is for a path that has come to it and goes on: it has the next field, or the array itself
+ * has it, as an index; both are one too many. An array in an array is entered by an index only. */
+static bool enter(struct search *s, const struct path *path, const struct element *item, const struct element *indexed, struct walk *walk,
+                  size_t key)
 {
-    bool ends = walk->component[key] == path->n;
-    bool goes_on = !ends && item->type == BSON_TYPE_DOCUMENT; /* an array in an array is entered by an index only */
-    walk->at[key] = ends || goes_on ? *item : null_value;
-    walk->done[key] = !goes_on;
+    const struct path_component *name = &path->components[walk->component[key]];
+    struct element field;
+    bool has_field = item->type == BSON_TYPE_DOCUMENT && element_find(item->value, name->name, name->len, &field);
+    walk->nested[key] = false;
+    if (has_field && indexed->name)
+        return query_error(s->err, 16746,
+                           "Ambiguous field name found in array (do not use numeric field names in embedded elements in an array), "
+                           "field: '%.*s'",
+                           utf8_fit(name->name, name->len, 80), name->name);
+    if (has_field) {
+        walk->at[key] = *item;
+    } else if (indexed->name) {
+        walk->at[key] = *indexed;
+        walk->component[key]++;
+        walk->nested[key] = indexed->type == BSON_TYPE_ARRAY;
+    } else {
+        walk->at[key] = null_value;
+        walk->done[key] = true;
+    }
+    return true;
 }
 
-/* Each element of the array, for all paths that have come to it. An empty one is less than null where it is the value. */
-static bool expand(struct search *s, const struct walk *walk, struct element array)
+/* Each item of the array, for all paths that have come to it. An empty one is less than null where it is the value; one
+ * that an index chose is a value as a whole. */
+static bool expand(struct search *s, const struct walk *walk, struct element array, bool nested)
 {
+    struct element indexed[MAX_SORT_KEYS];
     struct element_reader reader;
     struct element item;
+    for (size_t i = 0; i < s->sort->n; i++) {
+        const struct path *path = &s->sort->keys[i].path;
+        const struct path_component *name = &path->components[walk->component[i]];
+        if (walk->done[i] || walk->component[i] == path->n || !element_find(array.value, name->name, name->len, &indexed[i]))
+            indexed[i].name = NULL;
+    }
     element_reader_init(&reader, array.value);
     bool empty = !element_next(&reader, &item);
     if (empty)
@@ -184,8 +206,15 @@ static bool expand(struct search *s, const struct walk *walk, struct element arr
     do {
         struct walk next = *walk;
         for (size_t i = 0; i < s->sort->n; i++) {
-            if (!next.done[i])
-                enter(&s->sort->keys[i].path, &item, &next, i);
+            const struct path *path = &s->sort->keys[i].path;
+            if (next.done[i])
+                continue;
+            if (next.component[i] == path->n) {
+                next.at[i] = nested && !empty ? array : item;
+                next.done[i] = true;
+            } else if (!enter(s, path, &item, &indexed[i], &next, i)) {
+                return false;
+            }
         }
         if (!search_keys(s, &next))
             return false;
@@ -197,6 +226,7 @@ static bool expand(struct search *s, const struct walk *walk, struct element arr
 static bool search_keys(struct search *s, struct walk *walk)
 {
     const struct element *array = NULL;
+    bool nested = false;
     for (size_t i = 0; i < s->sort->n; i++) {
         follow(&s->sort->keys[i].path, walk, i);
         if (walk->done[i])
@@ -204,9 +234,10 @@ static bool search_keys(struct search *s, struct walk *walk)
         if (array && array->value.data != walk->at[i].value.data)
             return query_error(s->err, MONGO_BAD_VALUE, "cannot sort with keys that are parallel arrays");
         array = &walk->at[i];
+        nested |= walk->nested[i];
     }
     if (array)
-        return expand(s, walk, *array);
+        return expand(s, walk, *array, nested);
     struct sort_key key;
     for (size_t i = 0; i < s->sort->n; i++)
         key.values[i] = walk->at[i];
@@ -223,7 +254,7 @@ bool sort_key_of(const struct sort *sort, struct bytes document, struct sort_key
     for (size_t i = 0; i < sort->n; i++) {
         walk.at[i] = (struct element) { .type = BSON_TYPE_DOCUMENT, .name = "", .value = document };
         walk.component[i] = 0;
-        walk.done[i] = false;
+        walk.done[i] = walk.nested[i] = false;
     }
     return search_keys(&search, &walk);
 }

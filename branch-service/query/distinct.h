@@ -17,7 +17,7 @@ struct distinct;
 struct distinct *distinct_new(const char *path);
 void distinct_free(struct distinct *distinct); /* NULL is fine */
 CHECKED bool distinct_add(struct distinct *distinct, struct bytes document, struct error *err);
-/* {"values": [...]}, as they were met first; appended. */
-CHECKED bool distinct_write(const struct distinct *distinct, struct buffer *out, struct error *err);
+/* {"values": [...]}, sorted; appended. Nothing can be added afterwards. */
+CHECKED bool distinct_write(struct distinct *distinct, struct buffer *out, struct error *err);
 
 #endif

@@ -252,6 +252,12 @@ def test_what_queries_hold_counts_against_the_memory_budget(cluster):
     wait_until(lambda: used() <= before, "the memory of a stream that was left")
 
 
+def test_distinct_values_are_sorted(argon):
+    argon.insert_many("p", "c", [{"_id": 1, "a": ["x", 3, None]}, {"_id": 2, "a": 2.5}, {"_id": 3, "a": [3.0, True, "a"]}, {"_id": 4, "a": {"b": 1}}])
+    answer = argon.rpc.Distinct(target=argon.target("p", "c"), field="a")
+    assert bson.decode(answer.values.bson) == {"values": [None, 2.5, 3, "a", "x", {"b": 1}, True]}
+
+
 def test_distinct_has_a_size_limit(argon):
     for i in range(17):
         argon.insert("p", "c", {"_id": i, "s": str(i) + "x" * 1024 * 1024})

@@ -163,7 +163,7 @@ static bool add_all_member(struct compiler *c, struct target target, const struc
         return add_predicate(c, target, &filter_regex_value, e, bytes_of(NULL, 0), err);
     if (e->type == BSON_TYPE_DOCUMENT) {
         element_reader_init(&reader, e->value);
-        if (element_next(&reader, &first) && is_value_operator(&first)) {
+        if (element_next(&reader, &first) && is_value_operator(&first) && !element_is_named(&first, "$not", 4)) {
             return refuse_operand(target, "no $ expressions in $all", err);
         }
     }

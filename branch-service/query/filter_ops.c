@@ -248,6 +248,8 @@ static bool prepare_size(struct filter *filter, struct filter_node *node, struct
         return query_error(err, MONGO_BAD_VALUE, "$size needs a whole number");
     if (*size < 0)
         return query_error(err, MONGO_BAD_VALUE, "$size may not be negative");
+    if (*size > INT32_MAX)
+        return query_error(err, MONGO_BAD_VALUE, "$size needs a number of 32 bits");
     node->path.whole_arrays = true;
     node->prepared = size;
     return true;

@@ -7,6 +7,7 @@
 #include "branch-service/query/update_ops.h"
 #include "branch-service/query/value_type.h"
 #include "common/bson/utf8.h"
+#include "common/bson/value_compare.h"
 
 struct equality {
     struct path path;
@@ -62,6 +63,23 @@ static bool single(const struct element *array, struct element *e)
     return element_next(&reader, e) && !element_next(&reader, &more);
 }
 
+/* The only value in an array, which may have it more than once: the first of them. */
+static bool one_value(const struct element *array, struct element *value)
+{
+    struct element_reader reader;
+    struct element e;
+    if (array->type != BSON_TYPE_ARRAY)
+        return false;
+    element_reader_init(&reader, array->value);
+    if (!element_next(&reader, value))
+        return false;
+    while (element_next(&reader, &e)) {
+        if (value_compare_elements(&e, value) != 0)
+            return false;
+    }
+    return true;
+}
+
 static bool add_conditions(struct equalities *all, const struct element *field, struct error *err)
 {
     struct element_reader reader, values;
@@ -72,7 +90,7 @@ static bool add_conditions(struct equalities *all, const struct element *field, 
             if (!add(all, field, &condition, err))
                 return false;
         } else if (element_is_named(&condition, "$in", 3)) {
-            if (single(&condition, &value) && value.type != BSON_TYPE_REGEX && !add(all, field, &value, err))
+            if (one_value(&condition, &value) && value.type != BSON_TYPE_REGEX && !add(all, field, &value, err))
                 return false;
         } else if (element_is_named(&condition, "$all", 4) && condition.type == BSON_TYPE_ARRAY) {
             element_reader_init(&values, condition.value);

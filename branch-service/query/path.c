@@ -90,12 +90,16 @@ bool field_path_parse(const char *text, size_t len, struct arena *arena, struct 
     return true;
 }
 
+/* What begins as a number does. */
+static bool goes_by_length(const struct path_component *c)
+{
+    return c->len > 0 && c->name[0] >= '0' && c->name[0] <= '9' && (c->name[0] != '0' || c->len == 1);
+}
+
 int path_component_compare(const struct path_component *a, const struct path_component *b)
 {
-    if (a->index != NO_INDEX && b->index != NO_INDEX)
-        return (a->index > b->index) - (a->index < b->index);
-    if (a->index != NO_INDEX || b->index != NO_INDEX)
-        return a->index != NO_INDEX ? -1 : 1;
+    if (a->len != b->len && goes_by_length(a) && goes_by_length(b))
+        return a->len < b->len ? -1 : 1;
     return bytes_compare(bytes_of(a->name, a->len), bytes_of(b->name, b->len));
 }
 

@@ -50,9 +50,8 @@ CHECKED bool field_path_parse(const char *text, size_t len, struct arena *arena,
 /* A name with a dollar in front that is no field's: but for those of a DBRef, and two that MongoDB's own servers use. */
 bool field_name_is_reserved(const char *name, size_t len);
 
-/* Components in the order in which updates are applied and create fields: numbers by value and before
- * everything else, other names by their bytes. (MongoDB compares a number with a name by bytes, which is no
- * order at all: 9 < 10 < 1a < 9.) */
+/* Components in the order in which updates are applied and create fields, MongoDB's: by their bytes; but two that begin
+ * with a digit (and no zero in front) by their length first, so that numbers go by their value. */
 int path_component_compare(const struct path_component *a, const struct path_component *b);
 
 /* True ends the walk. value is NULL for missing. */

@@ -22,34 +22,48 @@ static bool check_names(const struct path *path, struct error *err)
     return true;
 }
 
-/* "$", "$[]" and "$[name]". *elements_depth as in struct update_action. */
-static bool check_placeholders(const struct path *path, const struct array_filters *filters, bool *positional, size_t *elements_depth,
-                               struct error *err)
+static bool refuse_first(const struct path *path, struct error *err)
 {
-    int shown = utf8_fit(path->text, strlen(path->text), SHOWN);
+    const struct path_component *first = &path->components[0];
+    return query_error(err, MONGO_BAD_VALUE, "'%.*s' cannot be in the first position in path '%.*s'",
+                       utf8_fit(first->name, first->len, SHOWN), first->name, utf8_fit(path->text, strlen(path->text), SHOWN), path->text);
+}
+
+/* "$" */
+static bool check_positional(const struct path *path, bool *positional, struct error *err)
+{
     *positional = false;
+    for (size_t i = 0; i < path->n; i++) {
+        if (!update_is_positional(&path->components[i]))
+            continue;
+        if (i == 0)
+            return refuse_first(path, err);
+        if (*positional)
+            return query_error(err, MONGO_BAD_VALUE, "too many positional ('$') elements in path '%.*s'",
+                               utf8_fit(path->text, strlen(path->text), SHOWN), path->text);
+        *positional = true;
+    }
+    return true;
+}
+
+/* "$[]" and "$[name]". *elements_depth as in struct update_action. */
+static bool check_elements(const struct path *path, const struct array_filters *filters, size_t *elements_depth, struct error *err)
+{
     *elements_depth = 0;
     for (size_t i = 0; i < path->n; i++) {
         const struct path_component *c = &path->components[i];
-        bool elements = update_names_elements(c);
-        if (!elements && !update_is_positional(c))
+        if (!update_names_elements(c))
             continue;
         if (i == 0)
-            return query_error(err, MONGO_BAD_VALUE, "'%.*s' cannot be in the first position in path '%.*s'",
-                               utf8_fit(c->name, c->len, SHOWN), c->name, shown, path->text);
-        if (!elements) {
-            if (*positional)
-                return query_error(err, MONGO_BAD_VALUE, "too many positional ('$') elements in path '%.*s'", shown, path->text);
-            *positional = true;
-            continue;
-        }
+            return refuse_first(path, err);
         *elements_depth = i + 1;
         struct array_filter *filter = array_filters_find(filters, c);
         if (filter)
             filter->used = true;
         else if (c->len > 3)
             return query_error(err, MONGO_BAD_VALUE, "no array filter found for identifier '%.*s' in path '%.*s'",
-                               utf8_fit(c->name + 2, c->len - 3, SHOWN), c->name + 2, shown, path->text);
+                               utf8_fit(c->name + 2, c->len - 3, SHOWN), c->name + 2, utf8_fit(path->text, strlen(path->text), SHOWN),
+                               path->text);
     }
     return true;
 }
@@ -101,11 +115,13 @@ static bool add_action(struct update_spec *spec, const struct update_op *op, con
         return false;
     *action = (struct update_action) { .op = op, .argument = *argument };
     if (!path_parse((const char *)path.data, path.len, compiler->arena, &action->path, err) || !check_names(&action->path, err) ||
-        !check_placeholders(&action->path, &spec->filters, &positional, &action->elements_depth, err))
+        !check_positional(&action->path, &positional, err))
         return false;
     note_dollar(spec, action);
     if (!op->compile(compiler, action, err))
         return query_wrap(err, "%s of '%.*s'", op->name, utf8_fit(argument->name, argument->name_len, SHOWN), argument->name);
+    if (!check_elements(&action->path, &spec->filters, &action->elements_depth, err))
+        return false;
     spec->depends_on_document |= positional;
     spec->can_nest |= action->path.n + levels_of(argument) > MAX_NESTING;
     spec->n_insert_actions++;
@@ -194,34 +210,46 @@ static size_t count_fields(struct bytes document)
     return n;
 }
 
+static bool add_modifier(struct update_spec *spec, const struct element *modifier, struct update_compiler *compiler, struct error *err)
+{
+    struct element_reader arguments;
+    struct element argument;
+    if (!check_modifier(modifier, err))
+        return false;
+    const struct update_op *op = update_op_find(modifier->name, modifier->name_len);
+    element_reader_init(&arguments, modifier->value);
+    while (element_next(&arguments, &argument)) {
+        if (strcmp(op->name, "$rename") == 0 ? !add_rename(spec, op, &argument, compiler, err)
+                                             : !add_action(spec, op, &argument, bytes_of(argument.name, argument.name_len), compiler, err))
+            return false;
+    }
+    return true;
+}
+
 static bool compile_modifiers(struct bytes operators, struct update_compiler *compiler, struct update_spec *spec, struct error *err)
 {
     struct element_reader modifiers;
     struct element modifier;
+    struct error conflict;
     size_t n = 0;
     element_reader_init(&modifiers, operators);
     while (element_next(&modifiers, &modifier)) {
-        if (!check_modifier(&modifier, err))
-            return false;
-        n += 2 * count_fields(modifier.value); /* $rename makes two of one */
+        if (modifier.type == BSON_TYPE_DOCUMENT)
+            n += 2 * count_fields(modifier.value); /* $rename makes two of one */
     }
     spec->insert_actions = arena_alloc(compiler->arena, n * sizeof *spec->insert_actions);
     if (!spec->insert_actions)
         return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for an update of %zu paths", n);
     element_reader_init(&modifiers, operators);
     while (element_next(&modifiers, &modifier)) {
-        const struct update_op *op = update_op_find(modifier.name, modifier.name_len);
-        struct element_reader arguments;
-        struct element argument;
-        element_reader_init(&arguments, modifier.value);
-        while (element_next(&arguments, &argument)) {
-            if (strcmp(op->name, "$rename") == 0
-                    ? !add_rename(spec, op, &argument, compiler, err)
-                    : !add_action(spec, op, &argument, bytes_of(argument.name, argument.name_len), compiler, err))
-                return false;
-        }
+        if (add_modifier(spec, &modifier, compiler, err))
+            continue;
+        /* what comes first in the spec is what is said */
+        if (!update_actions_sort(spec->insert_actions, spec->n_insert_actions, &conflict))
+            *err = conflict;
+        return false;
     }
-    return true;
+    return update_actions_sort(spec->insert_actions, spec->n_insert_actions, err);
 }
 
 /* $setOnInsert's stay out of the way of documents that are there. */
@@ -343,5 +371,5 @@ bool update_spec_compile(struct bytes operators, struct bytes array_filters, str
             return query_error(err, MONGO_FAILED_TO_PARSE, "the array filter for identifier '%s' was not used in the update",
                                spec->filters.filters[i].name);
     }
-    return update_actions_sort(spec->insert_actions, spec->n_insert_actions, err) && choose_actions(compiler, spec, err);
+    return choose_actions(compiler, spec, err);
 }

@@ -343,15 +343,40 @@ static bool fill_up(struct tree *tree, const struct update_action *creator, int6
     return !builder_failed(tree->out) || builder_error(tree->out, err);
 }
 
+/* The next that names a place in an array. */
+static const struct update_action *next_indexed(struct group group, const struct update_action *at)
+{
+    while (at < group.end && at->path.components[group.depth + 1].index == NO_INDEX)
+        at++;
+    return at;
+}
+
+/* An array has no fields. */
+static bool check_names_in_array(struct group group, const struct element *array, struct error *err)
+{
+    struct group child;
+    for (const struct update_action *at = group.first; at < group.end; at = child.end) {
+        child = group_at(at, group.end, group.depth + 1);
+        if (name_of(child)->index != NO_INDEX)
+            continue;
+        const struct update_action *refuser = refuser_in(child);
+        if (!check_absent(child, err))
+            return false;
+        if (refuser)
+            return refuse_creation(refuser, child.depth, array, err);
+    }
+    return true;
+}
+
 static bool apply_array(struct tree *tree, struct group group, const struct element *array, struct error *err)
 {
-    const struct update_action *at = group.first; /* indexes stand first and rise */
+    const struct update_action *at = next_indexed(group, group.first); /* indexes rise */
     int64_t length = 0;
     struct element_reader reader;
     struct element e;
     element_reader_init(&reader, array->value);
     const uint8_t *uncopied = reader.at;
-    if (!goes_on(group, err))
+    if (!goes_on(group, err) || !check_names_in_array(group, array, err))
         return false;
     for (; element_next(&reader, &e); length++) {
         if (at == group.end || at->path.components[group.depth + 1].index != length)
@@ -363,18 +388,16 @@ static bool apply_array(struct tree *tree, struct group group, const struct elem
         struct group child = group_at(at, group.end, group.depth + 1);
         if (!apply_existing(tree, child, &e, true, err))
             return false;
-        at = child.end;
+        at = next_indexed(group, child.end);
     }
     copy_between(tree, uncopied, reader.at);
     while (at < group.end) {
         struct group child = group_at(at, group.end, group.depth + 1);
         const struct path_component *name = name_of(child);
-        const struct update_action *creator = creator_in(child), *refuser = refuser_in(child);
-        at = child.end;
+        const struct update_action *creator = creator_in(child);
+        at = next_indexed(group, child.end);
         if (!check_absent(child, err))
             return false;
-        if (name->index == NO_INDEX && refuser)
-            return refuse_creation(refuser, child.depth, array, err);
         if (!creator)
             continue;
         if (!fill_up(tree, creator, length, name->index, err))

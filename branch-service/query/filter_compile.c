@@ -9,6 +9,7 @@
 #include "common/base/caller.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
+#include "common/bson/number.h"
 #include "common/bson/utf8.h"
 
 struct compiler {
@@ -254,6 +255,27 @@ static bool add_nor(struct compiler *c, const struct element *e, struct error *e
     return add_tree(c, e, NODE_NOR, err);
 }
 
+/* Both have 1 as their operand. */
+static bool add_always(struct compiler *c, const struct element *e, enum filter_node_kind kind, struct error *err)
+{
+    size_t index;
+    int64_t one;
+    bool exact;
+    if (!element_is_number(e) || !number_truncate(e, &one, &exact) || !exact || one != 1)
+        return query_error(err, MONGO_FAILED_TO_PARSE, "%s must be an integer value of 1", e->name);
+    return add_node(c, kind, &index, err);
+}
+
+static bool add_always_true(struct compiler *c, const struct element *e, struct error *err)
+{
+    return add_always(c, e, NODE_AND, err);
+}
+
+static bool add_always_false(struct compiler *c, const struct element *e, struct error *err)
+{
+    return add_always(c, e, NODE_NOTHING, err);
+}
+
 static bool add_json_schema(struct compiler *c, const struct element *e, struct error *err)
 {
     size_t index;
@@ -304,6 +326,8 @@ static const struct tree_op {
     { "$expr", add_expr },
     { "$jsonSchema", add_json_schema },
     { "$comment", add_comment },
+    { "$alwaysTrue", add_always_true },
+    { "$alwaysFalse", add_always_false },
     /* fields of a DBRef within $elemMatch */
     { "$ref", add_dbref_field },
     { "$id", add_dbref_field },

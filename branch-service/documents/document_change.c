@@ -27,6 +27,8 @@ bool document_change_compile_update(struct document_change *change, const struct
     *change = (struct document_change) { .scope = spec->scope, .upsert = spec->upsert };
     if (!compile_which(change, spec->filter, spec->sort, &spec->options, err))
         return false;
+    if (spec->upsert && !update_check_upsert(spec->filter, err))
+        return query_wrap(err, "upsert");
     const struct update_options options = { .is_pipeline = spec->is_pipeline,
                                             .many = spec->scope != DOCUMENTS_ONE,
                                             .array_filters = spec->array_filters,

@@ -40,6 +40,9 @@ enum update_kind update_kind(const struct update *update);
  * initialised. The _id keeps its value and stays first. */
 CHECKED bool update_apply(const struct update *update, struct bytes document, bson_t *out, bool *changed, struct error *err);
 
+/* What no upsert may have in its filter, which has been compiled: $expr, whether a document matches or not. */
+CHECKED bool update_check_upsert(struct bytes filter, struct error *err);
+
 /* The document that an upsert inserts when no document matches the filter: what the filter says must be equal,
  * then the update. It can be stored; an _id that neither names is generated. The filter has been compiled. */
 CHECKED bool update_insert(const struct update *update, struct bytes filter, bson_t *out, struct error *err);

@@ -4,6 +4,7 @@
 
 #include "branch-service/query/path.h"
 #include "branch-service/query/query_error.h"
+#include "branch-service/query/update.h"
 #include "branch-service/query/update_ops.h"
 #include "branch-service/query/value_type.h"
 #include "common/bson/utf8.h"
@@ -184,13 +185,17 @@ static void write_items(const struct equality *at, const struct equality *end, s
     }
 }
 
+bool update_check_upsert(struct bytes filter, struct error *err)
+{
+    return filter.len == 0 || !update_has_expr(filter) ||
+           query_error(err, MONGO_QUERY_FEATURE_NOT_ALLOWED, "$expr is not allowed in the query predicate for an upsert");
+}
+
 bool update_write_equalities(struct bytes filter, bool only_id, struct builder *out, struct error *err)
 {
     struct equalities all = { .only_id = only_id };
     if (filter.len == 0)
         return true;
-    if (update_has_expr(filter))
-        return query_error(err, MONGO_QUERY_FEATURE_NOT_ALLOWED, "$expr is not allowed in the query predicate for an upsert");
     arena_init(&all.arena, 0);
     bool ok = add_filter(&all, filter, err) && check_paths(&all, err);
     if (ok && all.n > 0) {

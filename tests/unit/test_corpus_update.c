@@ -85,7 +85,7 @@ static bool execute(struct bytes root, struct collection *c, struct error *err)
     struct update *update = NULL;
     assert_true(corpus_field(root, "update", &spec));
     struct bytes conditions = corpus_field(root, "filter", &filter_spec) ? filter_spec.value : bytes_of(NULL, 0);
-    bool ok = filter_compile(conditions, &filter, err);
+    bool ok = filter_compile(conditions, &filter, err) && (!is_on(root, "upsert") || update_check_upsert(conditions, err));
     struct update_options options = { .is_pipeline = spec.type == BSON_TYPE_ARRAY, .many = is_on(root, "multi"), .filter = filter };
     if (ok && option(root, "arrayFilters", &array_filters)) {
         options.array_filters = array_filters.value;

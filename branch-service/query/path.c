@@ -10,10 +10,10 @@ struct walk {
     int64_t index; /* in the outermost array */
 };
 
-/* Indexes have no leading zeros, and no document is long enough for more than 18 digits. */
+/* Indexes have no leading zeros and at most 32 bits. */
 static int64_t parse_index(const char *name, size_t len)
 {
-    if (len == 0 || len > 18 || (len > 1 && name[0] == '0'))
+    if (len == 0 || len > 10 || (len > 1 && name[0] == '0'))
         return NO_INDEX;
     int64_t index = 0;
     for (size_t i = 0; i < len; i++) {
@@ -21,7 +21,7 @@ static int64_t parse_index(const char *name, size_t len)
             return NO_INDEX;
         index = index * 10 + (name[i] - '0');
     }
-    return index;
+    return index <= UINT32_MAX ? index : NO_INDEX;
 }
 
 void path_component_init(struct path_component *component, const char *name, size_t len)

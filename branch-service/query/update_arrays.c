@@ -290,7 +290,8 @@ static const char value_name[] = "value"; /* of what PULL_VALUES is asked about 
 /* Operators that stand in a filter for themselves and not on a path. */
 static bool is_for_documents(const struct element *e)
 {
-    static const char *const names[] = { "$and", "$or", "$nor", "$not", "$expr", "$where", "$text", "$jsonSchema", "$comment" };
+    static const char *const names[] = { "$and",  "$or",         "$nor",     "$not",        "$expr",       "$where",
+                                         "$text", "$jsonSchema", "$comment", "$alwaysTrue", "$alwaysFalse" };
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         if (element_is_named(e, names[i], strlen(names[i])))
             return true;

@@ -7,8 +7,6 @@
 #include "branch-service/query/query_error.h"
 #include "common/base/caller.h"
 
-enum { INVALID_REGEX = 51091 }; /* MongoDB's code */
-
 bool regex_read_options(struct bytes options, uint32_t *flags, struct error *err)
 {
     static const struct {
@@ -39,7 +37,7 @@ bool regex_compile(struct arena *arena, struct bytes pattern, struct bytes optio
     if (!regex_read_options(options, &flags, err))
         return false;
     if (pattern.len > MAX_REGEX_BYTES)
-        return query_error(err, INVALID_REGEX, "$regex: a regular expression of %zu bytes is too long: %d are the limit", pattern.len,
+        return query_error(err, REGEX_INVALID, "$regex: a regular expression of %zu bytes is too long: %d are the limit", pattern.len,
                            MAX_REGEX_BYTES);
     if (!caller_still_waits(REGEX_COMPILE_STEPS + pattern.len, err))
         return false;
@@ -51,7 +49,7 @@ bool regex_compile(struct arena *arena, struct bytes pattern, struct bytes optio
     if (!regex->code) {
         PCRE2_UCHAR reason[120] = "";
         pcre2_get_error_message(code, reason, sizeof reason);
-        return query_error(err, INVALID_REGEX, "$regex: regular expression is invalid: %s at offset %zu", (const char *)reason, offset);
+        return query_error(err, REGEX_INVALID, "$regex: regular expression is invalid: %s at offset %zu", (const char *)reason, offset);
     }
     /* Where there can be no executable memory it is interpreted. */
     (void)pcre2_jit_compile(regex->code, PCRE2_JIT_COMPLETE);

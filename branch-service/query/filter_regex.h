@@ -35,7 +35,8 @@ enum {
     /* the same for who looks after the caller (caller.h), and plenty: most need a thousandth of it */
     REGEX_COMPILE_STEPS = 64,
     REGEX_MATCH_STEPS = 512,
-    REGEX_INVALID_FLAG = 51108, /* MongoDB's codes */
+    REGEX_INVALID = 51091, /* MongoDB's codes */
+    REGEX_INVALID_FLAG = 51108,
     REGEX_MATCH_FAILED = 51156,
 };
 

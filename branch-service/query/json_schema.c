@@ -1,6 +1,7 @@
 #include "branch-service/query/json_schema.h"
 
 #include "branch-service/query/any_order.h"
+#include "branch-service/query/filter_regex.h"
 #include "branch-service/query/query_error.h"
 #include "common/base/caller.h"
 #include "common/bson/number.h"
@@ -361,9 +362,14 @@ static bool read_property(struct compiler *c, const struct element *e, const str
 static bool read_pattern_property(struct compiler *c, const struct element *e, const struct element *keyword,
                                   struct schema_property *property)
 {
-    return read_schema(c, e, keyword, &property->schema) &&
-           (regex_compile(c->arena, property->name, bytes_of("", 0), c->regexes, &property->pattern, c->err) ||
-            query_wrap(c->err, "$jsonSchema keyword 'patternProperties'"));
+    if (!read_schema(c, e, keyword, &property->schema))
+        return false;
+    if (regex_compile(c->arena, property->name, bytes_of("", 0), c->regexes, &property->pattern, c->err))
+        return true;
+    if (query_error_code(c->err) == REGEX_INVALID)
+        return query_error(c->err, MONGO_BAD_VALUE, "$jsonSchema keyword 'patternProperties': '%.*s' is no regular expression",
+                           utf8_fit(e->name, e->name_len, 60), e->name);
+    return query_wrap(c->err, "$jsonSchema keyword 'patternProperties'");
 }
 
 static bool read_dependency(struct compiler *c, const struct element *e, const struct element *keyword, struct schema_property *property)

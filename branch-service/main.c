@@ -6,6 +6,7 @@
 
 #include "branch-service/branch_config.h"
 #include "branch-service/branch_metrics.h"
+#include "branch-service/documents/query_memory.h"
 #include "branch-service/mongo/mongo_client.h"
 #include "branch-service/rpc/services.h"
 #include "branch-service/wal_watch.h"
@@ -104,6 +105,7 @@ static int serve(struct life *life)
     struct log_source *log = NULL;
     struct mongo *mongo = NULL;
     int status = EXIT_FAILURE;
+    struct meter meter;
     const struct rpc_server_options server_options = {
         .listen = service->listen,
         .max_message_bytes = MAX_MESSAGE_BYTES,
@@ -111,6 +113,7 @@ static int serve(struct life *life)
         .max_request_bytes = config->request_memory,
         .request_wait_micros = 60 * (int64_t)MICROS_PER_SECOND,
         .worker_threads = config->workers,
+        .meter = &meter,
         .stall_micros = 600 * (int64_t)MICROS_PER_SECOND, /* people page through what they find */
         .connection_age_micros = (int64_t)service->connection_age,
         .connection_grace_micros = 600 * (int64_t)MICROS_PER_SECOND,
@@ -122,6 +125,7 @@ static int serve(struct life *life)
     if (!log_source_open(config->wal, &log, &err))
         goto out;
     struct registry *registry = life->registry = registry_new(log, config->memory);
+    meter = query_memory_meter(registry_cache(registry));
     registry_use_features(registry, &config->features);
     if (!use_mongodb(config->mongodb, registry, &mongo, &err))
         goto out;

@@ -5,7 +5,6 @@
 #include "branch-service/catalog/names.h"
 #include "branch-service/documents/document_walk.h"
 #include "branch-service/documents/documents_internal.h"
-#include "branch-service/documents/query_memory.h"
 #include "branch-service/query/pipeline.h"
 #include "branch-service/query/query_error.h"
 #include "common/base/memory.h"
@@ -23,7 +22,6 @@ struct aggregation {
     struct project *project;
     struct target target;
     struct caller caller;
-    struct view_cache *cache;
     int64_t deadline;
     struct query_context context;
     struct pipeline *pipeline;
@@ -104,15 +102,9 @@ static bool open_beside(void *ctx, struct bytes name, const struct filter *filte
     return true;
 }
 
-static bool goes_on(void *ctx, int64_t bytes, struct error *err)
+static bool goes_on(void *ctx, struct error *err)
 {
-    struct aggregation *aggregation = ctx;
-    return query_memory_charge(aggregation->cache, bytes, err) && caller_waits(&aggregation->caller, err);
-}
-
-static void returned(void *ctx, size_t bytes)
-{
-    query_memory_return(((struct aggregation *)ctx)->cache, bytes);
+    return caller_waits(&((struct aggregation *)ctx)->caller, err);
 }
 
 /* ---- what comes out --------------------------------------------------------------------------------- */
@@ -199,7 +191,6 @@ static bool start(struct aggregation *aggregation, struct bytes stages, struct e
     aggregation->environment = (struct pipeline_environment) {
         .open = open_beside,
         .goes_on = goes_on,
-        .returned = returned,
         .ctx = aggregation,
         .variables = aggregation->context.variables,
         .now = aggregation->context.now,
@@ -216,9 +207,8 @@ bool documents_aggregate(struct registry *registry, const struct collection_path
     struct aggregation *made = mem_zalloc(sizeof *made);
     made->base.functions = &functions;
     made->caller = read->caller;
-    made->cache = registry_cache(registry);
     made->deadline = read->deadline;
-    arena_init(&made->handed_out, 0);
+    arena_init_metered(&made->handed_out, 0);
     bool ok = documents_check_path(path, err) && documents_compile_pipeline(spec, &made->context, &made->pipeline, err) &&
               collections_open(registry, path->project, path->branch, path->collection, read, &made->target, err) &&
               registry_find_known(registry, path->project, read->deadline, &made->project, err) && start(made, spec->pipeline, err);

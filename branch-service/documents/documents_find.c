@@ -2,7 +2,6 @@
 
 #include "branch-service/documents/document_walk.h"
 #include "branch-service/documents/documents_internal.h"
-#include "branch-service/documents/query_memory.h"
 #include "branch-service/query/distinct.h"
 #include "branch-service/query/projection.h"
 #include "branch-service/query/query_error.h"
@@ -17,9 +16,7 @@ struct documents_find {
     struct query_context context;
     struct filter *filter;
     struct sort *sort;
-    struct sorter *sorter; /* NULL: they come as they are walked */
-    struct view_cache *cache;
-    uint64_t charged;              /* memory of the sorter */
+    struct sorter *sorter;         /* NULL: they come as they are walked */
     struct projection *projection; /* NULL: whole documents */
     struct document_walk walk;
     uint64_t skip;
@@ -97,7 +94,6 @@ static void close_find(struct find *base)
 {
     struct documents_find *find = (struct documents_find *)base;
     sorter_free(find->sorter);
-    query_memory_return(find->cache, find->charged);
     sort_free(find->sort);
     projection_free(find->projection);
     filter_free(find->filter);
@@ -137,16 +133,6 @@ void documents_note_access(struct find_work *work, const struct tree *documents,
     work->n_ranges = n;
 }
 
-static bool charge_sorter(struct documents_find *find, struct error *err)
-{
-    enum { STEP = 1024 * 1024 };
-    uint64_t before = find->charged, now = sorter_memory(find->sorter);
-    if (now < before + STEP)
-        return true;
-    find->charged = now;
-    return query_memory_charge(find->cache, (int64_t)(now - before), err);
-}
-
 /* Where the order of _id does not do, all matches go through memory: of a limited number only so many. */
 static bool sort_matches(struct documents_find *find, const struct find_spec *spec, struct error *err)
 {
@@ -158,7 +144,7 @@ static bool sort_matches(struct documents_find *find, const struct find_spec *sp
             return false;
         if (!found)
             break;
-        if (!sorter_add(find->sorter, item.document, err) || !charge_sorter(find, err))
+        if (!sorter_add(find->sorter, item.document, err))
             return query_wrap(err, "sort");
     }
     find->base.work.examined = find->walk.examined;
@@ -170,9 +156,8 @@ bool documents_find(struct registry *registry, const struct collection_path *pat
 {
     struct documents_find *made = mem_zalloc(sizeof *made);
     made->base.functions = &functions;
-    made->cache = registry_cache(registry);
-    arena_init(&made->scratch, EXPRESSION_MAX_MEMORY);
-    arena_init(&made->projected, 0);
+    arena_init_metered(&made->scratch, EXPRESSION_MAX_MEMORY);
+    arena_init_metered(&made->projected, 0);
     bool ok = documents_check_path(path, err) && compile(made, spec, err) &&
               collections_open(registry, path->project, path->branch, path->collection, read, &made->target, err);
     if (ok) {

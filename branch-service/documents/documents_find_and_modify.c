@@ -125,7 +125,7 @@ static bool project_document(const struct find_and_modify *operation, uint64_t t
                                      .now = (int64_t)((time_micros ? time_micros : clock_wall_micros()) / 1000) };
     if (!operation->projection || !document->data)
         return true;
-    arena_init(&scratch, EXPRESSION_MAX_MEMORY);
+    arena_init_metered(&scratch, EXPRESSION_MAX_MEMORY);
     bool ok = !operation->let.len || expression_let(operation->let, NULL, evaluation.now, &scratch, &variables, err);
     evaluation.bindings = variables.bindings;
     ok = (ok && projection_apply(operation->projection, &evaluation, change->filter, &result, err)) || query_wrap(err, "projection");

@@ -1,5 +1,5 @@
-/* What queries hold while they gather documents counts against the memory budget of the views; views that nobody has looked
- * at for longest make room.
+/* What queries and writes hold while they are evaluated counts against the memory budget of the views; views that nobody has
+ * looked at for longest make room.
  *
  * Threads    any.
  */
@@ -7,10 +7,9 @@
 #define ARGON_BRANCH_DOCUMENTS_QUERY_MEMORY_H
 
 #include "branch-service/view/view_cache.h"
+#include "common/base/meter.h"
 
-/* More bytes, or less. RESOURCE_EXHAUSTED: there is no room for more, but they count until they are given back all the same:
- * the query has them already. */
-CHECKED bool query_memory_charge(struct view_cache *cache, int64_t bytes, struct error *err);
-void query_memory_return(struct view_cache *cache, uint64_t bytes);
+/* The cache outlives what is held. */
+struct meter query_memory_meter(struct view_cache *cache);
 
 #endif

@@ -44,7 +44,7 @@ bool query_context_init(struct query_context *context, const struct query_option
     struct query_context made = { .now = clock_wall_micros() / 1000 };
     if (!query_options_check(options, err))
         return false;
-    arena_init(&made.arena, EXPRESSION_MAX_MEMORY);
+    arena_init_metered(&made.arena, EXPRESSION_MAX_MEMORY);
     if (options->let.len && !expression_let(options->let, NULL, made.now, &made.arena, &made.variables, err)) {
         arena_destroy(&made.arena);
         return query_wrap(err, "let");

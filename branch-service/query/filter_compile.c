@@ -468,7 +468,7 @@ bool filter_compile_with(struct bytes spec, const struct filter_options *options
 {
     struct compiler c = { .filter = mem_zalloc(sizeof *c.filter) };
     c.filter->options = *options;
-    arena_init(&c.filter->arena, MAX_COMPILED_BYTES);
+    arena_init_metered(&c.filter->arena, MAX_COMPILED_BYTES);
     bool ok = compile(&c, spec, err);
     free(c.nodes);
     if (ok)

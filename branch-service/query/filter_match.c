@@ -105,14 +105,18 @@ static bool visit_elements(const struct element *value, void *ctx)
 static bool expression_holds(struct match *match, const struct filter_node *node, struct bytes document)
 {
     const struct filter_options *options = &match->filter->options;
+    struct arena arena;
     struct evaluation evaluation = {
-        .arena = match->arena,
+        .arena = &arena,
         .document = document,
         .bindings = options->let ? options->let->bindings : NULL,
         .now = options->now,
     };
     bool result = false;
-    if (!expression_is_true(node->prepared, &evaluation, &result, match->err)) {
+    arena_init_metered(&arena, MAX_MATCH_MEMORY);
+    bool ok = expression_is_true(node->prepared, &evaluation, &result, match->err);
+    arena_destroy(&arena);
+    if (!ok) {
         (void)query_wrap(match->err, "$expr");
         return match_fail(match);
     }
@@ -147,11 +151,8 @@ bool node_matches_document(struct match *match, const struct filter_node *node, 
 
 bool filter_matches(const struct filter *filter, struct bytes document, bool *matches, struct error *err)
 {
-    struct arena arena; /* takes nothing from the system before it is used */
-    struct match match = { .filter = filter, .err = err, .arena = &arena };
-    arena_init(&arena, MAX_MATCH_MEMORY);
+    struct match match = { .filter = filter, .err = err };
     bool result = all_children(&match, filter->nodes, document);
-    arena_destroy(&arena);
     if (match.failed)
         return false;
     *matches = result;

@@ -59,8 +59,7 @@ struct filter {
 struct match {
     const struct filter *filter;
     struct error *err;
-    bool failed;         /* the result says nothing, err says why */
-    struct arena *arena; /* for expressions */
+    bool failed; /* the result says nothing, err says why */
 };
 
 /* True, which ends every walk. */

@@ -29,10 +29,8 @@ struct pipeline_environment {
     /* The documents of another collection: for $lookup and $unionWith. Those that cannot match the filter (NULL: none) need
      * not be among them. NULL: the stages are refused. */
     bool (*open)(void *ctx, struct bytes collection, const struct filter *filter, struct document_iterator *iterator, struct error *err);
-    /* Asked now and then, with the memory that the run has taken since, or given back: false ends the run. NULL: nobody is
-     * asked. What a run still holds when it stops, whatever it was told, is `returned`. */
-    bool (*goes_on)(void *ctx, int64_t bytes, struct error *err);
-    void (*returned)(void *ctx, size_t bytes);
+    /* Asked now and then: false ends the run. NULL: nobody is asked. */
+    bool (*goes_on)(void *ctx, struct error *err);
     void *ctx;
     struct expression_variables variables; /* whose scope the pipeline was compiled with */
     int64_t now;

@@ -352,7 +352,7 @@ static bool decide(struct parser *p)
 static struct projection *new_projection(struct bytes spec, struct bytes *copy)
 {
     struct projection *projection = mem_zalloc(sizeof *projection);
-    arena_init(&projection->arena, MAX_COMPILED_BYTES);
+    arena_init_metered(&projection->arena, MAX_COMPILED_BYTES);
     const uint8_t *data = arena_copy(&projection->arena, spec.data, spec.len);
     if (!data) {
         projection_free(projection);

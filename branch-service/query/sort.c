@@ -73,7 +73,7 @@ bool sort_compile(struct bytes spec, struct sort **out, struct error *err)
     struct sort *sort = mem_zalloc(sizeof *sort);
     struct element_reader reader;
     struct element e;
-    arena_init(&sort->arena, 0);
+    arena_init_metered(&sort->arena, 0);
     element_reader_init(&reader, spec);
     while (element_next(&reader, &e)) {
         if (!add_key(sort, &e, err)) {

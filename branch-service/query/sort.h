@@ -37,7 +37,6 @@ struct sorter;
 /* limit: only the first so many are wanted, and no more are kept; 0: all. The sort is borrowed. */
 struct sorter *sorter_new(const struct sort *sort, size_t limit, size_t memory_bytes);
 void sorter_free(struct sorter *sorter); /* NULL is fine */
-size_t sorter_memory(const struct sorter *sorter);
 CHECKED bool sorter_add(struct sorter *sorter, struct bytes document, struct error *err);
 /* After the last one has been added: the next in order, equal ones in the order in which they came. False: that was all.
  * Valid until the sorter is freed. */

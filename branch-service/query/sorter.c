@@ -4,6 +4,7 @@
 #include "branch-service/query/query_error.h"
 #include "branch-service/query/sort.h"
 #include "common/base/memory.h"
+#include "common/base/meter.h"
 
 struct entry {
     uint64_t number; /* in the order in which they came */
@@ -13,7 +14,8 @@ struct entry {
 
 struct sorter {
     const struct sort *sort;
-    size_t limit, memory_limit, memory;
+    size_t limit, memory_limit;
+    struct meter_share share;
     uint64_t n_added;
     struct entry **entries; /* with a limit, a heap */
     size_t n, capacity, next;
@@ -26,6 +28,7 @@ struct sorter *sorter_new(const struct sort *sort, size_t limit, size_t memory_b
     sorter->sort = sort;
     sorter->limit = limit;
     sorter->memory_limit = memory_bytes;
+    sorter->share = meter_share_new();
     return sorter;
 }
 
@@ -36,12 +39,8 @@ void sorter_free(struct sorter *sorter)
     for (size_t i = 0; i < sorter->n; i++)
         free(sorter->entries[i]);
     free(sorter->entries);
+    meter_share_clear(&sorter->share);
     free(sorter);
-}
-
-size_t sorter_memory(const struct sorter *sorter)
-{
-    return sorter->memory;
 }
 
 static size_t entry_size(const struct sorter *sorter, struct bytes document)
@@ -59,11 +58,11 @@ static bool over_limit(const struct sorter *sorter, struct error *err)
 static struct entry *copy_entry(struct sorter *sorter, const struct sort_key *key, struct bytes document, struct error *err)
 {
     size_t n = sort_key_count(sorter->sort), size = entry_size(sorter, document);
-    if (size > sorter->memory_limit - sorter->memory) {
+    if (size > sorter->memory_limit - sorter->share.held) {
         over_limit(sorter, err);
         return NULL;
     }
-    struct entry *entry = mem_try_alloc(size);
+    struct entry *entry = meter_hold(&sorter->share, size) ? mem_try_alloc(size) : NULL;
     if (!entry) {
         error_out_of_memory(err);
         return NULL;
@@ -80,7 +79,6 @@ static struct entry *copy_entry(struct sorter *sorter, const struct sort_key *ke
         value.name = "";
         entry->key->values[i] = value;
     }
-    sorter->memory += size;
     return entry;
 }
 
@@ -123,14 +121,13 @@ static bool make_room(struct sorter *sorter, struct error *err)
     if (sorter->n < sorter->capacity)
         return true;
     size_t capacity = sorter->capacity ? 2 * sorter->capacity : 64, more = (capacity - sorter->capacity) * sizeof *sorter->entries;
-    if (more > sorter->memory_limit - sorter->memory)
+    if (more > sorter->memory_limit - sorter->share.held)
         return over_limit(sorter, err);
-    struct entry **entries = realloc(sorter->entries, capacity * sizeof *entries);
+    struct entry **entries = meter_hold(&sorter->share, more) ? realloc(sorter->entries, capacity * sizeof *entries) : NULL;
     if (!entries)
         return error_out_of_memory(err);
     sorter->entries = entries;
     sorter->capacity = capacity;
-    sorter->memory += more;
     return true;
 }
 
@@ -145,7 +142,7 @@ bool sorter_add(struct sorter *sorter, struct bytes document, struct error *err)
         /* equal to the last that is kept is behind it */
         if (sort_compare(sorter->sort, &key, sorter->entries[0]->key) >= 0)
             return true;
-        sorter->memory -= entry_size(sorter, sorter->entries[0]->document);
+        meter_drop(&sorter->share, entry_size(sorter, sorter->entries[0]->document));
         free(sorter->entries[0]);
         swap(sorter, 0, --sorter->n);
         sift_down(sorter);

@@ -76,7 +76,7 @@ bool update_compile(struct bytes spec, const struct update_options *options, str
     bool ok = false;
     options = options ? options : &none;
     struct bytes array_filters = options->array_filters;
-    arena_init(&update->arena, MAX_COMPILED_BYTES);
+    arena_init_metered(&update->arena, MAX_COMPILED_BYTES);
     update->spec = spec;
     update->filter = options->filter;
     if (!copy_bytes(&update->arena, &update->spec, err) || !copy_bytes(&update->arena, &array_filters, err))
@@ -144,7 +144,7 @@ static bool write_operators(const struct update *update, struct bytes document, 
         return update_actions_apply(actions, n, &spec->filters, now, document, out, err);
     struct arena arena;
     int64_t position;
-    arena_init(&arena, 0);
+    arena_init_metered(&arena, 0);
     if (inserting || !update->filter || !filter_match_position(update->filter, document, &position))
         position = NO_INDEX;
     bool ok = update_actions_resolve(actions, n, document, position, &arena, &actions, &n, err) &&
@@ -171,7 +171,7 @@ static bool write_piped(const struct update *update, struct bytes document, stru
     struct arena arena;
     struct bytes piped;
     struct element id;
-    arena_init(&arena, MAX_PIPELINE_BYTES);
+    arena_init_metered(&arena, MAX_PIPELINE_BYTES);
     bool ok = update_pipeline_apply(update->pipeline, document, &arena, &piped, err) && document_check_storable(piped, &id, err) &&
               write_whole(document, &id, piped, out, err);
     arena_destroy(&arena);

@@ -196,7 +196,7 @@ bool update_write_equalities(struct bytes filter, bool only_id, struct builder *
     struct equalities all = { .only_id = only_id };
     if (filter.len == 0)
         return true;
-    arena_init(&all.arena, 0);
+    arena_init_metered(&all.arena, 0);
     bool ok = add_filter(&all, filter, err) && check_paths(&all, err);
     if (ok && all.n > 0) {
         qsort(all.items, all.n, sizeof *all.items, compare_texts);

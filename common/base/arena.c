@@ -1,5 +1,6 @@
 #include "common/base/arena.h"
 
+#include <assert.h>
 #include <stdalign.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,6 +21,11 @@ void arena_init(struct arena *arena, size_t limit_bytes)
     *arena = (struct arena) { .limit = limit_bytes };
 }
 
+void arena_init_metered(struct arena *arena, size_t limit_bytes)
+{
+    *arena = (struct arena) { .limit = limit_bytes, .share = meter_share_new() };
+}
+
 void arena_destroy(struct arena *arena)
 {
     if (!arena)
@@ -28,21 +34,25 @@ void arena_destroy(struct arena *arena)
         older = block->older;
         free(block);
     }
-    *arena = (struct arena) { .limit = arena->limit };
+    meter_share_clear(&arena->share);
+    *arena = (struct arena) { .limit = arena->limit, .share = arena->share };
 }
 
 void arena_clear(struct arena *arena)
 {
     struct arena_block *kept = NULL;
+    size_t freed = 0;
     for (struct arena_block *block = arena->blocks, *older; block; block = older) {
         older = block->older;
         if (!kept && block->size <= LARGEST_BLOCK) {
             kept = block;
             continue;
         }
-        arena->total -= sizeof *block + block->size;
+        freed += sizeof *block + block->size;
         free(block);
     }
+    arena->total -= freed;
+    meter_drop(&arena->share, freed);
     arena->blocks = kept;
     arena->next = kept ? kept->data : NULL;
     arena->left = kept ? kept->size : 0;
@@ -53,6 +63,7 @@ void arena_clear(struct arena *arena)
 void arena_adopt(struct arena *arena, struct arena *other)
 {
     struct arena_block **oldest = &arena->blocks;
+    assert(!arena->share.meter && !other->share.meter);
     while (*oldest)
         oldest = &(*oldest)->older;
     *oldest = other->blocks;
@@ -73,8 +84,11 @@ static struct arena_block *add_block(struct arena *arena, size_t size)
     size_t bytes = sizeof(struct arena_block) + size;
     if (!arena_charge(arena, bytes))
         return NULL;
-    struct arena_block *block = malloc(bytes);
+    bool room = meter_hold(&arena->share, bytes);
+    struct arena_block *block = room ? malloc(bytes) : NULL;
     if (!block) {
+        if (room)
+            meter_drop(&arena->share, bytes);
         arena->total -= bytes;
         return NULL;
     }

@@ -10,6 +10,11 @@ void caller_set(const struct caller *caller)
     caller_steps = 0;
 }
 
+const struct meter *caller_meter(void)
+{
+    return current ? current->meter : NULL;
+}
+
 bool caller_look(struct error *err)
 {
     caller_steps = 0;

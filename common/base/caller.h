@@ -15,10 +15,13 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 
+struct meter;
+
 struct caller {
     bool (*is_gone)(void *ctx); /* NULL: he stays */
     void *ctx;
-    int64_t deadline; /* 0: none */
+    int64_t deadline;          /* 0: none */
+    const struct meter *meter; /* of what is held for him; NULL: nobody counts it */
 };
 
 /* Who goes so short before the deadline has gone because of it: gRPC's clock and ours differ by less. */
@@ -36,6 +39,7 @@ CHECKED static inline bool caller_waits(const struct caller *caller, struct erro
 
 /* Whom this thread works for: borrowed until the next call. NULL: nobody who could go. */
 void caller_set(const struct caller *caller);
+const struct meter *caller_meter(void);
 
 /* Within: the steps since the last look, and that look. */
 enum { CALLER_STEPS = 4096, CALLER_BYTES_A_STEP = 256 };

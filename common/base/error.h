@@ -54,11 +54,12 @@ struct error {
  * All are false: `return error_set(...)`. They are macros so that the compiler sees that, too. */
 #define error_set(err, ...)       (error_fill((err), __VA_ARGS__), error_false())
 #define error_set_errno(err, ...) (error_fill_errno((err), __VA_ARGS__), error_false())
-#define error_out_of_memory(err)  error_set((err), ERROR_RESOURCE_EXHAUSTED, "out of memory")
+#define error_out_of_memory(err)  (error_fill_out_of_memory(err), error_false())
 #define error_wrap(err, ...)      (error_prefix((err), __VA_ARGS__), error_false())
 
 void error_fill(struct error *err, enum error_code code, const char *format, ...) PRINTF_LIKE(3, 4);
 void error_fill_errno(struct error *err, enum error_code code, int errnum, const char *format, ...) PRINTF_LIKE(4, 5);
+void error_fill_out_of_memory(struct error *err); /* in meter.c: it may be what the meter said */
 void error_prefix(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* What programs go by, beside the code. Fine with NULL; the key is left out whole when there is no room. */

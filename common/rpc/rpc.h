@@ -97,7 +97,8 @@ struct rpc_server_options {
     size_t max_request_bytes;    /* of all requests in flight, the budget of the process: RPC_LARGEST_REQUESTS at least */
     int64_t request_wait_micros; /* a large request waits so long for its share of that, then is refused; 0: for ever */
     size_t worker_threads;
-    int64_t stall_micros; /* a stream whose reader takes no message for so long is cut off; 0: never */
+    const struct meter *meter; /* of what handlers hold; NULL: nobody counts it */
+    int64_t stall_micros;      /* a stream whose reader takes no message for so long is cut off; 0: never */
     /* A connection is asked to go after about so long, so that clients find new replicas; its streams get
      * grace, then end in UNAVAILABLE. 0: never, of either. */
     int64_t connection_age_micros;

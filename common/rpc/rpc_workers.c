@@ -74,7 +74,9 @@ static void *run_worker(void *ctx)
         pool->busy++;
         pool->streams_running += stream;
         mutex_unlock(&pool->lock);
-        const struct caller caller = { .is_gone = rpc_call_is_over, .ctx = call, .deadline = call->deadline };
+        const struct caller caller = {
+            .is_gone = rpc_call_is_over, .ctx = call, .deadline = call->deadline, .meter = call->server->options.meter
+        };
         trace_set(&call->trace);
         caller_set(&caller);
         run_call(call);

@@ -1,13 +1,14 @@
 /* A pipeline {p: [stages]} compiles or is refused by name. Over two documents it ends, within its memory, and what it
  * hands on is BSON. */
 #include "branch-service/query/pipeline.h"
+#include "common/base/caller.h"
 #include "common/base/limits.h"
 #include "tests/fuzz/fuzz_documents.h"
 
 struct source {
     struct bytes documents[2];
     size_t next;
-    int64_t held; /* bytes that the run has told of */
+    int64_t held; /* bytes that the meter knows of */
 };
 
 static bool next(void *ctx, struct bytes *document, bool *found, struct error *err)
@@ -33,26 +34,24 @@ static bool open_other(void *ctx, struct bytes collection, const struct filter *
     return true;
 }
 
-static bool goes_on(void *ctx, int64_t bytes, struct error *err)
+static bool take(void *ctx, size_t bytes, struct error *err)
 {
     struct source *source = ctx;
     (void)err;
-    source->held += bytes;
-    must(source->held >= 0);
+    source->held += (int64_t)bytes;
     return true;
 }
 
-static void returned(void *ctx, size_t bytes)
+static void give(void *ctx, size_t bytes)
 {
     struct source *source = ctx;
     source->held -= (int64_t)bytes;
+    must(source->held >= 0);
 }
 
 static void run_all(const struct pipeline *pipeline, struct source *source)
 {
-    struct pipeline_environment environment = {
-        .open = open_other, .goes_on = goes_on, .returned = returned, .ctx = source, .memory_bytes = MIB
-    };
+    struct pipeline_environment environment = { .open = open_other, .ctx = source, .memory_bytes = MIB };
     struct pipeline_run *run;
     struct bytes document;
     struct error err = { 0 };
@@ -69,7 +68,6 @@ static void run_all(const struct pipeline *pipeline, struct source *source)
         must(!found || (document.len >= 5 && get_u32(document.data) == document.len && document.data[document.len - 1] == 0));
     }
     pipeline_stop(run);
-    must(source->held == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -79,6 +77,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct pipeline *pipeline;
     struct element stages;
     struct error err = { 0 };
+    const struct meter meter = { .take = take, .give = give, .ctx = &source };
+    const struct caller caller = { .meter = &meter };
+    caller_set(&caller);
     for (int i = 0; i < 2; i++)
         source.documents[i] = fuzz_next_document(&input);
     if (spec.len && element_find(spec, "p", 1, &stages) && stages.type == BSON_TYPE_ARRAY) {
@@ -88,7 +89,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         } else {
             must(err.message[0]);
         }
+        must(source.held == 0);
     }
+    caller_set(NULL);
     free((void *)spec.data);
     free((void *)source.documents[0].data);
     free((void *)source.documents[1].data);

@@ -1,6 +1,7 @@
 """What floods of large requests and slow readers cost in memory. Only a release build's figures mean anything."""
 
 import concurrent.futures
+import json
 import threading
 
 import bson
@@ -9,7 +10,7 @@ import pytest
 from argon.branch.v1 import branch_pb2
 from argon.wal.v1 import wal_pb2
 
-from harness import CHANNEL_OPTIONS, not_applied
+from harness import CHANNEL_OPTIONS, Argon, in_parallel, not_applied
 
 MIB = 1024 * 1024
 BUDGET = 512
@@ -155,3 +156,55 @@ def test_slow_readers_of_many_documents_cost_a_message_each(cluster, argon):
     request = branch_pb2.FindRequest(target=argon.target("p", "large"))
     cost = slow_readers_cost(cluster.branches[0], "/argon.branch.v1.Documents/Find", request, branch_pb2.FindResponse)
     assert cost < 5 * READERS
+
+
+QUERIES, QUERY_BUDGET = 32, 128
+# some 40 MiB of elements, and an array of them
+BUILT = {"$size": {"$range": [0, {"$add": [400_000, "$_id"]}]}}
+
+
+def spec(value):
+    return branch_pb2.Document(json=json.dumps(value))
+
+
+BUILD = {
+    "projections": ("Find", dict(projection=spec({"n": BUILT, "m": BUILT}))),
+    "filters": ("Find", dict(filter=spec({"$expr": {"$lt": [BUILT, 0]}}))),
+    "variables": ("Find", dict(options=branch_pb2.QueryOptions(let=spec({"v": {"$size": {"$range": [0, 400_000]}}})))),
+    "stages": ("Aggregate", dict(pipeline=[spec({"$addFields": {"n": BUILT}})])),
+    "groups": ("Aggregate", dict(pipeline=[spec({"$group": {"_id": BUILT}})])),
+    "updates": ("UpdateMany", dict(filter=spec({}), pipeline=[spec({"$set": {"n": BUILT}})])),
+}
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_what_queries_make_of_a_document_stays_within_the_memory_of_the_branch_service(cluster, name):
+    cluster.start_wal()
+    branch = cluster.start_branch("--memory", f"{QUERY_BUDGET}M")
+    argon = cluster.client()
+    argon.create_project("p")
+    documents = [{"_id": 1}]
+    argon.insert_many("p", "c", documents)
+    assert argon.find("p", "c") == documents
+    used = lambda: argon.rpc.GetStatus().memory_used_bytes
+    before = used()
+    call, fields = BUILD[name]
+
+    def query():
+        client = Argon(branch.address)
+        try:
+            getattr(client.rpc, call)(target=argon.target("p", "c"), timeout=120, **fields)
+            return "OK"
+        except grpc.RpcError as error:
+            refused = error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "more memory than there is" in error.details()
+            return "refused" if refused else f"{error.code()}: {error.details()}"
+        finally:
+            client.close()
+
+    ends = in_parallel(*[query] * QUERIES)
+    print(f"{name}: peak {peak(branch)} MiB, {ends.count('OK')} of {QUERIES} OK")
+    assert set(ends) <= {"OK", "refused"}, ends
+    assert "OK" in ends
+    assert peak(branch) < QUERY_BUDGET + 128  # what is not counted: a mebibyte a query, and what the allocator keeps
+    assert used() <= before + 4096 * len(documents)
+    assert query() == "OK"  # alone

@@ -102,7 +102,7 @@ static bool compile(struct bytes stages, const struct expression_scope *scope, u
     struct pipeline *pipeline = mem_zalloc(sizeof *pipeline);
     struct element_reader reader;
     struct element e;
-    arena_init(&pipeline->arena, MAX_COMPILED_BYTES);
+    arena_init_metered(&pipeline->arena, MAX_COMPILED_BYTES);
     pipeline->scope = scope;
     pipeline->last = &pipeline->first;
     pipeline->depth = depth;
@@ -148,16 +148,6 @@ void pipeline_free(struct pipeline *pipeline)
 /* Between two questions whether the run goes on. */
 enum { HANDED_ON_BETWEEN = 1024 * 1024, DOCUMENT_COUNTS_AS = 64 * 1024 };
 
-static size_t run_memory(const struct pipeline_run *run)
-{
-    size_t bytes = 0;
-    for (size_t i = 0; i < run->pipeline->n; i++) {
-        const struct stage_run *s = &run->stages[i];
-        bytes += s->arena.total + (s->memory ? s->memory(s) : 0);
-    }
-    return bytes;
-}
-
 static bool goes_on(struct pipeline_run *run, size_t handed_on, struct error *err)
 {
     const struct pipeline_environment *environment = run->environment;
@@ -165,9 +155,7 @@ static bool goes_on(struct pipeline_run *run, size_t handed_on, struct error *er
     if (run->handed_on < HANDED_ON_BETWEEN || !environment->goes_on)
         return true;
     run->handed_on = 0;
-    size_t before = run->charged;
-    run->charged = run_memory(run);
-    return environment->goes_on(environment->ctx, (int64_t)run->charged - (int64_t)before, err);
+    return environment->goes_on(environment->ctx, err);
 }
 
 bool run_goes_on(struct stage_run *run, struct error *err)
@@ -198,7 +186,7 @@ struct run stage_values(struct stage_run *run, struct error *err)
 
 bool fail_gathering(const char *stage, struct error *err)
 {
-    return query_error(err, MONGO_QUERY_EXCEEDED_MEMORY_LIMIT, "Exceeded memory limit for %s", stage);
+    return !meter_refused(err) && query_error(err, MONGO_QUERY_EXCEEDED_MEMORY_LIMIT, "Exceeded memory limit for %s", stage);
 }
 
 bool pipeline_start(const struct pipeline *pipeline, struct document_iterator source, const struct pipeline_environment *environment,
@@ -213,7 +201,7 @@ bool pipeline_start(const struct pipeline *pipeline, struct document_iterator so
     for (const struct stage *stage = pipeline->first; stage; stage = stage->next, i++) {
         struct stage_run *s = &run->stages[i];
         *s = (struct stage_run) { .stage = stage, .upstream = i ? s - 1 : NULL, .owner = run };
-        arena_init(&s->arena, environment->memory_bytes);
+        arena_init_metered(&s->arena, environment->memory_bytes);
         if (stage->op->start && !stage->op->start(s, err)) {
             pipeline_stop(run);
             return false;
@@ -247,8 +235,6 @@ void pipeline_stop(struct pipeline_run *run)
     }
     if (run->source.close)
         run->source.close(run->source.ctx);
-    if (run->charged)
-        run->environment->returned(run->environment->ctx, run->charged);
     free(run->stages);
     free(run);
 }

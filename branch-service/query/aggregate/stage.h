@@ -40,7 +40,6 @@ struct stage_run {
     struct pipeline_run *owner;
     struct arena arena; /* of the document that was handed out last, where the stage makes documents */
     void *state;
-    size_t (*memory)(const struct stage_run *run); /* of the state; NULL: it is small. From start */
     bool gathered;
 };
 
@@ -50,7 +49,6 @@ struct pipeline_run {
     struct document_iterator source;
     struct stage_run *stages;
     size_t handed_on; /* since somebody was asked whether it goes on, from any stage to the next */
-    size_t charged;   /* bytes that he knows of */
 };
 
 /* Asks the surroundings now and then; for each document, also where a stage goes through many for one. */

@@ -29,22 +29,15 @@ struct buckets {
     int32_t made;
 };
 
-static size_t buckets_memory(const struct stage_run *run)
-{
-    const struct buckets *buckets = run->state;
-    return buckets->arena.total + buckets->bucket.total + buckets->scratch.total;
-}
-
 static bool start_buckets(struct stage_run *run, struct error *err)
 {
     struct buckets *buckets = arena_zalloc(&run->arena, sizeof *buckets);
     if (!buckets)
         return error_out_of_memory(err);
-    arena_init(&buckets->arena, run->owner->environment->memory_bytes);
-    arena_init(&buckets->bucket, run->owner->environment->memory_bytes);
-    arena_init(&buckets->scratch, run->owner->environment->memory_bytes);
+    arena_init_metered(&buckets->arena, run->owner->environment->memory_bytes);
+    arena_init_metered(&buckets->bucket, run->owner->environment->memory_bytes);
+    arena_init_metered(&buckets->scratch, run->owner->environment->memory_bytes);
     run->state = buckets;
-    run->memory = buckets_memory;
     return true;
 }
 

@@ -38,11 +38,6 @@ static int64_t number_of_stage(const struct stage *stage, const char *name)
     return stage && strcmp(stage->op->name, name) == 0 ? *(const int64_t *)stage->spec : 0;
 }
 
-static size_t sort_memory(const struct stage_run *run)
-{
-    return sorter_memory(run->state);
-}
-
 /* The stages before it only leave documents out. */
 static bool keeps_order(const struct stage_run *run)
 {
@@ -62,7 +57,6 @@ static bool start_sort(struct stage_run *run, struct error *err)
     if (limit == 0 || __builtin_add_overflow(skip, limit, &both))
         both = 0;
     run->state = sorter_new(sort->sort, (size_t)both, run->owner->environment->memory_bytes);
-    run->memory = sort_memory;
     return true;
 }
 
@@ -98,7 +92,8 @@ int pipeline_id_direction(const struct pipeline *pipeline)
 
 struct sample {
     struct buffer *documents;
-    size_t n, capacity, next, memory;
+    size_t n, capacity, next;
+    struct meter_share share;
 };
 
 static bool compile_sample(struct pipeline *pipeline, const struct element *spec, struct stage *stage, struct error *err)
@@ -126,17 +121,11 @@ static bool compile_sample(struct pipeline *pipeline, const struct element *spec
     return given || query_error(err, 28749, "$sample stage must specify a size");
 }
 
-static size_t sample_memory(const struct stage_run *run)
-{
-    const struct sample *sample = run->state;
-    return sample->memory + sample->capacity * sizeof *sample->documents;
-}
-
 static bool start_sample(struct stage_run *run, struct error *err)
 {
     (void)err;
-    run->state = mem_zalloc(sizeof(struct sample));
-    run->memory = sample_memory;
+    struct sample *sample = run->state = mem_zalloc(sizeof *sample);
+    sample->share = meter_share_new();
     return true;
 }
 
@@ -148,14 +137,15 @@ static void stop_sample(struct stage_run *run)
     for (size_t i = 0; i < sample->n; i++)
         buffer_destroy(&sample->documents[i]);
     free(sample->documents);
+    meter_share_clear(&sample->share);
     free(sample);
 }
 
 static bool put_sample(struct stage_run *run, struct sample *sample, size_t at, struct bytes document, struct error *err)
 {
     if (at == sample->capacity) {
-        size_t capacity = sample->capacity ? 2 * sample->capacity : 16;
-        struct buffer *documents = realloc(sample->documents, capacity * sizeof *documents);
+        size_t capacity = sample->capacity ? 2 * sample->capacity : 16, more = (capacity - sample->capacity) * sizeof *sample->documents;
+        struct buffer *documents = meter_hold(&sample->share, more) ? realloc(sample->documents, capacity * sizeof *documents) : NULL;
         if (!documents)
             return error_out_of_memory(err);
         sample->documents = documents;
@@ -164,13 +154,12 @@ static bool put_sample(struct stage_run *run, struct sample *sample, size_t at, 
     if (at == sample->n)
         sample->documents[sample->n++] = (struct buffer) { 0 };
     struct buffer *buffer = &sample->documents[at];
-    sample->memory -= buffer->capacity;
+    size_t before = buffer->capacity;
     buffer_clear(buffer);
     buffer_append(buffer, document.data, document.len);
-    sample->memory += buffer->capacity;
-    if (buffer->failed)
+    if (buffer->failed || !meter_hold(&sample->share, buffer->capacity - before))
         return error_out_of_memory(err);
-    return sample->memory + sample->n * sizeof *buffer <= run->owner->environment->memory_bytes || fail_gathering("$sample", err);
+    return sample->share.held <= run->owner->environment->memory_bytes || fail_gathering("$sample", err);
 }
 
 static bool next_sample(struct stage_run *run, struct bytes *document, bool *found, struct error *err)

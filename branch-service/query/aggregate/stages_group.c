@@ -32,19 +32,13 @@ struct groups {
     size_t n, next;
 };
 
-static size_t group_memory(const struct stage_run *run)
-{
-    return ((const struct groups *)run->state)->arena.total;
-}
-
 static bool start_group(struct stage_run *run, struct error *err)
 {
     struct groups *groups = arena_zalloc(&run->arena, sizeof *groups);
     if (!groups)
         return error_out_of_memory(err);
-    arena_init(&groups->arena, run->owner->environment->memory_bytes);
+    arena_init_metered(&groups->arena, run->owner->environment->memory_bytes);
     run->state = groups;
-    run->memory = group_memory;
     return true;
 }
 
@@ -165,7 +159,7 @@ static bool gather(struct stage_run *run, struct error *err)
     struct bytes document;
     struct arena own = run->arena;
     bool ok, found;
-    arena_init(&run->arena, run->owner->environment->memory_bytes);
+    arena_init_metered(&run->arena, run->owner->environment->memory_bytes);
     while ((ok = upstream_next(run, &document, &found, err)) && found) {
         arena_clear(&run->arena);
         if (!(ok = add_document(run, document, err)))

@@ -284,21 +284,14 @@ static bool compile_unwind(struct pipeline *pipeline, const struct element *spec
     return unwind->path.n || query_error(err, 28812, "no path specified to $unwind stage");
 }
 
-static size_t unwind_memory(const struct stage_run *run)
-{
-    const struct unwind_state *state = run->state;
-    return state->arena.total + state->handed_on.total;
-}
-
 static bool start_unwind(struct stage_run *run, struct error *err)
 {
     struct unwind_state *state = arena_zalloc(&run->arena, sizeof *state);
     if (!state)
         return error_out_of_memory(err);
-    arena_init(&state->arena, run->owner->environment->memory_bytes);
-    arena_init(&state->handed_on, run->owner->environment->memory_bytes);
+    arena_init_metered(&state->arena, run->owner->environment->memory_bytes);
+    arena_init_metered(&state->handed_on, run->owner->environment->memory_bytes);
     run->state = state;
-    run->memory = unwind_memory;
     return true;
 }
 

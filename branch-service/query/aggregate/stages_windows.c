@@ -34,16 +34,6 @@ struct windows {
     struct progress *progress;
 };
 
-static size_t windows_memory(const struct stage_run *run)
-{
-    const struct windows_spec *spec = run->stage->spec;
-    const struct windows *windows = run->state;
-    size_t bytes = windows->arena.total + windows->made.total + windows->scratch.total;
-    for (size_t i = 0; i < spec->n_outputs; i++)
-        bytes += windows->progress[i].arena.total;
-    return bytes;
-}
-
 static bool start_windows(struct stage_run *run, struct error *err)
 {
     const struct windows_spec *spec = run->stage->spec;
@@ -52,14 +42,13 @@ static bool start_windows(struct stage_run *run, struct error *err)
     if (!windows || !progress)
         return error_out_of_memory(err);
     size_t limit = run->owner->environment->memory_bytes;
-    arena_init(&windows->arena, limit);
-    arena_init(&windows->made, limit);
-    arena_init(&windows->scratch, limit);
+    arena_init_metered(&windows->arena, limit);
+    arena_init_metered(&windows->made, limit);
+    arena_init_metered(&windows->scratch, limit);
     for (size_t i = 0; i < spec->n_outputs; i++)
-        arena_init(&progress[i].arena, limit);
+        arena_init_metered(&progress[i].arena, limit);
     windows->progress = progress;
     run->state = windows;
-    run->memory = windows_memory;
     return true;
 }
 

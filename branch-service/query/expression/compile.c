@@ -470,7 +470,7 @@ static bool compile_values(struct compiler *c, const struct element *spec, struc
     struct element_reader reader;
     struct element e;
     bool ok = true;
-    arena_init(&arena, MAX_COMPILED_BYTES);
+    arena_init_metered(&arena, MAX_COMPILED_BYTES);
     element_reader_init(&reader, spec->value);
     for (size_t i = 0; ok && element_next(&reader, &e); i++) {
         ok = expression_check_field_name(&e, c->err) && check_once(c, &names, &arena, &e) && (node->args[i] = compile_operand(c, &e));

@@ -14,6 +14,8 @@
 
 bool fail_memory(struct run *run)
 {
+    if (meter_refused(run->err))
+        return false;
     query_error_fill(run->err, 146, "an expression needs more memory than it may use");
     if (run->err)
         run->err->code = ERROR_RESOURCE_EXHAUSTED;

@@ -148,10 +148,10 @@ bool update_add_to_set_apply(const struct update_action *action, struct update_s
 {
     const struct value_set *set = action->compiled;
     const struct element *old = slot->old;
-    uint8_t few[64], *present = set->n <= sizeof few ? few : mem_try_alloc(set->n);
     size_t length = 0, n_present = 0;
     if (old && old->type != BSON_TYPE_ARRAY)
         return refuse_other_types("$addToSet", old, MONGO_BAD_VALUE, err);
+    uint8_t few[64], *present = set->n <= sizeof few ? few : mem_try_alloc(set->n);
     if (!present)
         return error_out_of_memory(err);
     memset(present, 0, set->n);

@@ -414,6 +414,32 @@ static void numbers_of_parts_are_bounded(void **state)
     }
 }
 
+static void a_long_set_is_refused_where_no_array_is(void **state)
+{
+    (void)state;
+    bson_t array = BSON_INITIALIZER, each = BSON_INITIALIZER, fields = BSON_INITIALIZER, spec = BSON_INITIALIZER, out;
+    bson_t *document = bson_of_text("{\"a\":\"text\"}");
+    struct error err = { 0 };
+    bool changed;
+    for (int i = 0; i < 1000; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "%d", i);
+        bson_append_int32(&array, name, -1, i);
+    }
+    bson_append_array(&each, "$each", 5, &array);
+    bson_append_document(&fields, "a", 1, &each);
+    bson_append_document(&spec, "$addToSet", -1, &fields);
+    struct update *update = compile(bytes_of_bson(&spec));
+    assert_false(update_apply(update, bytes_of_bson(document), &out, &changed, &err));
+    assert_int_equal(err.code, ERROR_INVALID_ARGUMENT);
+    update_free(update);
+    bson_destroy(document);
+    bson_destroy(&array);
+    bson_destroy(&each);
+    bson_destroy(&fields);
+    bson_destroy(&spec);
+}
+
 /* Long arrays and long sets: no more than a sort's time. */
 static void long_sets_are_no_trouble(void **state)
 {
@@ -531,13 +557,21 @@ static void missing_ids_are_generated(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_first_field_decides_the_kind),  cmocka_unit_test(specs_are_refused_by_name),
-        cmocka_unit_test(documents_are_refused_by_path),     cmocka_unit_test(elements_in_messages_are_cut),
-        cmocka_unit_test(replacements_keep_the_id_first),    cmocka_unit_test(arrays_keep_their_names_and_bytes),
-        cmocka_unit_test(of_equal_names_the_first_is_meant), cmocka_unit_test(results_nest_to_the_limit),
-        cmocka_unit_test(results_grow_to_the_limit),         cmocka_unit_test(many_backfills_end_early),
-        cmocka_unit_test(many_paths_are_no_trouble),         cmocka_unit_test(numbers_of_parts_are_bounded),
-        cmocka_unit_test(long_sets_are_no_trouble),          cmocka_unit_test(documents_are_prepared),
+        cmocka_unit_test(the_first_field_decides_the_kind),
+        cmocka_unit_test(specs_are_refused_by_name),
+        cmocka_unit_test(documents_are_refused_by_path),
+        cmocka_unit_test(elements_in_messages_are_cut),
+        cmocka_unit_test(replacements_keep_the_id_first),
+        cmocka_unit_test(arrays_keep_their_names_and_bytes),
+        cmocka_unit_test(of_equal_names_the_first_is_meant),
+        cmocka_unit_test(results_nest_to_the_limit),
+        cmocka_unit_test(results_grow_to_the_limit),
+        cmocka_unit_test(many_backfills_end_early),
+        cmocka_unit_test(many_paths_are_no_trouble),
+        cmocka_unit_test(numbers_of_parts_are_bounded),
+        cmocka_unit_test(a_long_set_is_refused_where_no_array_is),
+        cmocka_unit_test(long_sets_are_no_trouble),
+        cmocka_unit_test(documents_are_prepared),
         cmocka_unit_test(missing_ids_are_generated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 
 #include "branch-service/query/value_type.h"
+#include "common/base/arena.h"
 #include "common/base/caller.h"
-#include "common/base/memory.h"
 #include "common/bson/key_encoding.h"
 #include "common/bson/number.h"
 
@@ -129,10 +129,12 @@ static int order_hashed(const void *a, const void *b)
 bool all_different(struct bytes array, bool *different, struct error *err)
 {
     enum { SHORT = 32 };
+    struct arena arena;
     struct hashed few[SHORT], *values = few;
     struct element_reader reader;
     size_t n = count_fields(array), i = 0;
-    if (n > SHORT && !(values = mem_try_alloc(n * sizeof *values)))
+    arena_init_metered(&arena, 0);
+    if (n > SHORT && !(values = arena_alloc(&arena, n * sizeof *values)))
         return error_out_of_memory(err);
     element_reader_init(&reader, array);
     for (; i < n && element_next(&reader, &values[i].value); i++)
@@ -144,7 +146,6 @@ bool all_different(struct bytes array, bool *different, struct error *err)
             ok = equal_in_any_order(&values[i].value, &values[j].value, &equal, err);
     }
     *different = !equal;
-    if (values != few)
-        free(values);
+    arena_destroy(&arena);
     return ok;
 }

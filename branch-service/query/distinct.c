@@ -7,6 +7,7 @@
 #include "branch-service/query/query_error.h"
 #include "common/base/limits.h"
 #include "common/base/memory.h"
+#include "common/base/meter.h"
 #include "common/bson/builder.h"
 #include "common/bson/value_compare.h"
 
@@ -21,12 +22,14 @@ struct distinct {
     size_t *slots; /* by hash: a value's index and one more, or 0 */
     size_t n_slots;
     size_t bytes;
+    struct meter_share share;
 };
 
 struct distinct *distinct_new(const char *path)
 {
     struct distinct *distinct = mem_zalloc(sizeof *distinct);
     distinct->path = path;
+    distinct->share = meter_share_new();
     return distinct;
 }
 
@@ -37,6 +40,7 @@ void distinct_free(struct distinct *distinct)
     free(distinct->values);
     free(distinct->hashes);
     free(distinct->slots);
+    meter_share_clear(&distinct->share);
     free(distinct);
 }
 
@@ -55,6 +59,8 @@ static size_t *find_slot(const struct distinct *distinct, const struct element *
 static bool grow(struct distinct *distinct, struct error *err)
 {
     size_t capacity = distinct->capacity ? 2 * distinct->capacity : 64;
+    if (!meter_hold(&distinct->share, (capacity - distinct->capacity) * (sizeof *distinct->values + sizeof(uint64_t) + 2 * sizeof(size_t))))
+        return error_out_of_memory(err);
     struct element *values = realloc(distinct->values, capacity * sizeof *values);
     if (values)
         distinct->values = values;

@@ -41,7 +41,7 @@ static bool prepare_positions(struct filter *filter, const struct element *opera
     struct element e;
     bits->positions = arena_alloc(&filter->arena, count_elements(operand->value) * sizeof *bits->positions);
     if (!bits->positions)
-        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a filter");
+        return error_out_of_memory(err);
     element_reader_init(&reader, operand->value);
     while (element_next(&reader, &e)) {
         uint32_t *position = &bits->positions[bits->n++];
@@ -66,7 +66,7 @@ static bool prepare_mask(struct filter *filter, const struct element *operand, s
             return query_error(err, MONGO_FAILED_TO_PARSE, "%s: expected a whole number of 64 bits that is not negative", operand->name);
         uint8_t *bytes = arena_alloc(&filter->arena, 8);
         if (!bytes)
-            return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a filter");
+            return error_out_of_memory(err);
         put_u64(bytes, (uint64_t)value);
         bits->bytes = bytes_of(bytes, 8);
     }
@@ -86,7 +86,7 @@ bool prepare_bits(struct filter *filter, struct filter_node *node, struct bytes 
     (void)among;
     struct bits *bits = arena_zalloc(&filter->arena, sizeof *bits);
     if (!bits)
-        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a filter");
+        return error_out_of_memory(err);
     node->prepared = bits;
     return node->operand.type == BSON_TYPE_ARRAY ? prepare_positions(filter, &node->operand, bits, err)
                                                  : prepare_mask(filter, &node->operand, bits, err);

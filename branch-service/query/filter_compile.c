@@ -33,9 +33,12 @@ static bool add_node(struct compiler *c, enum filter_node_kind kind, size_t *ind
         return false;
     if (c->n == c->capacity) {
         size_t more = c->capacity ? 2 * c->capacity : 8;
-        struct filter_node *grown = more * sizeof *grown <= MAX_COMPILED_BYTES ? realloc(c->nodes, more * sizeof *grown) : NULL;
+        struct filter_node *grown = NULL;
+        if (more * sizeof *grown <= MAX_COMPILED_BYTES && meter_hold(&c->filter->arena.share, (more - c->capacity) * sizeof *grown))
+            grown = realloc(c->nodes, more * sizeof *grown);
         if (!grown)
-            return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a filter of more than %zu conditions", c->n);
+            return !meter_refused(err) &&
+                   error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a filter of more than %zu conditions", c->n);
         c->nodes = grown;
         c->capacity = more;
     }
@@ -447,14 +450,14 @@ static bool compile(struct compiler *c, struct bytes spec, struct error *err)
     if (spec.len > 0) {
         const uint8_t *copy = arena_copy(&filter->arena, spec.data, spec.len);
         if (!copy)
-            return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a filter of %zu bytes", spec.len);
+            return error_out_of_memory(err);
         if (!add_fields(c, bytes_of(copy, spec.len), err))
             return false;
         end_node(c, root);
     }
     filter->nodes = arena_copy(&filter->arena, c->nodes, c->n * sizeof *c->nodes);
     if (!filter->nodes)
-        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a filter of %zu conditions", c->n);
+        return error_out_of_memory(err);
     return filter_find_ids(filter, err);
 }
 

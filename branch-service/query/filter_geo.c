@@ -56,7 +56,7 @@ static bool read_points(struct filter *filter, const struct element *e, struct s
         n++;
     shape->points = arena_alloc(&filter->arena, n * sizeof *shape->points);
     if (!shape->points)
-        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a filter");
+        return error_out_of_memory(err);
     element_reader_init(&reader, e->value);
     while (element_next(&reader, &corner)) {
         if (!read_point(&corner, &shape->points[shape->n++]))
@@ -88,7 +88,7 @@ static bool read_center(struct filter *filter, const struct element *e, struct s
     shape->kind = SHAPE_CENTER;
     shape->points = arena_alloc(&filter->arena, sizeof *shape->points);
     if (!shape->points)
-        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a filter");
+        return error_out_of_memory(err);
     element_reader_init(&reader, e->value);
     if (!element_next(&reader, &center) || !read_point(&center, shape->points))
         return query_error(err, MONGO_BAD_VALUE, "$geoWithin: $center needs a point of two numbers");
@@ -113,7 +113,7 @@ bool prepare_geo_within(struct filter *filter, struct filter_node *node, struct 
     struct element e;
     struct shape *shape = arena_zalloc(&filter->arena, sizeof *shape);
     if (!shape)
-        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a filter");
+        return error_out_of_memory(err);
     if (node->operand.type != BSON_TYPE_DOCUMENT)
         return query_error(err, MONGO_BAD_VALUE, "$geoWithin needs an object");
     element_reader_init(&reader, node->operand.value);

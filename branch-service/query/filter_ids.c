@@ -36,7 +36,7 @@ static void *allocate(struct finder *finder, size_t size)
 {
     void *p = arena_alloc(&finder->filter->arena, size);
     if (!p && !finder->failed)
-        finder->failed = !error_set(finder->err, ERROR_RESOURCE_EXHAUSTED, "no memory for a filter");
+        finder->failed = !error_out_of_memory(finder->err);
     return p;
 }
 
@@ -52,7 +52,7 @@ static struct bytes encode(struct finder *finder, const struct element *value)
         if (copy)
             result = bytes_of(copy, key.len - 1);
         else
-            finder->failed = !error_set(finder->err, ERROR_RESOURCE_EXHAUSTED, "no memory for a filter");
+            finder->failed = !error_out_of_memory(finder->err);
     } else if (reason.code != ERROR_INVALID_ARGUMENT) {
         *finder->err = reason;
         finder->failed = true;
@@ -86,7 +86,7 @@ static void add_range(struct finder *finder, struct id_set *set, struct bytes fr
         size_t capacity = set->capacity ? 2 * set->capacity : 4;
         struct id_range *grown = realloc(set->ranges, capacity * sizeof *grown);
         if (!grown) {
-            finder->failed = !error_set(finder->err, ERROR_RESOURCE_EXHAUSTED, "no memory for a filter");
+            finder->failed = !error_out_of_memory(finder->err);
             return;
         }
         set->ranges = grown;
@@ -290,7 +290,7 @@ bool filter_find_ids(struct filter *filter, struct error *err)
         filter->has_id_ranges = filter->id_ranges != NULL;
         filter->n_id_ranges = set.n;
         if (!filter->id_ranges)
-            finder.failed = !error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a filter");
+            finder.failed = !error_out_of_memory(err);
         else if (!filter->single_id.len && set.n == 1 && is_one_key(set.ranges[0]))
             filter->single_id = set.ranges[0].from;
     }

@@ -13,7 +13,7 @@
 
 static bool no_memory(struct error *err)
 {
-    return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a filter");
+    return error_out_of_memory(err);
 }
 
 static bool is_nan(const struct element *e)

@@ -43,7 +43,7 @@ bool regex_compile(struct arena *arena, struct bytes pattern, struct bytes optio
         return false;
     struct regex *regex = arena_zalloc(arena, sizeof *regex);
     if (!regex)
-        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a filter");
+        return error_out_of_memory(err);
     *regex = (struct regex) { .pattern = pattern, .options = options };
     regex->code = pcre2_compile(pattern.data, pattern.len, flags, &code, &offset, NULL);
     if (!regex->code) {
@@ -92,7 +92,7 @@ bool regex_matches(struct regex *regex, struct bytes text, bool *matches, struct
     if (!data)
         data = pcre2_match_data_create(1, NULL);
     if (!data || !limits)
-        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory to match a regular expression");
+        return error_out_of_memory(err);
     int result = pcre2_match(regex->code, text.data, text.len, 0, 0, data, limits);
     if (result == PCRE2_ERROR_JIT_STACKLIMIT)
         result = pcre2_match(regex->code, text.data, text.len, 0, PCRE2_NO_JIT, data, limits);

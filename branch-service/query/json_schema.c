@@ -20,7 +20,7 @@ static bool refuse(struct compiler *c, int code, const struct element *e, const 
 
 static bool no_memory(struct compiler *c)
 {
-    return error_set(c->err, ERROR_RESOURCE_EXHAUSTED, "no memory for a schema");
+    return error_out_of_memory(c->err);
 }
 
 /* Recursion descends a level of the spec: bounded by MAX_NESTING. */

@@ -46,7 +46,7 @@ bool path_parse(const char *text, size_t len, struct arena *arena, struct path *
     char *copy = arena_strndup(arena, text, len);
     struct path_component *components = arena_alloc(arena, n * sizeof *components);
     if (!copy || !components)
-        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a path");
+        return error_out_of_memory(err);
     const char *at = copy;
     for (size_t i = 0; i < n; i++) {
         const char *dot = memchr(at, '.', (size_t)(copy + len - at));

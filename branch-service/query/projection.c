@@ -24,7 +24,7 @@ struct parser {
 
 static bool no_memory(struct parser *p)
 {
-    return error_set(p->err, ERROR_RESOURCE_EXHAUSTED, "no memory for a projection");
+    return error_out_of_memory(p->err);
 }
 
 static struct projection_field *find_field(const struct projection_node *node, const struct path_component *name)

@@ -64,7 +64,7 @@ static bool copy_bytes(struct arena *arena, struct bytes *bytes, struct error *e
     if (!bytes->data)
         return true;
     bytes->data = arena_copy(arena, bytes->data, bytes->len);
-    return bytes->data || error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for an update of %zu bytes", bytes->len);
+    return bytes->data || error_out_of_memory(err);
 }
 
 bool update_compile(struct bytes spec, const struct update_options *options, struct update **out, struct error *err)

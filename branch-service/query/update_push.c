@@ -3,8 +3,8 @@
 
 #include "branch-service/query/query_error.h"
 #include "branch-service/query/update_ops.h"
+#include "common/base/arena.h"
 #include "common/base/caller.h"
-#include "common/base/memory.h"
 #include "common/bson/utf8.h"
 #include "common/bson/value_compare.h"
 
@@ -265,10 +265,12 @@ static void slice_range(const struct push *push, size_t length, size_t *from, si
 static bool write_sorted(const struct push *push, struct merged *merged, struct update_slot *slot, size_t from, size_t to,
                          struct error *err)
 {
-    struct sorted_element *sorted = mem_try_alloc((merged->length ? merged->length : 1) * sizeof *sorted);
+    struct arena arena;
+    arena_init_metered(&arena, 0);
+    struct sorted_element *sorted = arena_alloc(&arena, (merged->length ? merged->length : 1) * sizeof *sorted);
     size_t n = 0;
     if (!sorted)
-        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory to sort %zu elements", merged->length);
+        return error_out_of_memory(err);
     for (; merged_next(merged, &sorted[n].e); n++)
         sorted[n].was = n;
     struct sorting sorting = { .push = push, .err = err };
@@ -277,7 +279,7 @@ static bool write_sorted(const struct push *push, struct merged *merged, struct 
         builder_index(slot->out, (uint32_t)(i - from));
         builder_value(slot->out, sorted[i].e.type, sorted[i].e.value);
     }
-    free(sorted);
+    arena_destroy(&arena);
     return !sorting.failed;
 }
 

@@ -113,7 +113,7 @@ bool update_actions_resolve(const struct update_action *actions, size_t n, struc
     bool moved = false;
     size_t kept = 0;
     if (!copies)
-        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for an update of %zu paths", n);
+        return error_out_of_memory(err);
     for (size_t i = 0; i < n; i++) {
         struct update_action *copy = &copies[kept];
         if (!caller_still_waits(actions[i].op == &update_rename_target ? caller_steps_of(2 * document.len) : 1, err))

@@ -239,7 +239,7 @@ static bool compile_modifiers(struct bytes operators, struct update_compiler *co
     }
     spec->insert_actions = arena_alloc(compiler->arena, n * sizeof *spec->insert_actions);
     if (!spec->insert_actions)
-        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for an update of %zu paths", n);
+        return error_out_of_memory(err);
     element_reader_init(&modifiers, operators);
     while (element_next(&modifiers, &modifier)) {
         if (add_modifier(spec, &modifier, compiler, err))

@@ -442,7 +442,7 @@ static bool merge_branches(struct merge *merge, struct group parent, struct bran
     if (!merge->applied)
         merge->applied = mem_try_alloc(capacity);
     if (!merge->actions || !merge->applied)
-        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for an update of %zu paths", capacity);
+        return error_out_of_memory(err);
     merge->n = 0;
     for (size_t i = 0; i < n_branches; i++) {
         const struct group *group = &branches[i].group;
@@ -511,7 +511,7 @@ static bool apply_elements(struct tree *tree, struct group group, const struct e
     if (n > FEW) {
         branches = mem_try_alloc(n * sizeof *branches);
         if (!branches)
-            return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for %zu array filters", n);
+            return error_out_of_memory(err);
         find_branches(tree, group, branches, n);
     }
     element_reader_init(&reader, array->value);
@@ -537,7 +537,7 @@ bool update_actions_apply(const struct update_action *actions, size_t n, const s
     if (n > ARRAY_LEN(few))
         tree.applied = mem_try_alloc(n);
     if (!tree.applied)
-        return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for an update of %zu paths", n);
+        return error_out_of_memory(err);
     /* the top document is the child of a component before the first: depth + 1 is 0 */
     struct group top = { .first = actions, .end = actions + n, .depth = (size_t)-1 };
     bool ok = apply_document(&tree, top, document, err);

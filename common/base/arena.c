@@ -52,7 +52,8 @@ void arena_clear(struct arena *arena)
         free(block);
     }
     arena->total -= freed;
-    meter_drop(&arena->share, freed);
+    if (freed)
+        meter_drop(&arena->share, freed);
     arena->blocks = kept;
     arena->next = kept ? kept->data : NULL;
     arena->left = kept ? kept->size : 0;

@@ -66,7 +66,7 @@ void *spec_alloc(struct pipeline *pipeline, size_t size, struct error *err)
 {
     void *p = arena_zalloc(&pipeline->arena, size);
     if (!p)
-        error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a pipeline");
+        error_out_of_memory(err);
     return p;
 }
 
@@ -109,7 +109,7 @@ static bool compile(struct bytes stages, const struct expression_scope *scope, u
     bool ok = depth <= MAX_PIPELINE_NESTING || query_error(err, 7749501, "pipelines nest deeper than %d levels", MAX_PIPELINE_NESTING);
     const uint8_t *copy = ok ? arena_copy(&pipeline->arena, stages.data, stages.len) : NULL;
     if (ok && !copy)
-        ok = error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for a pipeline");
+        ok = error_out_of_memory(err);
     element_reader_init(&reader, bytes_of(copy, copy ? stages.len : 0));
     while (ok && element_next(&reader, &e))
         ok = add_stage(pipeline, &e, err);

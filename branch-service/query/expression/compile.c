@@ -46,7 +46,7 @@ static struct expression *new_node(struct compiler *c, evaluate_fn *how)
 {
     struct expression *node = arena_zalloc(c->arena, sizeof *node);
     if (!node)
-        error_set(c->err, ERROR_RESOURCE_EXHAUSTED, "no memory for an expression");
+        error_out_of_memory(c->err);
     else
         node->evaluate = how;
     return node;
@@ -296,7 +296,7 @@ bool compile_args_alloc(struct compiler *c, size_t n, struct expression *node)
 {
     node->n = n;
     node->args = arena_zalloc(c->arena, (n ? n : 1) * sizeof(const struct expression *));
-    return node->args || error_set(c->err, ERROR_RESOURCE_EXHAUSTED, "no memory for an expression");
+    return node->args || error_out_of_memory(c->err);
 }
 
 bool compile_arguments(struct compiler *c, const struct element *spec, struct expression *node)
@@ -458,8 +458,7 @@ static bool check_once(struct compiler *c, struct name_index *names, struct aren
     if (name_index_find(names, field->name, field->name_len, &at))
         return query_error(c->err, 16406, "duplicate field name specified in object literal: '%.*s'",
                            utf8_fit(field->name, field->name_len, 80), field->name);
-    return name_index_add(names, arena, field->name, field->name_len) ||
-           error_set(c->err, ERROR_RESOURCE_EXHAUSTED, "no memory for an expression");
+    return name_index_add(names, arena, field->name, field->name_len) || error_out_of_memory(c->err);
 }
 
 /* node has room for them. */
@@ -498,7 +497,7 @@ static const struct expression *compile_object(struct compiler *c, const struct 
         return NULL;
     node->names = arena_alloc(c->arena, (n ? n : 1) * sizeof *node->names);
     if (!node->names) {
-        error_set(c->err, ERROR_RESOURCE_EXHAUSTED, "no memory for an expression");
+        error_out_of_memory(c->err);
         return NULL;
     }
     if (!compile_values(c, spec, node))

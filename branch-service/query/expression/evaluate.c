@@ -80,7 +80,7 @@ bool expression_let(struct bytes let, const struct expression_variables *outer, 
         struct expression_scope *scope = arena_alloc(arena, sizeof *scope);
         struct expression_binding *binding = arena_alloc(arena, sizeof *binding);
         if (!scope || !binding)
-            return error_set(err, ERROR_RESOURCE_EXHAUSTED, "no memory for variables");
+            return error_out_of_memory(err);
         if (!check_variable_name(&c, e.name, e.name_len) || !expression_compile(&e, variables.scope, arena, &expression, err) ||
             !expression_evaluate(expression, &evaluation, &binding->value, err))
             return false;

@@ -14,7 +14,7 @@ static bool compile_let(struct compiler *c, const struct element *spec, struct e
     size_t n = count_elements(&found[0]);
     struct expression_scope *scopes = arena_alloc(c->arena, (n + 1) * sizeof *scopes);
     if (!scopes || !compile_args_alloc(c, n + 1, node))
-        return error_set(c->err, ERROR_RESOURCE_EXHAUSTED, "no memory for an expression");
+        return error_out_of_memory(c->err);
     const struct expression_scope *inner = c->scope;
     element_reader_init(&reader, found[0].value);
     for (size_t i = 0; element_next(&reader, &e); i++) {
@@ -49,7 +49,7 @@ static struct expression_scope *scope_of_as(struct compiler *c, const struct ele
 {
     struct expression_scope *scope = arena_alloc(c->arena, sizeof *scope);
     if (!scope) {
-        error_set(c->err, ERROR_RESOURCE_EXHAUSTED, "no memory for an expression");
+        error_out_of_memory(c->err);
         return NULL;
     }
     *scope = (struct expression_scope) { "this", 4, c->scope };
@@ -156,7 +156,7 @@ static bool compile_reduce(struct compiler *c, const struct element *spec, struc
         return false;
     struct expression_scope *scopes = arena_alloc(c->arena, 2 * sizeof *scopes);
     if (!scopes)
-        return error_set(c->err, ERROR_RESOURCE_EXHAUSTED, "no memory for an expression");
+        return error_out_of_memory(c->err);
     scopes[0] = (struct expression_scope) { "value", 5, c->scope };
     scopes[1] = (struct expression_scope) { "this", 4, &scopes[0] };
     return (node->args[REDUCE_INPUT] = compile_operand(c, &found[REDUCE_INPUT])) &&

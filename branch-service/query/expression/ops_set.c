@@ -186,7 +186,7 @@ static bool compile_sort_array(struct compiler *c, const struct element *spec, s
     size_t n = by_fields ? count_elements(&found[1]) : 1;
     struct array_order *order = arena_zalloc(c->arena, sizeof *order + n * sizeof order->keys[0]);
     if (!order || !compile_args_alloc(c, 1, node))
-        return error_set(c->err, ERROR_RESOURCE_EXHAUSTED, "no memory for an expression");
+        return error_out_of_memory(c->err);
     if (n == 0)
         return query_error(c->err, 2942505, "$sortArray: 'sortBy' must not be empty");
     order->by_fields = by_fields;

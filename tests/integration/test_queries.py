@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from argon.branch.v1 import branch_pb2
-from harness import wait_until
+from harness import not_applied, wait_until
 
 INVALID, EXHAUSTED, PRECONDITION = (
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -344,6 +344,83 @@ def test_what_one_document_takes_has_a_memory_limit(argon, name):
     status, why = refused(calls[name])
     assert (status, "more memory than it may use" in why) == (EXHAUSTED, True)
     assert argon.find("p", "c") == [{"_id": 1}]
+
+
+# some 40 MiB while it is evaluated, for the document {_id: 1}
+BUILT = {"$size": {"$range": [0, {"$add": [400_000, "$_id"]}]}}
+CHANGE = branch_pb2.BulkOperation(update_one=branch_pb2.BulkUpdate(filter=text({"_id": 1}), update=text({"$set": {"m": 1}})))
+EVALUATED = {
+    "projection": ("Find", dict(projection=text({"n": BUILT}))),
+    "filter": ("Count", dict(filter=text({"$expr": {"$lt": [BUILT, 0]}}))),
+    "variable": ("Find", dict(options=branch_pb2.QueryOptions(let=text({"n": {"$size": {"$range": [0, 400_000]}}})))),
+    "constant": ("Find", dict(projection=text({"n": {"$range": [0, 400_000]}}))),
+    "stage": ("Aggregate", dict(pipeline=stages({"$addFields": {"n": BUILT}}))),
+    "stage beside": ("Aggregate", dict(pipeline=stages({"$facet": {"n": [{"$group": {"_id": BUILT}}]}}))),
+    "update": ("UpdateOne", dict(filter=text({"_id": 1}), pipeline=stages({"$set": {"n": BUILT}}))),
+    "updates": ("UpdateMany", dict(filter=text({}), pipeline=stages({"$set": {"n": BUILT}}))),
+    "filter of an update": ("UpdateMany", dict(filter=text({"$expr": {"$gt": [BUILT, 0]}}), update=text({"$set": {"n": 1}}))),
+    "filter of a delete": ("DeleteMany", dict(filter=text({"$expr": {"$gt": [BUILT, 0]}}))),
+    "find and update": ("FindOneAndUpdate", dict(filter=text({"_id": 1}), update=text({"$set": {"n": 1}}), projection=text({"n": BUILT}))),
+    "bulk write": (
+        "BulkWrite",
+        dict(
+            unordered=True,
+            operations=[
+                CHANGE,
+                branch_pb2.BulkOperation(update_one=branch_pb2.BulkUpdate(filter=text({"_id": 1}), pipeline=stages({"$set": {"n": BUILT}}))),
+                CHANGE,
+            ],
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EVALUATED)
+def test_what_one_document_takes_counts_against_the_memory_budget(cluster, name):
+    cluster.start_wal()
+    small, large = [cluster.client(cluster.start_branch("--memory", size)) for size in ("24M", "128M")]
+    small.create_project("p")
+    small.insert("p", "c", {"_id": 1})
+    used = lambda: small.rpc.GetStatus().memory_used_bytes
+    assert small.find("p", "c") == large.find("p", "c") == [{"_id": 1}]
+    before = used()
+    assert before > 0
+    call, fields = EVALUATED[name]
+    for request_id in ("", "r", "r"):
+        write = {} if call in ("Find", "Count", "Aggregate") else {"write": small.write(request_id)}
+        with pytest.raises(grpc.RpcError) as failure:
+            getattr(small.rpc, call)(target=small.target("p", "c"), **write, **fields)
+        error = failure.value
+        assert error.code() == EXHAUSTED and "more memory than there is: 25165824 bytes are the budget" in error.details(), error
+        assert not write or not_applied(error)
+        wait_until(lambda: used() < before, "the memory of the query, for which the view has made room")
+        assert small.find("p", "c") == [{"_id": 1}]
+        assert used() == before
+    # where there is room it goes through, also for who was refused
+    write = {"write": large.write("r")} if write else {}
+    getattr(large.rpc, call)(target=large.target("p", "c"), **write, **fields)
+    assert large.rpc.GetStatus().memory_used_bytes < 1024 * 1024
+
+
+def test_what_was_held_for_one_who_has_gone_is_given_back(cluster):
+    cluster.start_wal()
+    argon = cluster.client(cluster.start_branch("--memory", "128M"))
+    argon.create_project("p")
+    argon.insert("p", "c", {"_id": 1})
+    target, used = argon.target("p", "c"), lambda: argon.rpc.GetStatus().memory_used_bytes
+    assert argon.find("p", "c") == [{"_id": 1}]
+    before = used()
+    # holds the numbers, and looks through them once for each
+    searched = {"$filter": {"input": "$$all", "cond": {"$in": [-1, "$$all"]}}}
+    held = {"$let": {"vars": {"all": {"$range": [0, {"$add": [400_000, "$_id"]}]}}, "in": searched}}
+    ends = {"at its deadline": grpc.StatusCode.DEADLINE_EXCEEDED, "by itself": grpc.StatusCode.CANCELLED}
+    for leaves, status in ends.items():
+        stream = argon.rpc.stream("Find", 2 if leaves == "at its deadline" else None, target=target, projection=text({"n": held}))
+        wait_until(lambda: used() > before + 20 * 1024 * 1024, "the memory of an evaluation")
+        if leaves == "by itself":
+            stream.cancel()
+        assert stream.code() == status
+        wait_until(lambda: used() == before, "the memory of an evaluation that was left")
 
 
 HOSTILE = {

@@ -35,7 +35,7 @@ static void describe_options(struct branch_config *config, struct config_option 
           .min = MIB,
           .variable = "ARGON_BRANCH_MEMORY",
           .argument = "BYTES",
-          .help = "budget for materialized collections, and for what queries gather" },
+          .help = "budget for materialized collections, and for what queries and writes hold" },
         { .name = "request-memory",
           .kind = CONFIG_BYTES,
           .target = &config->request_memory,

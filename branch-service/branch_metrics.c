@@ -26,7 +26,7 @@ static const struct metric rows[] = {
     ROW("argon_branch_append_duration_seconds", HISTOGRAM, MICROS, append, "a batch on its way into the log, with its wait for others"),
     ROW("argon_branch_append_group_batches", HISTOGRAM, NUMBER, group_batches, "batches that went to the WAL service as one request"),
     ROW("argon_branch_append_queue", GAUGE, NUMBER, appends_waiting, "batches on their way into the log"),
-    ROW("argon_branch_cache_bytes", GAUGE, NUMBER, cache_bytes, "memory of materialized collections"),
+    ROW("argon_branch_cache_bytes", GAUGE, NUMBER, cache_bytes, "memory of materialized collections, and of what queries and writes hold"),
     ROW("argon_branch_cache_bytes_limit", GAUGE, NUMBER, cache_limit, "the budget for it (--memory)"),
     ROW("argon_branch_cache_views", GAUGE, NUMBER, views, "materialized collections"),
     ROW("argon_branch_cache_hits_total", COUNTER, NUMBER, hits, "reads that found their collection materialized"),

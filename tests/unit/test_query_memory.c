@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "branch-service/documents/query_memory.h"
+#include "branch-service/query/distinct.h"
 #include "branch-service/query/pipeline.h"
 #include "branch-service/query/projection.h"
 #include "branch-service/query/update.h"
@@ -192,15 +193,24 @@ static bool match(struct bytes spec, struct bytes document, struct error *err)
     return ok;
 }
 
+static bool list(struct bytes spec, struct bytes document, struct error *err)
+{
+    struct distinct *distinct = distinct_new("a");
+    (void)spec;
+    bool ok = distinct_add(distinct, document, err);
+    distinct_free(distinct);
+    return ok;
+}
+
 static bool change(struct bytes spec, struct bytes document, struct error *err)
 {
-    const struct update_options options = { .is_pipeline = true };
+    struct update_options options = { 0 };
     struct update *update;
     struct element stages;
     bson_t out;
     bool changed = false;
-    assert_true(element_find(spec, "p", 1, &stages));
-    if (!update_compile(stages.value, &options, &update, err))
+    options.is_pipeline = element_find(spec, "p", 1, &stages);
+    if (!update_compile(options.is_pipeline ? stages.value : spec, &options, &update, err))
         return false;
     bool ok = update_apply(update, document, &out, &changed, err);
     if (ok && changed)
@@ -218,6 +228,9 @@ static const struct {
     { match, "{\"$expr\":{\"$lt\":[" BUILT ",0]}}" },
     { match, "{\"$nor\":[{\"$expr\":{\"$lt\":[" BUILT ",0]}}]}" },
     { match, "{\"$expr\":{\"$lt\":[\"$_id\"," CONSTANT "]}}" },
+    { match, "{\"$jsonSchema\":{\"properties\":{\"a\":{\"uniqueItems\":true}}}}" },
+    { list, "{}" },
+    { change, "{\"$push\":{\"a\":{\"$each\":[-1],\"$sort\":1}}}" },
     { change, "{\"p\":[{\"$set\":{\"n\":" BUILT "}}]}" },
     { change, "{\"p\":[{\"$replaceWith\":{\"n\":" CONSTANT "}}]}" },
 };
@@ -226,9 +239,16 @@ static void what_one_document_takes_is_told_at_once(void **state)
 {
     (void)state;
     enum { SURELY = 5 * MIB };
-    bson_t document, spec;
+    bson_t document = BSON_INITIALIZER, array = BSON_INITIALIZER, spec;
     struct error err;
-    assert_true(ejson_parse(bytes_of_string("{\"_id\":1}"), &document, &err));
+    for (int i = 0; i < 200000; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "%d", i);
+        bson_append_int32(&array, name, -1, i);
+    }
+    bson_append_int32(&document, "_id", 3, 1);
+    bson_append_array(&document, "a", 1, &array);
+    bson_destroy(&array);
     for (size_t i = 0; i < ARRAY_LEN(evaluations); i++) {
         assert_true(ejson_parse(bytes_of_string(evaluations[i].spec), &spec, &err));
         for (int limited = 0; limited < 2; limited++) {

@@ -2,11 +2,26 @@
 
 #include "branch-service/catalog/names.h"
 #include "common/bson/bson_check.h"
+#include "common/bson/element.h"
 
 static void on_checked(struct project_check *check)
 {
     struct point_read *read = (struct point_read *)check;
     read->done(read);
+}
+
+/* Whatever else a filter says may take long to match, and memory. */
+static bool is_id_alone(struct bytes filter)
+{
+    struct element_reader reader, operators;
+    struct element e, operator;
+    element_reader_init(&reader, filter);
+    if (!element_next(&reader, &e) || !element_is_named(&e, "_id", 3) || element_next(&reader, &operator))
+        return false;
+    if (e.type != BSON_TYPE_DOCUMENT)
+        return true;
+    element_reader_init(&operators, e.value);
+    return !element_next(&operators, &operator) || !element_name_is_operator(&operator);
 }
 
 bool point_read_start(struct point_read *read, struct registry *registry, const struct collection_path *path, struct bytes filter,
@@ -20,7 +35,8 @@ bool point_read_start(struct point_read *read, struct registry *registry, const 
         .done = done,
     };
     if (filter.len == 0 || filter.len > POINT_READ_MAX_FILTER || !name_check("branch", path->branch, &err) ||
-        !name_check_collection(path->collection, &err) || !bson_check(filter, &err) || !filter_compile(filter, &read->filter, &err))
+        !name_check_collection(path->collection, &err) || !bson_check(filter, &err) || !is_id_alone(filter) ||
+        !filter_compile(filter, &read->filter, &err))
         return false;
     read->project = filter_single_id(read->filter, &read->key) ? registry_peek(registry, path->project, &read->as_of) : NULL;
     if (!read->project) {

@@ -205,6 +205,6 @@ def test_what_queries_make_of_a_document_stays_within_the_memory_of_the_branch_s
     print(f"{name}: peak {peak(branch)} MiB, {ends.count('OK')} of {QUERIES} OK")
     assert set(ends) <= {"OK", "refused"}, ends
     assert "OK" in ends
-    assert peak(branch) < QUERY_BUDGET + 128  # what is not counted: a mebibyte a query, and what the allocator keeps
+    assert peak(branch) < QUERY_BUDGET + 192  # what is not counted: a mebibyte a query, and what the allocator keeps
     assert used() <= before + 4096 * len(documents)
     assert query() == "OK"  # alone

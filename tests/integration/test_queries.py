@@ -402,6 +402,26 @@ def test_what_one_document_takes_counts_against_the_memory_budget(cluster, name)
     assert large.rpc.GetStatus().memory_used_bytes < 1024 * 1024
 
 
+def test_a_find_one_that_takes_long_holds_nobody_up(cluster):
+    cluster.start_wal()
+    cluster.start_branch()
+    argon, beside = cluster.client(), cluster.client()
+    argon.create_project("p")
+    argon.insert("p", "c", {"_id": 1})
+    assert argon.find("p", "c") == [{"_id": 1}]
+    call, request, _ = argon.rpc.methods["FindOne"]
+    searched = {"$filter": {"input": "$$all", "cond": {"$in": [-1, "$$all"]}}}
+    takes_long = {"$let": {"vars": {"all": {"$range": [0, {"$add": [100_000, "$_id"]}]}}, "in": searched}}
+    slow = call.future(request(target=argon.target("p", "c"), filter=text({"_id": 1, "$expr": takes_long})), timeout=3)
+    most = 0
+    while not slow.done():
+        began = time.monotonic()
+        assert beside.find_one("p", "c", {"_id": 1}) == {"_id": 1}
+        most = max(most, time.monotonic() - began)
+    assert slow.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert most < 2
+
+
 def test_what_was_held_for_one_who_has_gone_is_given_back(cluster):
     cluster.start_wal()
     argon = cluster.client(cluster.start_branch("--memory", "128M"))

@@ -344,7 +344,7 @@ static bool begin(struct import *import, struct error *err)
         if (!cli_find_ids(cli, &project_id, &branch_id, &cli->connection.without_id, err))
             return false;
         if (!import_state_open(state, import->file, project_id, branch_id, import->target.collection, &found, err)) {
-            if (err->code != ERROR_INTERNAL)
+            if (err->code == ERROR_FAILED_PRECONDITION)
                 return false;
             /* no folder to write to is no reason not to import */
             fprintf(stderr, "argon: if it is interrupted, the import cannot go on: %s\n", err->message);

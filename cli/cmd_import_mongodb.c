@@ -201,7 +201,7 @@ static bool begin(struct import *import, struct error *err)
         return false;
     const char *const parts[] = { "mongodb", hosts, import->source.database, project_id, branch_id };
     if (!resume_file_open(&import->file, "import", parts, ARRAY_LEN(parts), "import of this database into this branch", &text, err)) {
-        if (err->code != ERROR_INTERNAL)
+        if (err->code == ERROR_FAILED_PRECONDITION)
             return false;
         /* no folder to write to is no reason not to import */
         fprintf(stderr, "argon: if it is interrupted, the import cannot go on: %s\n", err->message);

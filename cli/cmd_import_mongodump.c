@@ -193,7 +193,7 @@ static bool open_mark(struct import *import, const char *database, struct buffer
     const char *const parts[] = { "mongodump", path, database, project_id, branch_id };
     bool ok = resume_file_open(&import->file, "import", parts, ARRAY_LEN(parts), "import of this dump into this branch", text, err);
     free(path);
-    if (!ok && err->code == ERROR_INTERNAL) { /* no folder to write to is no reason not to import */
+    if (!ok && err->code != ERROR_FAILED_PRECONDITION) { /* no folder to write to is no reason not to import */
         fprintf(stderr, "argon: if it is interrupted, the import cannot go on: %s\n", err->message);
         ok = true;
     }

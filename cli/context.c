@@ -78,7 +78,7 @@ bool context_load(struct context *context, struct error *err)
     FILE *file = loaded.path ? fopen(loaded.path, "re") : NULL;
     bool ok = true;
     if (!file && loaded.path && errno != ENOENT && errno != ENOTDIR)
-        ok = error_set_errno(err, ERROR_INTERNAL, errno, "cannot read the context, '%s'", loaded.path);
+        ok = error_set_errno(err, error_code_of_file(errno), errno, "cannot read the context, '%s'", loaded.path);
     if (file) {
         char *line = NULL;
         size_t size = 0;
@@ -86,7 +86,7 @@ bool context_load(struct context *context, struct error *err)
             if (!read_line(&loaded, line, err))
                 ok = error_wrap(err, "the context, %s, line %u", loaded.path, number);
         if (ok && ferror(file))
-            ok = error_set_errno(err, ERROR_INTERNAL, errno, "cannot read the context, '%s'", loaded.path);
+            ok = error_set_errno(err, error_code_of_file(errno), errno, "cannot read the context, '%s'", loaded.path);
         free(line);
         fclose(file);
     }

@@ -7,6 +7,8 @@ enum cli_exit cli_exit_of(enum error_code code)
         return CLI_EXIT_OK;
     case ERROR_INVALID_ARGUMENT:
     case ERROR_OUT_OF_RANGE:
+    case ERROR_PERMISSION_DENIED:
+    case ERROR_UNAUTHENTICATED:
         return CLI_EXIT_USAGE;
     case ERROR_NOT_FOUND:
         return CLI_EXIT_NOT_FOUND;
@@ -24,10 +26,8 @@ enum cli_exit cli_exit_of(enum error_code code)
         return CLI_EXIT_DATA_LOSS;
     case ERROR_CANCELLED:
     case ERROR_UNKNOWN:
-    case ERROR_PERMISSION_DENIED:
     case ERROR_UNIMPLEMENTED:
     case ERROR_INTERNAL:
-    case ERROR_UNAUTHENTICATED:
         break;
     }
     return CLI_EXIT_FAILURE;

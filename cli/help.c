@@ -11,7 +11,7 @@ const char help_example[] = "argon projects create shop\n"
 const struct help_exit_code help_exit_codes[HELP_EXIT_CODES] = {
     { CLI_EXIT_OK, "it worked" },
     { CLI_EXIT_FAILURE, "any other failure" },
-    { CLI_EXIT_USAGE, "usage, INVALID_ARGUMENT, OUT_OF_RANGE" },
+    { CLI_EXIT_USAGE, "usage, INVALID_ARGUMENT, OUT_OF_RANGE, PERMISSION_DENIED, UNAUTHENTICATED" },
     { CLI_EXIT_NOT_FOUND, "NOT_FOUND" },
     { CLI_EXIT_EXISTS, "ALREADY_EXISTS" },
     { CLI_EXIT_CONFLICT, "ABORTED, FAILED_PRECONDITION" },

@@ -76,7 +76,7 @@ bool import_state_open(struct import_state *state, const char *file, const char 
     *state = (struct import_state) { .file.lock_fd = -1, .done = { .line = 1 } };
     char *real = realpath(file, NULL);
     if (!real)
-        return error_set_errno(err, ERROR_INTERNAL, errno, "cannot find '%s'", file);
+        return error_set_errno(err, error_code_of_file(errno), errno, "cannot find '%s'", file);
     const char *const parts[] = { real, project_id, branch_id, collection };
     char what[256];
     struct buffer text;

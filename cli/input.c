@@ -49,7 +49,13 @@ bool input_open(const char *path, struct input **input, struct error *err)
     bool standard = strcmp(path, "-") == 0;
     int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return error_set_errno(err, errno == ENOENT ? ERROR_NOT_FOUND : ERROR_INTERNAL, errno, "cannot open '%s'", path);
+        return error_set_errno(err, error_code_of_file(errno), errno, "cannot open '%s'", path);
+    struct stat status;
+    if (fstat(fd, &status) == 0 && S_ISDIR(status.st_mode)) {
+        if (!standard)
+            close(fd);
+        return error_set(err, ERROR_INVALID_ARGUMENT, "'%s' is a directory", path);
+    }
     *input = input_of_descriptor(fd);
     (*input)->owns_fd = !standard;
     return true;
@@ -101,7 +107,7 @@ static bool read_more(struct input *input, struct error *err)
         n = read(input->fd, input->data + input->end, READ_BYTES);
     while (n < 0 && errno == EINTR);
     if (n < 0)
-        return error_set_errno(err, ERROR_INTERNAL, errno, "cannot read the input behind byte %" PRIu64,
+        return error_set_errno(err, error_code_of_file(errno), errno, "cannot read the input behind byte %" PRIu64,
                                input->place.offset + (input->end - input->begin));
     input->end += (size_t)n;
     input->at_end = n == 0;

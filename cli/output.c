@@ -312,8 +312,7 @@ bool output_finish(struct output *out, struct error *err)
         signal(SIGPIPE, SIG_DFL);
         raise(SIGPIPE);
     }
-    bool full = out->errnum == ENOSPC || out->errnum == EDQUOT || out->errnum == ENOMEM;
-    return error_set_errno(err, full ? ERROR_RESOURCE_EXHAUSTED : ERROR_INTERNAL, out->errnum, "cannot write the output");
+    return error_set_errno(err, error_code_of_file(out->errnum), out->errnum, "cannot write the output");
 }
 
 const char *output_at_lsn(uint64_t lsn, char text[OUTPUT_AT_LSN_SIZE])

@@ -26,11 +26,11 @@ static bool lock(struct resume_file *file, uint64_t key, const char *what, struc
     char *path = user_path("XDG_STATE_HOME", ".local/state", "import.lock");
     file->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     int errnum = errno;
-    bool ok = file->lock_fd >= 0 || error_set_errno(err, ERROR_INTERNAL, errnum, "cannot open '%s'", path);
+    bool ok = file->lock_fd >= 0 || error_set_errno(err, error_code_of_file(errnum), errnum, "cannot open '%s'", path);
     struct flock byte = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)(key >> 2), .l_len = 1 };
     if (ok && fcntl(file->lock_fd, F_OFD_SETLK, &byte) != 0) {
         ok = errno == EAGAIN || errno == EACCES ? error_set(err, ERROR_FAILED_PRECONDITION, "another %s is running", what)
-                                                : error_set_errno(err, ERROR_INTERNAL, errno, "cannot lock '%s'", path);
+                                                : error_set_errno(err, error_code_of_file(errno), errno, "cannot lock '%s'", path);
         close(file->lock_fd);
         file->lock_fd = -1;
     }
@@ -42,14 +42,14 @@ static bool load(const char *path, struct buffer *text, struct error *err)
 {
     FILE *stream = fopen(path, "re");
     if (!stream)
-        return errno == ENOENT || error_set_errno(err, ERROR_INTERNAL, errno, "cannot read '%s'", path);
+        return errno == ENOENT || error_set_errno(err, error_code_of_file(errno), errno, "cannot read '%s'", path);
     char piece[4096];
     size_t n;
     buffer_append(text, "", 0);
     while ((n = fread(piece, 1, sizeof piece, stream)) > 0)
         buffer_append(text, piece, n);
     bool ok = (!ferror(stream) && !text->failed && buffer_reserve(text, 1)) ||
-              error_set_errno(err, ERROR_INTERNAL, errno, "cannot read '%s'", path);
+              error_set_errno(err, error_code_of_file(errno), errno, "cannot read '%s'", path);
     fclose(stream);
     return ok;
 }
@@ -84,14 +84,14 @@ static bool write_new(const char *path, struct bytes text, struct error *err)
     int errnum = errno;
     if (fd >= 0)
         close(fd);
-    return ok || error_set_errno(err, ERROR_INTERNAL, errnum, "cannot write '%s'", path);
+    return ok || error_set_errno(err, error_code_of_file(errnum), errnum, "cannot write '%s'", path);
 }
 
 static bool sync_folder(const char *path, struct error *err)
 {
     char *folder = mem_strndup(path, (size_t)(strrchr(path, '/') - path));
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool ok = (fd >= 0 && fsync(fd) == 0) || error_set_errno(err, ERROR_INTERNAL, errno, "cannot write '%s'", folder);
+    bool ok = (fd >= 0 && fsync(fd) == 0) || error_set_errno(err, error_code_of_file(errno), errno, "cannot write '%s'", folder);
     if (fd >= 0)
         close(fd);
     free(folder);
@@ -113,7 +113,7 @@ bool resume_file_save(const struct resume_file *file, struct bytes text, struct 
         return true;
     char *path = new_path(file);
     bool ok = write_new(path, text, err) &&
-              (rename(path, file->path) == 0 || error_set_errno(err, ERROR_INTERNAL, errno, "cannot write '%s'", file->path)) &&
+              (rename(path, file->path) == 0 || error_set_errno(err, error_code_of_file(errno), errno, "cannot write '%s'", file->path)) &&
               sync_folder(file->path, err);
     free(path);
     return ok;

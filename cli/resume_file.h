@@ -1,7 +1,7 @@
 /* Where a command keeps how far it has come, beside the user's files: $XDG_STATE_HOME/argon/NAME-KEY or
  * ~/.local/state/argon/NAME-KEY, where KEY is a hash of what the command is about. Held by one process at a time.
  *
- * Errors     FAILED_PRECONDITION: another process holds it. INTERNAL: the folder or the file cannot be written or read.
+ * Errors     FAILED_PRECONDITION: another process holds it. error_code_of_file's: the folder or the file cannot be written or read.
  */
 #ifndef ARGON_CLI_RESUME_FILE_H
 #define ARGON_CLI_RESUME_FILE_H

@@ -29,7 +29,7 @@ bool user_path_make_folders(const char *path, struct error *err)
     for (char *slash = strchr(folder + 1, '/'); ok && slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         if (mkdir(folder, 0700) != 0 && errno != EEXIST)
-            ok = error_set_errno(err, ERROR_INTERNAL, errno, "cannot make the folder '%s'", folder);
+            ok = error_set_errno(err, error_code_of_file(errno), errno, "cannot make the folder '%s'", folder);
         *slash = '/';
     }
     free(folder);

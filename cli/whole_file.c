@@ -10,11 +10,6 @@
 
 #include "common/base/memory.h"
 
-static enum error_code code_of(int errnum)
-{
-    return errnum == ENOSPC || errnum == EDQUOT ? ERROR_RESOURCE_EXHAUSTED : errnum == ENOENT ? ERROR_NOT_FOUND : ERROR_INTERNAL;
-}
-
 static mode_t default_mode(void)
 {
     mode_t mask = umask(0);
@@ -32,7 +27,7 @@ bool whole_file_open(struct whole_file *file, const char *path, bool is_private,
     /* what stands behind /dev/stdout or /dev/fd/63, a pipe, has no path of its own */
     opened.path = exists && S_ISREG(status.st_mode) ? realpath(path, NULL) : mem_strdup(path);
     if (!opened.path) {
-        error_set_errno(err, code_of(errno), errno, "cannot open '%s'", path);
+        error_set_errno(err, error_code_of_file(errno), errno, "cannot open '%s'", path);
         goto failed;
     }
     if (exists && !S_ISREG(status.st_mode)) {
@@ -45,12 +40,12 @@ bool whole_file_open(struct whole_file *file, const char *path, bool is_private,
         fd = mkostemp(opened.temporary, O_CLOEXEC);
     }
     if (fd < 0 || (opened.temporary && fchmod(fd, mode) != 0)) {
-        error_set_errno(err, code_of(errno), errno, "cannot write '%s'", path);
+        error_set_errno(err, error_code_of_file(errno), errno, "cannot write '%s'", path);
         goto failed;
     }
     opened.stream = fdopen(fd, "w");
     if (!opened.stream) {
-        error_set_errno(err, ERROR_INTERNAL, errno, "cannot write '%s'", path);
+        error_set_errno(err, error_code_of_file(errno), errno, "cannot write '%s'", path);
         goto failed;
     }
     *file = opened;
@@ -100,7 +95,7 @@ bool whole_file_commit(struct whole_file *file, struct error *err)
         }
     }
     if (!ok)
-        error_set_errno(err, code_of(errnum), errnum, "cannot write '%s'", file->path);
+        error_set_errno(err, error_code_of_file(errnum), errnum, "cannot write '%s'", file->path);
     whole_file_abandon(file);
     return ok;
 }

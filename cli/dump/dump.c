@@ -125,7 +125,7 @@ static int is_visible(const struct dirent *entry)
 static bool list(const char *path, struct dirent ***entries, int *n, struct error *err)
 {
     *n = scandir(path, entries, is_visible, alphasort);
-    return *n >= 0 || error_set_errno(err, errno == ENOENT ? ERROR_NOT_FOUND : ERROR_INTERNAL, errno, "cannot read '%s'", path);
+    return *n >= 0 || error_set_errno(err, error_code_of_file(errno), errno, "cannot read '%s'", path);
 }
 
 static void forget(struct dirent **entries, int n)

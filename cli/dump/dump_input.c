@@ -23,7 +23,7 @@ bool dump_input_open(struct dump_input *input, const char *path, struct error *e
     errno = 0;
     gzFile gzip = is_stdin ? gzdopen(dup(STDIN_FILENO), "rb") : gzopen(path, "rb");
     if (!gzip)
-        return error_set_errno(err, errno == ENOENT ? ERROR_NOT_FOUND : ERROR_INTERNAL, errno, "cannot open '%s'", path);
+        return error_set_errno(err, error_code_of_file(errno), errno, "cannot open '%s'", path);
     gzbuffer(gzip, GZIP_BUFFER);
     *input = (struct dump_input) { .name = path, .gzip = gzip };
     return true;
@@ -67,7 +67,7 @@ static bool read_some(struct dump_input *input, void *data, size_t len, size_t *
     if (n < 0 || (problem != Z_OK && problem != Z_STREAM_END)) {
         int errnum = errno;
         if (problem == Z_ERRNO)
-            return error_set_errno(err, ERROR_INTERNAL, errnum, "cannot read '%s'", input->name);
+            return error_set_errno(err, error_code_of_file(errnum), errnum, "cannot read '%s'", input->name);
         /* zlib puts a name of its own before what is wrong */
         const char *colon = strstr(text, ": ");
         return dump_input_damaged(input, input->offset + (n > 0 ? (uint64_t)n : 0), err, "gzip: %s",

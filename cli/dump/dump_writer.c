@@ -35,8 +35,7 @@ struct dump_writer {
 
 static bool cannot_write(const char *path, int errnum, struct error *err)
 {
-    return error_set_errno(err, errnum == ENOSPC || errnum == EDQUOT ? ERROR_RESOURCE_EXHAUSTED : ERROR_INTERNAL, errnum,
-                           "cannot write '%s'", path);
+    return error_set_errno(err, error_code_of_file(errnum), errnum, "cannot write '%s'", path);
 }
 
 static bool open_gzip(struct dump_writer *writer, int fd, struct error *err)
@@ -145,7 +144,7 @@ static bool make_folder(struct dump_writer *writer, struct error *err)
     if (strlen(directory) + strlen(database) + MAX_FILE_STEM + 40 > PATH_MAX)
         return error_set(err, ERROR_INVALID_ARGUMENT, "the path '%.80s...' is too long", directory);
     if (mkdir(directory, 0777) != 0 && errno != EEXIST)
-        return error_set_errno(err, errno == ENOENT ? ERROR_NOT_FOUND : ERROR_INTERNAL, errno, "cannot make '%s'", directory);
+        return error_set_errno(err, error_code_of_file(errno), errno, "cannot make '%s'", directory);
     snprintf(writer->folder, sizeof writer->folder, "%s/.%s.XXXXXX", directory, database);
     if (!mkdtemp(writer->folder)) {
         int errnum = errno;

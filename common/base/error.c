@@ -1,5 +1,6 @@
 #include "common/base/error.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -78,6 +79,31 @@ void error_add_key(struct error *err, const char *format, ...)
         err->keys[used] = '\0';
     else if (used)
         err->keys[used] = '\n';
+}
+
+enum error_code error_code_of_file(int errnum)
+{
+    switch (errnum) {
+    case ENOENT:
+    case ENOTDIR:
+        return ERROR_NOT_FOUND;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return ERROR_PERMISSION_DENIED;
+    case EISDIR:
+    case ELOOP:
+    case ENAMETOOLONG:
+        return ERROR_INVALID_ARGUMENT;
+    case ENOSPC:
+    case EDQUOT:
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+        return ERROR_RESOURCE_EXHAUSTED;
+    default:
+        return ERROR_INTERNAL;
+    }
 }
 
 const char *error_code_name(enum error_code code)

@@ -71,6 +71,9 @@ __attribute__((always_inline)) static inline bool error_false(void)
     return false;
 }
 
+/* What it means that a file of the user's cannot be opened, read or written. */
+enum error_code error_code_of_file(int errnum);
+
 /* "NOT_FOUND" and so on; never NULL. */
 const char *error_code_name(enum error_code code);
 

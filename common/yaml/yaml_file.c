@@ -172,7 +172,7 @@ static bool read_whole(const char *path, struct arena *arena, struct bytes *cont
 {
     FILE *file = fopen(path, "rbe");
     if (!file)
-        return error_set_errno(err, errno == EACCES ? ERROR_PERMISSION_DENIED : ERROR_NOT_FOUND, errno, "%s", path);
+        return error_set_errno(err, error_code_of_file(errno), errno, "%s", path);
     char *data = arena_alloc(arena, MAX_BYTES + 1);
     size_t len = data ? fread(data, 1, MAX_BYTES + 1, file) : 0;
     int failed = ferror(file) ? errno : 0;

@@ -147,7 +147,7 @@ def test_an_index_that_the_documents_break(cluster, argon, server):
 def test_the_password_is_not_printed_unless_asked_for(cluster, argon, mongo_server):
     server = mongo_server(auth=True)
     argon.insert("p", "c", {"_id": 1})
-    _, errors = finish(start(cluster, server.uri.replace("right", "wrong"), "-p", "p"), code=1)
+    _, errors = finish(start(cluster, server.uri.replace("right", "wrong"), "-p", "p"), code=2)
     assert "UNAUTHENTICATED: MongoDB: " in errors and "wrong-password" not in errors
     output, _ = finish(start(cluster, server.uri, "-p", "p"))
     assert output.startswith("mongodb://argon:****@") and "right-password" not in output

@@ -103,6 +103,43 @@ def test_stale_reads_need_no_log(cluster, argon, command):
     assert gone.returncode == 3 and "branch 'nope' does not exist" in gone.stderr
 
 
+@pytest.mark.parametrize(
+    "command, code, says",
+    [
+        (["import", "FOLDER", "-c", "c"], 2, "INVALID_ARGUMENT: 'FOLDER' is a directory"),
+        (["import", "FILE/in", "-c", "c"], 3, "NOT_FOUND: cannot open 'FILE/in': Not a directory"),
+        (["import", "FOLDER/none", "-c", "c"], 3, "NOT_FOUND: cannot open 'FOLDER/none': No such file or directory"),
+        (["import", "mongodump", "FILE/in"], 3, "NOT_FOUND: cannot open 'FILE/in': Not a directory"),
+        (["docs", "bulk-write", "c", "FOLDER"], 2, "INVALID_ARGUMENT: 'FOLDER' is a directory"),
+        (["export", "FOLDER", "-c", "c"], 2, "INVALID_ARGUMENT: cannot write 'FOLDER': Is a directory"),
+        (["export", "FILE/out", "-c", "c"], 3, "NOT_FOUND: cannot write 'FILE/out': Not a directory"),
+        (["export", "mongodump", "FOLDER", "--archive"], 2, "INVALID_ARGUMENT: cannot write 'FOLDER': Is a directory"),
+        (["export", "mongodump", "FILE/out"], 3, "NOT_FOUND: cannot make 'FILE/out': Not a directory"),
+        (["rollout", "plan", "-f", "FILE/in"], 3, "NOT_FOUND: FILE/in: Not a directory"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
+)
+def test_a_file_that_is_named_wrong_is_no_internal_error(cluster, argon, tmp_path, command, code, says):
+    argon.insert_many("p", "c", [{"_id": 1}])
+    (tmp_path / "file").write_text("")
+
+    def place(text):
+        return text.replace("FOLDER", str(tmp_path)).replace("FILE", str(tmp_path / "file"))
+
+    result = cluster.argon(*map(place, command), "-p", "p", check=False)
+    assert (result.returncode, result.stderr) == (code, f"argon: {place(says)}\n")
+
+
+def test_a_file_that_may_not_be_read_is_the_users_to_mend(cluster, argon, tmp_path):
+    (tmp_path / "in").write_text('{"_id":1}')
+    refuse = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(tmp_path / "in"), "-e", "trace=openat", "-e", "inject=openat:error=EACCES"]
+    result = subprocess.run(
+        [*refuse, str(BIN / "argon"), "import", str(tmp_path / "in"), "-c", "c", "-p", "p"], capture_output=True, text=True, timeout=60,
+        env={**os.environ, "ARGON_ENDPOINT": cluster.branches[0].address, "ASAN_OPTIONS": "detect_leaks=0"},
+    )
+    assert (result.returncode, result.stderr) == (2, f"argon: PERMISSION_DENIED: cannot open '{tmp_path}/in': Permission denied\n")
+
+
 @pytest.mark.parametrize("endpoint", ["", "nowhere", "127.0.0.1:99999", "http://127.0.0.1:7800", "127.0.0.1:7800,"])
 def test_an_endpoint_that_is_no_address(cluster, argon, endpoint):
     result = cluster.argon("projects", "list", "--endpoint", endpoint, check=False)

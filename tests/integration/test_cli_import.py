@@ -72,6 +72,19 @@ def test_it_goes_on_by_another_replica(cluster, argon, source):
     cluster.branches[0].start()
 
 
+def test_no_room_for_how_far_it_is(cluster, argon, source):
+    process = start(cluster, source)
+    wait_until(lambda: argon.count("p", "c") > 0, "the first documents")
+    process.kill()
+    process.communicate()
+    (state,) = states(cluster)
+    state.with_name(f"{state.name}.new").unlink(missing_ok=True)
+    state.with_name(f"{state.name}.new").symlink_to("/dev/full")
+    process = start(cluster, source)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 7 and "RESOURCE_EXHAUSTED: the state of the import: cannot write" in errors, errors
+
+
 def test_an_import_stopped_by_its_file_goes_on_when_that_is_mended(cluster, argon, tmp_path):
     source = tmp_path / "in.ndjson"
     good = [f'{{"n":{i}}}' for i in range(1000)]

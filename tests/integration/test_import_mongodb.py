@@ -268,9 +268,9 @@ def test_a_wrong_password(cluster, argon, mongo_server):
     with server.client() as client:
         client.shop.c.insert_one({"_id": 1})
     good = into(server.uri, "shop") + "&authSource=admin"
-    _, errors = run(cluster, good.replace("right", "wrong"), code=1)
+    _, errors = run(cluster, good.replace("right", "wrong"), code=2)
     assert "UNAUTHENTICATED: MongoDB: " in errors and "wrong-password" not in errors
-    _, errors = run(cluster, good.replace("argon:right-password@", ""), code=1)
+    _, errors = run(cluster, good.replace("argon:right-password@", ""), code=2)
     assert "UNAUTHENTICATED" in errors or "PERMISSION_DENIED" in errors
     assert argon.collections("p") == []
     assert run(cluster, good)[0]["imported"] == 1

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 
 #include "common/base/arena.h"
 #include "common/base/bytes.h"
@@ -37,6 +38,18 @@ static void arena_obeys_its_limit(void **state)
     assert_non_null(arena_alloc(&arena, 100));
     assert_true(arena.total <= 10000);
     arena_destroy(&arena);
+}
+
+static void files_that_the_user_named_wrong_are_not_our_failure(void **state)
+{
+    (void)state;
+    assert_int_equal(error_code_of_file(ENOENT), ERROR_NOT_FOUND);
+    assert_int_equal(error_code_of_file(ENOTDIR), ERROR_NOT_FOUND);
+    assert_int_equal(error_code_of_file(EACCES), ERROR_PERMISSION_DENIED);
+    assert_int_equal(error_code_of_file(EROFS), ERROR_PERMISSION_DENIED);
+    assert_int_equal(error_code_of_file(EISDIR), ERROR_INVALID_ARGUMENT);
+    assert_int_equal(error_code_of_file(ENOSPC), ERROR_RESOURCE_EXHAUSTED);
+    assert_int_equal(error_code_of_file(EIO), ERROR_INTERNAL);
 }
 
 static void errors_carry_context(void **state)
@@ -152,10 +165,15 @@ static void a_cleared_arena_keeps_one_block(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_cleared_arena_keeps_one_block), cmocka_unit_test(crc32c_matches_the_published_vectors),
-        cmocka_unit_test(arena_obeys_its_limit),           cmocka_unit_test(errors_carry_context),
-        cmocka_unit_test(options_come_from_one_table),     cmocka_unit_test(ids_are_24_hex_digits),
-        cmocka_unit_test(varints_are_protobufs),           cmocka_unit_test(only_loopback_is_served_without_asking),
+        cmocka_unit_test(a_cleared_arena_keeps_one_block),
+        cmocka_unit_test(crc32c_matches_the_published_vectors),
+        cmocka_unit_test(arena_obeys_its_limit),
+        cmocka_unit_test(errors_carry_context),
+        cmocka_unit_test(files_that_the_user_named_wrong_are_not_our_failure),
+        cmocka_unit_test(options_come_from_one_table),
+        cmocka_unit_test(ids_are_24_hex_digits),
+        cmocka_unit_test(varints_are_protobufs),
+        cmocka_unit_test(only_loopback_is_served_without_asking),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }

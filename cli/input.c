@@ -143,13 +143,16 @@ static bool peek(struct input *input, int *next, struct error *err)
     }
 }
 
-static bool skip_byte_order_mark(struct input *input, struct error *err)
+static bool begin_text(struct input *input, struct error *err)
 {
+    static const uint8_t gzip[] = { 0x1f, 0x8b };
     while (input->end - input->begin < 3 && !input->at_end)
         if (!read_more(input, err))
             return false;
     if (input->end - input->begin >= 3 && memcmp(input->data + input->begin, "\xEF\xBB\xBF", 3) == 0)
         pass(input, 3);
+    if (input->end - input->begin >= sizeof gzip && memcmp(input->data + input->begin, gzip, sizeof gzip) == 0)
+        return error_set(err, ERROR_INVALID_ARGUMENT, "the input is compressed by gzip: unpack it with gzip -dc, and read it as -");
     return true;
 }
 
@@ -262,7 +265,7 @@ static bool find_object(struct input *input, bool *more, struct error *err)
 bool input_next(struct input *input, struct bytes *text, struct input_place *place, struct error *err)
 {
     bool more = false;
-    if (input->state == STATE_START && !skip_byte_order_mark(input, err))
+    if (input->state == STATE_START && !begin_text(input, err))
         return false;
     if (!find_object(input, &more, err))
         return false;

@@ -1,5 +1,6 @@
 """An import that is interrupted goes on where it stopped, whoever was killed, and inserts nothing twice."""
 
+import gzip
 import json
 import os
 import signal
@@ -83,6 +84,16 @@ def test_no_room_for_how_far_it_is(cluster, argon, source):
     process = start(cluster, source)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 7 and "RESOURCE_EXHAUSTED: the state of the import: cannot write" in errors, errors
+
+
+def test_gzip_is_recognized(cluster, argon, tmp_path):
+    source = tmp_path / "in.ndjson"
+    source.write_bytes(gzip.compress(b'{"_id":1}'))
+    process = start(cluster, source)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2 and "the input is compressed by gzip: unpack it with gzip -dc, and read it as -" in errors
+    bulk = cluster.argon("docs", "bulk-write", "c", str(source), "-p", "p", check=False)
+    assert bulk.returncode == 2 and "compressed by gzip" in bulk.stderr
 
 
 def test_an_import_stopped_by_its_file_goes_on_when_that_is_mended(cluster, argon, tmp_path):

@@ -339,7 +339,7 @@ static const struct config_option release_options[] = {
 
 static const struct command release_commands[] = {
     { NULL, "DATABASE|URI", "Drop a database that checkout made, and no other",
-      "argon release argon_checkout_shop_dev_120 --from mongodb://localhost", 1, 1, run_release, release_options,
+      "argon release argon_checkout_shop_dev_120 --from mongodb://localhost --yes", 1, 1, run_release, release_options,
       ARRAY_LEN(release_options), NULL },
 };
 

@@ -168,10 +168,6 @@ static bool migrate_confirm(struct cli *cli, struct error *err)
                          .goal = ARGON__BRANCH__V1__MIGRATION_STATE__MIGRATION_STATE_CONFIRMED,
                          .done = "Branch %s is a WAL branch for good; its collections in MongoDB are gone." };
     request.branch = (char *)cli->options->branch;
-    /* a script says it, too: this cannot be taken back */
-    if (!cli->options->yes && !isatty(STDIN_FILENO))
-        return error_set(err, ERROR_INVALID_ARGUMENT,
-                         "give --yes: what the branch has in MongoDB is dropped, and there is no way back then");
     return cli_project(cli, &request.project, err) &&
            cli_confirm(cli, err, "Drop what branch %s of project %s has in MongoDB? There is no way back then.", request.branch,
                        request.project) &&

@@ -194,13 +194,17 @@ bool cli_print_pages(struct cli *cli, const char *method, const ProtobufCMessage
 
 bool cli_confirm(const struct cli *cli, struct error *err, const char *question, ...)
 {
-    if (cli->options->yes || !isatty(STDIN_FILENO))
+    if (cli->options->yes)
         return true;
     va_list args;
+    char text[640];
     va_start(args, question);
-    vfprintf(stderr, question, args);
+    vsnprintf(text, sizeof text, question, args);
     va_end(args);
-    fputs(" [y/N] ", stderr);
+    if (!isatty(STDIN_FILENO))
+        return error_set(err, ERROR_INVALID_ARGUMENT, "say --yes, for nobody can be asked where standard input is no terminal: %.150s",
+                         text);
+    fprintf(stderr, "%s [y/N] ", text);
     char answer[16] = "";
     if (fgets(answer, sizeof answer, stdin) && (strcmp(answer, "y\n") == 0 || strcmp(answer, "yes\n") == 0))
         return true;

@@ -114,7 +114,7 @@ CHECKED bool cli_find_ids(struct cli *cli, const char **project_id, const char *
 typedef char *cli_page_fn(struct cli *cli, const ProtobufCMessage *page);
 CHECKED bool cli_print_pages(struct cli *cli, const char *method, const ProtobufCMessage *request, char **page_token,
                              const ProtobufCMessageDescriptor *response_type, cli_page_fn *print, struct error *err);
-/* Asks before something is lost, if a person sits there and has not said --yes. CANCELLED when it is not wanted. */
+/* Asks before something is lost, unless --yes was given. CANCELLED when it is not wanted, INVALID_ARGUMENT when nobody can be asked. */
 CHECKED bool cli_confirm(const struct cli *cli, struct error *err, const char *question, ...) PRINTF_LIKE(3, 4);
 
 #endif

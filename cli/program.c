@@ -20,7 +20,7 @@ static struct config_option option_rows[] = {
     { "since-lsn", 0, CONFIG_UINT, &program_options.since_lsn, NULL, NULL, 0, 0, "LSN", "an LSN known before the id was first sent" },
     { "actor", 0, CONFIG_STRING, &program_options.actor, NULL, "ARGON_ACTOR", 0, 0, "NAME", "who writes; kept in the log" },
     { "yes", 'y', CONFIG_BOOL, &program_options.yes, NULL, NULL, 0, 0, NULL,
-      "delete without asking; nobody is asked where standard input is no terminal" },
+      "delete without asking; needed where standard input is no terminal" },
 };
 const struct config_table program_options_table = { option_rows, ARRAY_LEN(option_rows), false };
 

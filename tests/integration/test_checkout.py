@@ -40,7 +40,7 @@ def check_out(cluster, uri, *arguments, code=0):
 
 
 def release(cluster, uri, *arguments, code=0):
-    return finish(start(cluster, uri, *arguments, command="release"), code)
+    return finish(start(cluster, uri, "--yes", *arguments, command="release"), code)
 
 
 def test_a_branch_comes_out_and_goes_in_again(cluster, argon, server):

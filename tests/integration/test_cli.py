@@ -49,7 +49,7 @@ def test_branches_get_shows_what_scripts_rely_on(cluster, argon):
         (["docs", "find", "-p", "p", "c", "--bogus"], 2),
         (["docs", "find", "-p", "p", "c", "{not json"], 2),
         (["docs", "find", "-p", "p", "c", "--at-lsn", "999999"], 2),
-        (["branches", "delete", "main", "-p", "p"], 5),
+        (["branches", "delete", "main", "-p", "p", "--yes"], 5),
         (["nope"], 2),
         ([], 2),
     ],
@@ -252,6 +252,20 @@ def test_deleting_asks_on_a_terminal(cluster, argon):
     assert argon.rpc.GetProject(name="p").project.name == "p"
     assert answer(b"y\n") == 0
     assert "p" not in [project.name for project in argon.rpc.ListProjects().projects]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["projects", "delete", "p"], ["branches", "delete", "b"], ["collections", "drop", "c"], ["branches", "delete-base", "x"], ["migrate", "confirm"]],
+    ids=" ".join,
+)
+def test_without_a_terminal_nothing_is_deleted_that_nobody_said_yes_to(cluster, argon, command):
+    argon.insert_many("p", "c", [{"_id": 1}])
+    argon.create_branch("p", "b")
+    result = cluster.argon(*command, "-p", "p", input="y\n", check=False)
+    assert result.returncode == 2 and "say --yes" in result.stderr
+    assert [branch.name for branch in argon.rpc.ListBranches(project="p").branches] == ["b", "main"]
+    assert argon.collections("p") == ["c"]
 
 
 def test_status_shows_both_services(cluster, argon):

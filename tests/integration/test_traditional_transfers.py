@@ -139,7 +139,7 @@ def test_checkout(cluster, argon, mongodb):
         argon.insert("p", "c", {"_id": "new", "n": "new"}, branch="dev")
         _, errors = finish(run(cluster, *command), code=5)
         assert f"database '{result['database']}' is a checkout of branch 'dev' of project 'p'; argon release drops it" in errors
-        cluster.argon("release", result["uri"])
+        cluster.argon("release", result["uri"], "--yes")
         assert finish(run(cluster, *command))[0]["documents"] == 2501
 
 

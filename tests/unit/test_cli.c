@@ -668,7 +668,7 @@ static void failures_have_codes_and_names(void **state)
     assert_string_equal(errors, "argon: NOT_FOUND: branch 'x' does not exist\n"
                                 "argon: project 'shop' is from the environment, ARGON_PROJECT\n");
     assert_string_equal(out, "");
-    assert_runs("$A branches delete x -p missing", 3);
+    assert_runs("$A branches delete x -p missing --yes", 3);
     assert_string_equal(errors, "argon: NOT_FOUND: project 'missing' does not exist\n");
     assert_runs("$A docs insert users '{\"dup\":1}'", 4);
     assert_runs("$A docs find broken", 8);
@@ -1147,10 +1147,13 @@ static void a_closed_pipe_ends_it_quietly(void **state)
     assert_string_equal(errors, "");
 }
 
-static void deleting_goes_on_without_a_terminal(void **state)
+static void deleting_without_a_terminal_needs_yes(void **state)
 {
     (void)state;
-    assert_runs("$A branches delete dev -o json", 0);
+    assert_runs("$A branches delete dev </dev/null", 2);
+    assert_has(errors, "say --yes");
+    assert_has(errors, "Delete branch dev of project shop?");
+    assert_runs("$A branches delete dev -o json --yes", 0);
     assert_string_equal(out, "{\"name\":\"dev\",\"deleted\":true,\"lsn\":42}\n");
 }
 
@@ -1187,7 +1190,7 @@ int main(void)
         cmocka_unit_test_setup(a_branch_is_materialized, forget),
         cmocka_unit_test_setup(documentation_is_up_to_date, forget),
         cmocka_unit_test_setup(a_closed_pipe_ends_it_quietly, forget),
-        cmocka_unit_test_setup(deleting_goes_on_without_a_terminal, forget),
+        cmocka_unit_test_setup(deleting_without_a_terminal_needs_yes, forget),
     };
     return cmocka_run_group_tests(tests, start_service, stop_service);
 }

@@ -105,7 +105,8 @@ static bool collect_newest(struct cli *cli, const struct change_select *select, 
         return collect(cli, select, request, kept, through_lsn, err);
     Argon__Branch__V1__WatchRequest span = *request;
     uint64_t head, size = 2 * kept->limit > MIN_SPAN ? 2 * kept->limit : MIN_SPAN;
-    if (!change_stream_find_head(cli, &head, err))
+    if (!cli_reach_branch(cli, request->project, request->branch, false, err) || /* the head that --min-lsn waits for */
+        !change_stream_find_head(cli, &head, err))
         return false;
     for (;; size = size > head ? size : size * SPAN_GROWTH) {
         clear(kept);

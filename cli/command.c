@@ -130,7 +130,7 @@ bool cli_refuse_request_id(const struct cli *cli, struct error *err)
     return true;
 }
 
-static bool reach_stale_branch(struct cli *cli, const char *project, const char *branch, struct error *err)
+static bool list_one_collection(struct cli *cli, const char *project, const char *branch, bool stale_ok, struct error *err)
 {
     Argon__Branch__V1__ListCollectionsRequest request = ARGON__BRANCH__V1__LIST_COLLECTIONS_REQUEST__INIT;
     Argon__Branch__V1__ReadOptions read = ARGON__BRANCH__V1__READ_OPTIONS__INIT;
@@ -139,15 +139,16 @@ static bool reach_stale_branch(struct cli *cli, const char *project, const char 
     request.branch = (char *)branch;
     request.read = &read;
     request.page_size = 1;
-    read.stale_ok = true;
+    read.stale_ok = stale_ok;
+    read.min_lsn = cli->options->min_lsn;
     return connection_read(&cli->connection, BRANCH_METHOD("Collections", "ListCollections"), &request.base,
                            &argon__branch__v1__list_collections_response__descriptor, &cli->arena, &message, err);
 }
 
 bool cli_reach_branch(struct cli *cli, const char *project, const char *branch, bool stale_ok, struct error *err)
 {
-    if (stale_ok)
-        return reach_stale_branch(cli, project, branch, err);
+    if (stale_ok || cli->options->min_lsn)
+        return list_one_collection(cli, project, branch, stale_ok, err);
     Argon__Branch__V1__GetBranchRequest request = ARGON__BRANCH__V1__GET_BRANCH_REQUEST__INIT;
     request.project = (char *)project;
     request.name = (char *)branch;
@@ -196,8 +197,8 @@ bool cli_confirm(const struct cli *cli, struct error *err, const char *question,
 {
     if (cli->options->yes)
         return true;
-    va_list args;
     char text[640];
+    va_list args;
     va_start(args, question);
     vsnprintf(text, sizeof text, question, args);
     va_end(args);

@@ -105,8 +105,8 @@ CHECKED bool cli_check_update(const Argon__Branch__V1__Document *update, bool is
 CHECKED bool cli_hint(struct cli *cli, const char *text, Argon__Branch__V1__QueryOptions *options, struct error *err);
 /* For commands of many writes that choose their ids by themselves. INVALID_ARGUMENT when --request-id or --since-lsn is given. */
 CHECKED bool cli_refuse_request_id(const struct cli *cli, struct error *err);
-/* A short call, within --timeout: is the branch there? Before a stream that has no deadline. stale_ok: for all that the replica knows,
- * without asking the log. */
+/* A short call, within --timeout: is the branch there, and --min-lsn visible? Before a stream that has no deadline. stale_ok: for all
+ * that the replica knows, without asking the log. */
 CHECKED bool cli_reach_branch(struct cli *cli, const char *project, const char *branch, bool stale_ok, struct error *err);
 /* By which project and branch are the same, whatever they are called; and whether the branch is a traditional one. */
 CHECKED bool cli_find_ids(struct cli *cli, const char **project_id, const char **branch_id, bool *traditional, struct error *err);

@@ -6,6 +6,7 @@ import pty
 import select
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -101,6 +102,37 @@ def test_stale_reads_need_no_log(cluster, argon, command):
     assert "1" in read.stdout
     gone = cluster.argon(*command, "-p", "p", "-b", "nope", "--stale-ok", "--timeout", "5s", check=False)
     assert gone.returncode == 3 and "branch 'nope' does not exist" in gone.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [["docs", "find", "c"], ["docs", "count", "c"], ["export", "-c", "c"], ["materialize"], ["log"]], ids=lambda command: " ".join(command[:2])
+)
+def test_an_lsn_that_does_not_come_is_waited_for_no_longer_than_said(cluster, argon, command):
+    argon.insert_many("p", "c", [{"_id": 1}])
+    began = time.monotonic()
+    read = cluster.argon(*command, "-p", "p", "--min-lsn", "1000", "--timeout", "1s", check=False)
+    assert read.returncode == 6 and "min_lsn 1000 is not visible yet: the project is at 2" in read.stderr
+    assert time.monotonic() - began < 20
+
+
+def test_an_lsn_that_does_not_come_is_waited_for_30_seconds(cluster, argon):
+    argon.insert_many("p", "c", [{"_id": 1}])
+    read = cluster.argon("docs", "find", "c", "-p", "p", "--min-lsn", "1000", check=False, timeout=60)
+    assert read.returncode == 6 and "min_lsn 1000 is not visible yet: the project is at 2" in read.stderr
+
+
+def test_the_newest_changes_are_those_of_the_lsn_that_was_waited_for(cluster, argon):
+    argon.insert_many("p", "c", [{"_id": 1}])
+    head = argon.head("p")
+    process = subprocess.Popen(
+        [str(BIN / "argon"), "log", "-n", "1", "-p", "p", "--min-lsn", str(head + 1), "-o", "ndjson"], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "ARGON_ENDPOINT": cluster.branches[0].address},
+    )
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    argon.insert_many("p", "c", [{"_id": 2}])
+    output, _ = process.communicate(timeout=30)
+    assert [change["lsn"] for change in lines(output)] == [head + 1]
 
 
 @pytest.mark.parametrize(

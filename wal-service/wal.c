@@ -11,6 +11,7 @@
 #include "common/base/memory.h"
 #include "common/base/random.h"
 #include "common/base/sync.h"
+#include "common/bson/iso_date.h"
 #include "wal-service/commit.h"
 #include "wal-service/wal_counters.h"
 
@@ -255,6 +256,16 @@ static void answer_times(struct wal *wal, struct time_promise *kept)
     }
 }
 
+static const char *time_text(uint64_t micros, char text[ISO_DATE_SIZE])
+{
+    int64_t millis = (int64_t)(micros / 1000);
+    if (iso_date_has_text(millis))
+        iso_date_format(millis, text);
+    else
+        snprintf(text, ISO_DATE_SIZE, "%" PRId64 " ms", millis);
+    return text;
+}
+
 void wal_find_time(struct wal *wal, struct wal_time_query *query)
 {
     struct commit_head head;
@@ -273,7 +284,9 @@ void wal_find_time(struct wal *wal, struct wal_time_query *query)
     if (wal->failed || wal->stopping) {
         error_set(&err, ERROR_UNAVAILABLE, wal->failed ? "the log has failed" : "the service is stopping");
     } else if (query->micros > reached) {
-        error_set(&err, ERROR_OUT_OF_RANGE, "the time %" PRIu64 " has not come: the clock is at %" PRIu64, query->micros, reached);
+        char asked[ISO_DATE_SIZE], clock[ISO_DATE_SIZE];
+        error_set(&err, ERROR_OUT_OF_RANGE, "the time %s has not come: the clock is at %s", time_text(query->micros, asked),
+                  time_text(reached, clock));
     } else {
         commit_promise(wal->commit, &query->promise);
         condition_signal(&wal->work);

@@ -18,8 +18,9 @@ static append_send_fn send_group;
 
 bool log_source_open(const char *target, struct log_source **source, struct error *err)
 {
+    const struct rpc_client_options options = { .target = target, .max_message_bytes = 2 * MAX_MESSAGE_BYTES, .name = "WAL service" };
     struct rpc_client *client;
-    if (!rpc_client_open(&(struct rpc_client_options) { .target = target, .max_message_bytes = 2 * MAX_MESSAGE_BYTES }, &client, err))
+    if (!rpc_client_open(&options, &client, err))
         return error_wrap(err, "WAL service %s", target);
     struct log_source *made = mem_zalloc(sizeof *made);
     made->client = client;

@@ -210,6 +210,7 @@ struct rpc_client_options {
     const char *target;
     enum rpc_balance balance;
     size_t max_message_bytes; /* received */
+    const char *name;         /* stands before what is said when the service does not answer; NULL: nothing does */
 };
 
 struct rpc_metadata {

@@ -82,6 +82,7 @@ bool rpc_client_open(const struct rpc_client_options *options, struct rpc_client
         return error_set(err, ERROR_INVALID_ARGUMENT, "'%s' is no address to connect to", options->target);
     struct rpc_client *made = mem_zalloc(sizeof *made);
     made->target = mem_strdup(options->target);
+    made->name = options->name ? mem_strdup(options->name) : NULL;
     made->channel = channel;
     made->queue = grpc_completion_queue_create_for_next(NULL);
     made->thread = thread_start("rpc-client", run_client, made);
@@ -99,6 +100,7 @@ void rpc_client_close(struct rpc_client *client)
     grpc_channel_destroy(client->channel);
     grpc_completion_queue_destroy(client->queue);
     free(client->target);
+    free(client->name);
     free(client);
 }
 
@@ -175,10 +177,8 @@ bool rpc_client_is_connected(const struct rpc_client *client)
     return grpc_channel_check_connectivity_state(client->channel, 0) == GRPC_CHANNEL_READY;
 }
 
-bool exchange_result(struct client_exchange *exchange, struct error *err)
+static void take_failure(struct client_exchange *exchange, struct error *err)
 {
-    if (exchange->status == GRPC_STATUS_OK)
-        return true;
     status_to_error(exchange->status, exchange->details, &exchange->trailing, err);
     if (err->code == ERROR_CANCELLED && strcmp(err->message, "CANCELLED") == 0) {
         /* nobody here gave up: what is known to come of it is a server that stopped while the call arrived */
@@ -187,11 +187,19 @@ bool exchange_result(struct client_exchange *exchange, struct error *err)
         err->outcome = outcome;
     }
     if (!exchange->never_sent)
-        return false;
+        return;
     if (err->code == ERROR_DEADLINE_EXCEEDED && !rpc_client_is_connected(exchange->client))
         error_set(err, ERROR_UNAVAILABLE, "no connection to %s before the deadline", exchange->client->target);
     err->outcome = OUTCOME_NOT_APPLIED;
-    return false;
+}
+
+bool exchange_result(struct client_exchange *exchange, struct error *err)
+{
+    if (exchange->status == GRPC_STATUS_OK)
+        return true;
+    take_failure(exchange, err);
+    bool away = err->code == ERROR_UNAVAILABLE || err->code == ERROR_DEADLINE_EXCEEDED;
+    return away && exchange->client->name ? error_wrap(err, "%s", exchange->client->name) : false;
 }
 
 /* ---- one try of a unary call ------------------------------------------------------------------------ */

@@ -317,6 +317,7 @@ CHECKED bool target_resolve(const char *given, char **target, struct error *err)
 
 struct rpc_client {
     char *target;
+    char *name; /* or NULL */
     grpc_channel *channel;
     grpc_completion_queue *queue;
     pthread_t thread;

@@ -79,13 +79,18 @@ def test_the_state_before_all_writes_is_not_the_present(cluster, argon, command)
     assert "--at-lsn: 0 is outside 1.." in result.stderr
 
 
-@pytest.mark.parametrize("command", [["docs", "find", "c"], ["docs", "count", "c"], ["docs", "insert", "c", "{}"], ["projects", "list"]], ids=" ".join)
+LOG_USERS = [
+    ["docs", "find", "c"], ["docs", "count", "c"], ["docs", "insert", "c", "{}"], ["projects", "list"], ["collections", "list"], ["log"], ["watch"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", LOG_USERS, ids=" ".join)
 def test_a_log_that_is_away_is_named(cluster, argon, command):
     argon.insert_many("p", "c", [{"_id": 1}])
     cluster.wal.kill()
     result = cluster.argon(*command, "-p", "p", "--timeout", "1s", check=False)
     assert result.returncode == 6
-    assert cluster.wal.address in result.stderr, result.stderr
+    assert "WAL service: " in result.stderr and cluster.wal.address in result.stderr, result.stderr
 
 
 @pytest.mark.parametrize(
@@ -133,6 +138,13 @@ def test_the_newest_changes_are_those_of_the_lsn_that_was_waited_for(cluster, ar
     argon.insert_many("p", "c", [{"_id": 2}])
     output, _ = process.communicate(timeout=30)
     assert [change["lsn"] for change in lines(output)] == [head + 1]
+
+
+def test_a_time_that_has_not_come_is_refused(cluster, argon):
+    argon.insert_many("p", "c", [{"_id": 1}])
+    for command in (["docs", "find", "c", "--at-time"], ["branches", "create", "b", "--at-time"], ["log", "--since"]):
+        early = cluster.argon(*command, "2099-01-01", "-p", "p", check=False)
+        assert early.returncode == 2 and "the time 2099-01-01T00:00:00Z has not come: the clock is at 20" in early.stderr
 
 
 @pytest.mark.parametrize(

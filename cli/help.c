@@ -1,5 +1,7 @@
 #include "cli/help.h"
 
+#include <string.h>
+
 #include "cli/exit_code.h"
 #include "cli/program.h"
 
@@ -59,10 +61,16 @@ void help_print_program(FILE *out)
 void help_print_group(FILE *out, const struct command_group *group)
 {
     fprintf(out, "%s\n\nUsage: argon %s COMMAND [ARGUMENTS] [OPTIONS]\n\nCommands:\n", group->summary, group->name);
+    int width = 0;
+    for (size_t i = 0; i < group->n_commands; i++)
+        if ((int)strlen(group->commands[i].name) > width)
+            width = (int)strlen(group->commands[i].name);
     for (size_t i = 0; i < group->n_commands; i++) {
         const struct command *command = &group->commands[i];
-        fprintf(out, "  %-8s %s\n           %s%s\n", command->name, command->summary, command->usage,
-                command->n_options || command->shared ? " [OPTIONS]" : "");
+        const char *options = command->n_options || command->shared ? " [OPTIONS]" : "";
+        fprintf(out, "  %-*s  %s\n", width, command->name, command->summary);
+        if (command->usage[0])
+            fprintf(out, "  %-*s  %s%s\n", width, "", command->usage, options);
     }
     fprintf(out, "\nExample:\n  %s\n", group->commands[0].example);
 }

@@ -188,8 +188,7 @@ static bool migrate_rollback(struct cli *cli, struct error *err)
 
 static const struct command commands[] = {
     { "start", "-p PROJECT -b BRANCH",
-      "Make a traditional branch a WAL branch, or go on with that; writers wait for less than a second, readers and writers need do "
-      "nothing",
+      "Make a traditional branch a WAL branch, or go on with that; writers wait for about a second, and programs need do nothing",
       "argon migrate start -p shop -b staging", 0, 0, migrate_start, NULL, 0, NULL },
     { "status", "-p PROJECT -b BRANCH", "Show how far the migration of a branch is", "argon migrate status -p shop -b staging -o json", 0,
       0, migrate_status, NULL, 0, NULL },

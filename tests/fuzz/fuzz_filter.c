@@ -1,5 +1,6 @@
 /* A filter compiles or is refused by name. It says the same of a document each time, and of a copy that went through
- * Extended JSON. It takes no document whose _id is out of the bounds that it names. */
+ * Extended JSON, in which a field that is named like one of its own, {"$oid": 1}, is something else or nothing. It takes no document whose
+ * _id is out of the bounds that it names. */
 #include "branch-service/query/filter.h"
 #include "common/bson/key_encoding.h"
 #include "tests/fuzz/fuzz_documents.h"
@@ -31,13 +32,16 @@ static void check(const struct filter *filter, struct bytes document)
     struct buffer text = { 0 }, id = { 0 };
     bson_t copy;
     int64_t index = 0;
-    bool matches = says(filter, document);
-    must(ejson_format(document, EJSON_CANONICAL, &text, &err) && ejson_parse(buffer_bytes(&text), &copy, &err));
-    must(says(filter, document) == matches && says(filter, bytes_of(bson_get_data(&copy), copy.len)) == matches);
+    bool matches = says(filter, document), dollars = memchr(document.data, '$', document.len);
+    must(ejson_format(document, EJSON_CANONICAL, &text, &err));
+    bool parsed = ejson_parse(buffer_bytes(&text), &copy, &err);
+    must(parsed || dollars);
+    must(says(filter, document) == matches && (dollars || says(filter, bytes_of(bson_get_data(&copy), copy.len)) == matches));
     if (matches && key_encode_document_id(document, &id, &err))
         check_id(filter, buffer_bytes(&id));
     must(!filter_match_position(filter, document, &index) || index >= 0);
-    bson_destroy(&copy);
+    if (parsed)
+        bson_destroy(&copy);
     buffer_destroy(&text);
     buffer_destroy(&id);
 }

@@ -256,12 +256,15 @@ bool docs_explain(struct cli *cli, struct error *err)
                                     FIELD_STRING("indexes", response->indexes),
                                     FIELD_U64("lsn", response->lsn) };
     char sentence[600], count[24] = "", indexes[300] = "";
-    if (response->access == ARGON__BRANCH__V1__ACCESS__ACCESS_ID_RANGES && response->ranges)
+    const char *words = accesses[response->access].words;
+    if (response->access == ARGON__BRANCH__V1__ACCESS__ACCESS_ID_RANGES && response->ranges == 1)
+        words = "a range of _id";
+    else if (response->access == ARGON__BRANCH__V1__ACCESS__ACCESS_ID_RANGES && response->ranges)
         snprintf(count, sizeof count, "%" PRIu64 " ", response->ranges);
     if (response->access == ARGON__BRANCH__V1__ACCESS__ACCESS_INDEX)
         snprintf(indexes, sizeof indexes, " (%s)", response->indexes);
-    snprintf(sentence, sizeof sentence, "Through %s%s%s%s: %" PRIu64 " looked at, %" PRIu64 " returned.", count,
-             accesses[response->access].words, indexes, orders[response->order].words, response->examined, response->returned);
+    snprintf(sentence, sizeof sentence, "Through %s%s%s%s: %" PRIu64 " looked at, %" PRIu64 " returned.", count, words, indexes,
+             orders[response->order].words, response->examined, response->returned);
     output_result(&cli->out, sentence, fields, ARRAY_LEN(fields));
     return true;
 }

@@ -148,11 +148,6 @@ bool distinct_add(struct distinct *distinct, struct bytes document, struct error
     return walk(distinct, document, distinct->path, err);
 }
 
-static int compare_values(const void *a, const void *b)
-{
-    return value_compare_elements(a, b);
-}
-
 bool distinct_write(struct distinct *distinct, struct buffer *out, struct error *err)
 {
     struct builder builder;
@@ -161,7 +156,7 @@ bool distinct_write(struct distinct *distinct, struct buffer *out, struct error 
     builder_name(&builder, "values", 6);
     builder_begin(&builder, BSON_TYPE_ARRAY);
     if (distinct->n) /* the set goes by the values' places no more */
-        qsort(distinct->values, distinct->n, sizeof *distinct->values, compare_values);
+        qsort(distinct->values, distinct->n, sizeof *distinct->values, value_compare_items);
     for (size_t i = 0; i < distinct->n; i++) {
         builder_index(&builder, (uint32_t)i);
         builder_value(&builder, distinct->values[i].type, distinct->values[i].value);

@@ -105,11 +105,6 @@ bool match_greater_equal(struct match *match, const struct filter_node *node, co
 
 /* --- Lists --- */
 
-static int order_elements(const void *a, const void *b)
-{
-    return value_compare_elements(a, b);
-}
-
 static bool match_regex_in(struct match *match, struct regex *regex, const struct element *value)
 {
     bool matches = false;
@@ -162,7 +157,7 @@ static bool prepare_list(struct filter *filter, struct filter_node *node, struct
             return false;
     }
     if (list->n)
-        qsort(list->values, list->n, sizeof *list->values, order_elements);
+        qsort(list->values, list->n, sizeof *list->values, value_compare_items);
     size_t kept = 0;
     for (size_t i = 0; i < list->n; i++) {
         if (kept == 0 || value_compare_elements(&list->values[kept - 1], &list->values[i]) != 0)

@@ -145,3 +145,8 @@ int value_compare_numbers(const bson_iter_t *a, const bson_iter_t *b)
     struct element x = element_of_iter(a), y = element_of_iter(b);
     return number_compare_elements(&x, &y);
 }
+
+int value_compare_items(const void *a, const void *b)
+{
+    return value_compare_elements(a, b);
+}

@@ -20,5 +20,7 @@ int value_compare_numbers(const bson_iter_t *a, const bson_iter_t *b);
 
 /* The same for elements. The elements' own names take no part. */
 int value_compare_elements(const struct element *a, const struct element *b);
+/* Of arrays of struct element, for qsort and bsearch. */
+int value_compare_items(const void *a, const void *b);
 
 #endif

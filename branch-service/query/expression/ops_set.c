@@ -11,14 +11,9 @@ static bool set_of(struct run *run, const struct expression *e, const struct ele
     return list_of(run, arg, set) && list_sort_unique(run, set);
 }
 
-static int compare_elements(const void *a, const void *b)
-{
-    return value_compare_elements(a, b);
-}
-
 static bool set_has(const struct list *set, const struct element *value)
 {
-    return set->n && bsearch(value, set->items, set->n, sizeof *set->items, compare_elements);
+    return set->n && bsearch(value, set->items, set->n, sizeof *set->items, value_compare_items);
 }
 
 static bool apply_set_union(struct run *run, const struct expression *e, const struct element *args, struct element *out)
@@ -79,7 +74,7 @@ static bool apply_set_difference(struct run *run, const struct expression *e, co
         return false;
     element_reader_init(&reader, args[0].value);
     while (element_next(&reader, &item)) {
-        const struct element *unique = bsearch(&item, first.items, first.n, sizeof item, compare_elements);
+        const struct element *unique = bsearch(&item, first.items, first.n, sizeof item, value_compare_items);
         if (unique->value.data == item.value.data && !set_has(&other, &item) && !list_add(run, &kept, &item))
             return false;
     }

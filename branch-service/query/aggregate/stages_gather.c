@@ -38,10 +38,13 @@ static int64_t number_of_stage(const struct stage *stage, const char *name)
     return stage && strcmp(stage->op->name, name) == 0 ? *(const int64_t *)stage->spec : 0;
 }
 
-/* The stages before it only leave documents out. */
-static bool keeps_order(const struct stage_run *run)
+/* The first that does more than leave documents out; NULL: there is none. */
+static const struct stage *first_but_match(const struct pipeline *pipeline)
 {
-    return !run || (strcmp(run->stage->op->name, "$match") == 0 && keeps_order(run->upstream));
+    const struct stage *stage = pipeline->first;
+    while (stage && strcmp(stage->op->name, "$match") == 0)
+        stage = stage->next;
+    return stage;
 }
 
 /* Without a state: they come in order. */
@@ -49,7 +52,7 @@ static bool start_sort(struct stage_run *run, struct error *err)
 {
     const struct sort_spec *sort = run->stage->spec;
     const int direction = sort_id_direction(sort->sort);
-    if (direction && direction == run->owner->source.id_direction && keeps_order(run->upstream))
+    if (direction && direction == run->owner->source.id_direction && run->stage == first_but_match(run->owner->pipeline))
         return true;
     const struct stage *next = run->stage->next;
     int64_t skip = number_of_stage(next, "$skip"), limit = number_of_stage(skip ? next->next : next, "$limit"), both;
@@ -82,9 +85,7 @@ static bool next_sort(struct stage_run *run, struct bytes *document, bool *found
 
 int pipeline_id_direction(const struct pipeline *pipeline)
 {
-    const struct stage *stage = pipeline->first;
-    while (stage && strcmp(stage->op->name, "$match") == 0)
-        stage = stage->next;
+    const struct stage *stage = first_but_match(pipeline);
     return stage && stage->op->next == next_sort ? sort_id_direction(((const struct sort_spec *)stage->spec)->sort) : 0;
 }
 

@@ -224,7 +224,7 @@ static bool check_in_place(const struct update *update, struct error *err)
     return false;
 }
 
-/* The new image, in the builder. */
+/* The new image, in the builder. How deep one to insert is nested is for its caller to see: what it began with may be the reason. */
 static bool write_image(const struct update *update, struct bytes document, bool inserting, struct builder *builder, struct bytes *image,
                         struct error *err)
 {
@@ -238,7 +238,7 @@ static bool write_image(const struct update *update, struct bytes document, bool
         return false;
     if (update->kind == UPDATE_REPLACEMENT)
         return true;
-    bool can_nest = update->kind == UPDATE_PIPELINE || update->operators.can_nest;
+    bool can_nest = !inserting && (update->kind == UPDATE_PIPELINE || update->operators.can_nest);
     return (update->kind == UPDATE_PIPELINE || check_id_is_kept(document, *image, err)) && (!can_nest || check_nesting(*image, err));
 }
 
@@ -264,8 +264,7 @@ bool update_insert(const struct update *update, struct bytes filter, bson_t *out
     builder_init(&equal);
     builder_init(&builder);
     bool ok = update_write_equalities(filter, update->kind == UPDATE_REPLACEMENT, &equal, err) && finish(&equal, &start, err) &&
-              write_image(update, start, true, &builder, &image, err) && check_nesting(image, err) && /* the filter's paths nest, too */
-              document_prepare(image, out, err);
+              write_image(update, start, true, &builder, &image, err) && check_nesting(image, err) && document_prepare(image, out, err);
     builder_destroy(&equal);
     builder_destroy(&builder);
     return ok;
